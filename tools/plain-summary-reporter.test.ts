@@ -1,0 +1,38 @@
+// The closing line must come from what really ran: counted over modules, broken files and stray errors included.
+import { describe, expect, it } from 'vitest';
+import { summaryLine, tallyModules } from './plain-summary-reporter.ts';
+
+type CountedModule = Parameters<typeof tallyModules>[0][number];
+
+/** A module as vitest hands it over, with only the members that are counted. */
+function moduleWith(states: string[], state = 'passed'): CountedModule {
+  const tests = states.map((each) => ({ result: () => ({ state: each }) }));
+  return { state: () => state, children: { allTests: () => tests } } as unknown as CountedModule;
+}
+
+describe('the plain summary', () => {
+  it('adds up the tests of all modules', () => {
+    const tally = tallyModules(
+      [moduleWith(['passed', 'passed']), moduleWith(['passed', 'failed'], 'failed')],
+      0,
+    );
+    expect(summaryLine(tally)).toBe('tests: 3 passed, 1 failed');
+  });
+
+  it('names skipped tests only when there are some', () => {
+    const tally = tallyModules([moduleWith(['passed', 'skipped'])], 0);
+    expect(summaryLine(tally)).toBe('tests: 1 passed, 0 failed, 1 skipped');
+  });
+
+  it('counts a file that could not be loaded as a failed test', () => {
+    expect(tallyModules([moduleWith([], 'failed')], 0).failed).toBe(1);
+  });
+
+  it('counts an error outside any test as a failed test', () => {
+    expect(tallyModules([moduleWith(['passed'])], 2)).toEqual({ passed: 1, failed: 2, skipped: 0 });
+  });
+
+  it('counts a test that never finished as failed', () => {
+    expect(tallyModules([moduleWith(['pending'])], 0).failed).toBe(1);
+  });
+});

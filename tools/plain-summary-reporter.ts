@@ -1,0 +1,51 @@
+// Prints, as the very last line of a vitest run, `tests: N passed, N failed` (`, N skipped` only when there are any).
+// Counts are what vitest really ran, summed over all projects. A file that failed to load and an error outside any test
+// count as failed tests, so that no broken run looks green. With WIRT_TEST_TALLY set to a file, the same counts are
+// appended there as one JSON line, for tools/total.ts to add up over tiers.
+import { appendFileSync } from 'node:fs';
+import type { Reporter, TestModule, TestRunEndReason } from 'vitest/node';
+
+export interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+type CountedModule = Pick<TestModule, 'state' | 'errors' | 'children'>;
+
+/** Counts every test of the modules. A module that failed without a failed test of its own counts as one failure. */
+export function tallyModules(modules: readonly CountedModule[], unhandledErrors: number): Tally {
+  const tally: Tally = { passed: 0, failed: unhandledErrors, skipped: 0 };
+  for (const module of modules) {
+    let failedHere = 0;
+    for (const test of module.children.allTests()) {
+      const { state } = test.result();
+      if (state === 'passed') tally.passed += 1;
+      else if (state === 'skipped') tally.skipped += 1;
+      else failedHere += 1; // failed, or still pending when the run ended
+    }
+    if (failedHere === 0 && module.state() === 'failed') failedHere = 1;
+    tally.failed += failedHere;
+  }
+  return tally;
+}
+
+/** The plain closing line. */
+export function summaryLine(tally: Tally): string {
+  const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
+  return `tests: ${tally.passed} passed, ${tally.failed} failed${skipped}`;
+}
+
+export default class PlainSummaryReporter implements Reporter {
+  onTestRunEnd(
+    modules: readonly TestModule[],
+    unhandledErrors: readonly unknown[],
+    reason: TestRunEndReason,
+  ): void {
+    const tally = tallyModules(modules, unhandledErrors.length);
+    if (reason === 'interrupted' && tally.failed === 0) tally.failed = 1;
+    const file = process.env['WIRT_TEST_TALLY'];
+    if (file) appendFileSync(file, `${JSON.stringify(tally)}\n`);
+    process.stdout.write(`${summaryLine(tally)}\n`);
+  }
+}
