@@ -1,0 +1,2 @@
+/** The typed client of Wirt's API: `@wirt/api/client`. */
+export * from './client.ts';

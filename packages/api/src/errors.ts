@@ -1,0 +1,115 @@
+/**
+ * The error catalogue. Every error that leaves Wirt, on whichever door, has one of these codes; a code once published
+ * keeps its meaning. docs/reference/errors.md is checked against this table in both directions.
+ */
+
+/** `status` is the HTTP status on the REST door, `title` the sentence that names the kind of failure. */
+export interface ErrorKind {
+  readonly status: number;
+  readonly title: string;
+}
+
+export const errorCatalogue = {
+  'request.invalid': { status: 400, title: 'The request has a value that is not allowed.' },
+  'request.unknown_field': { status: 400, title: 'The request has a field that does not exist.' },
+  'request.too_large': { status: 413, title: 'The request body is larger than this route takes.' },
+  'request.not_found': { status: 404, title: 'There is no such route.' },
+  'request.revision_mismatch': {
+    status: 412,
+    title: 'The record has changed since the revision named in If-Match.',
+  },
+  'request.idempotency_conflict': {
+    status: 409,
+    title: 'The Idempotency-Key was used before for a different request.',
+  },
+
+  'instance.not_found': { status: 404, title: 'There is no such instance.' },
+  'instance.name_taken': { status: 409, title: 'Another instance has this name.' },
+  'instance.state_conflict': {
+    status: 409,
+    title: 'The instance is in a state that does not allow this action.',
+  },
+  'instance.start_failed': { status: 500, title: 'QEMU did not start the guest.' },
+  'instance.stop_timeout': { status: 504, title: 'The guest did not power off in the time given.' },
+  'instance.unresponsive': { status: 504, title: 'QEMU does not answer on its control socket.' },
+  'instance.died': { status: 500, title: 'The guest ended while it was waited for.' },
+
+  'image.not_found': { status: 404, title: 'There is no such image.' },
+  'image.name_taken': { status: 409, title: 'Another image has this name.' },
+  'image.in_use': { status: 409, title: 'The image is used by instances.' },
+  'image.unknown_recipe': { status: 400, title: 'There is no such image recipe.' },
+  'image.build_failed': { status: 500, title: 'The image could not be built.' },
+
+  'operation.not_found': { status: 404, title: 'There is no such operation.' },
+  'operation.cancelled': { status: 409, title: 'The operation was cancelled.' },
+  'operation.not_cancellable': { status: 409, title: 'The operation cannot be cancelled any more.' },
+  'operation.interrupted': {
+    status: 500,
+    title: 'The daemon ended while the operation ran, and it was undone.',
+  },
+  'operation.wait_timeout': { status: 504, title: 'The target state was not reached in the time given.' },
+
+  'guest.agent_unavailable': { status: 409, title: 'No guest agent answers in the guest.' },
+  'guest.agent_timeout': { status: 504, title: 'The guest agent did not answer in time.' },
+  'guest.command_failed': { status: 422, title: 'The guest agent refused the command.' },
+  'guest.output_too_large': { status: 413, title: 'The guest sent more than this route takes.' },
+
+  'host.insufficient_memory': { status: 409, title: 'The host has too little memory for the guest.' },
+  'host.tool_missing': { status: 500, title: 'A program that is needed is not installed on the host.' },
+  'host.qemu_missing': { status: 500, title: 'The QEMU binary was not found.' },
+  'host.qemu_broken': { status: 500, title: 'The QEMU binary does not run.' },
+  'host.qemu_too_old': { status: 500, title: 'The QEMU binary lacks a feature that Wirt needs.' },
+  'host.kvm_unusable': { status: 409, title: 'KVM was asked for and cannot be used here.' },
+  'host.permission_denied': { status: 500, title: 'The daemon may not do this on the host.' },
+  'host.storage_full': { status: 507, title: 'A file system of the host is full.' },
+  'host.storage_read_only': { status: 500, title: 'A file system of the host is read-only.' },
+  'host.uids_exhausted': { status: 503, title: 'No free uid is left in the range for guests.' },
+  'host.cgroup_failed': { status: 500, title: 'The control group of the guest could not be set up.' },
+
+  'event.compacted': { status: 410, title: 'The events since this revision are no longer kept.' },
+  'store.failed': { status: 500, title: 'The store could not read or write.' },
+  'store.conflict': { status: 409, title: 'The record was changed by somebody else at the same time.' },
+
+  'daemon.config_invalid': { status: 500, title: 'An option of wirtd has a value that cannot be used.' },
+  'daemon.already_running': { status: 409, title: 'Another wirtd uses this state directory.' },
+  'daemon.unreachable': { status: 503, title: 'wirtd does not answer on its socket.' },
+  'daemon.stopping': { status: 503, title: 'wirtd is stopping.' },
+  internal: { status: 500, title: 'A defect in Wirt.' },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+export interface WirtErrorOptions {
+  /** What made it fail; its message is shown after ours. */
+  readonly cause?: unknown;
+  /** The next step for the reader, with the command. */
+  readonly hint?: string;
+  /** Facts for programs: figures, names, limits. No secrets. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** The one error that crosses Wirt's interfaces. `message` names the thing and the operation, not the cause. */
+export class WirtError extends Error {
+  override readonly name = 'WirtError';
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, message: string, options: WirtErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+    this.details = options.details;
+  }
+}
+
+/** The sentences of the causes below `error`, outermost first, joined for one line. Undefined without a cause. */
+export function causeText(error: unknown): string | undefined {
+  const sentences: string[] = [];
+  let current = error instanceof Error ? error.cause : undefined;
+  while (current !== undefined && sentences.length < 5) {
+    sentences.push(current instanceof Error ? current.message : String(current));
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return sentences.length > 0 ? sentences.join(': ') : undefined;
+}

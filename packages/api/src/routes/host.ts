@@ -1,0 +1,35 @@
+/** Routes about the machine below and the daemon itself. */
+import { z } from 'zod';
+import type { Route, RouteKey } from '../route.ts';
+import { hostCheckSchema, hostSchema, versionSchema } from '../schemas/host.ts';
+
+export const hostRoutes = {
+  'GET /v1/host': {
+    tag: 'host',
+    operationId: 'getHost',
+    summary: 'What this machine is and can do',
+    response: hostSchema,
+    errors: [],
+  },
+  'GET /v1/host/check': {
+    tag: 'host',
+    operationId: 'checkHost',
+    summary: 'Compare this machine with best practice',
+    response: hostCheckSchema,
+    errors: [],
+  },
+  'GET /v1/version': {
+    tag: 'host',
+    operationId: 'getVersion',
+    summary: 'The daemon’s version',
+    response: versionSchema,
+    errors: [],
+  },
+  'GET /v1/openapi.json': {
+    tag: 'host',
+    operationId: 'getOpenapi',
+    summary: 'This document',
+    response: z.record(z.string(), z.unknown()),
+    errors: [],
+  },
+} as const satisfies Record<RouteKey, Route>;

@@ -1,0 +1,142 @@
+/** Routes of instances: their life, and what is observed of them. */
+import { z } from 'zod';
+import type { Route, RouteKey } from '../route.ts';
+import { referenceSchema } from '../schemas/fields.ts';
+import { isolationSchema } from '../schemas/guest.ts';
+import {
+  instanceCreateSchema,
+  instanceListQuery,
+  instancePageSchema,
+  instanceSchema,
+  instanceStartSchema,
+  instanceStopSchema,
+  instanceUpdateSchema,
+} from '../schemas/instance.ts';
+import { operationSchema, waitQuery } from '../schemas/operation.ts';
+
+export const instanceParams = z.strictObject({ instance: referenceSchema });
+
+const shared = { tag: 'instance', params: instanceParams } as const;
+const changed = ['instance.not_found', 'instance.state_conflict'] as const;
+const started = [
+  ...changed,
+  'instance.start_failed',
+  'image.not_found',
+  'host.insufficient_memory',
+  'host.kvm_unusable',
+  'host.qemu_missing',
+  'host.qemu_broken',
+  'host.qemu_too_old',
+] as const;
+
+export const instanceRoutes = {
+  'GET /v1/instances': {
+    tag: 'instance',
+    operationId: 'listInstances',
+    summary: 'List instances, oldest first',
+    query: instanceListQuery,
+    response: instancePageSchema,
+    errors: [],
+  },
+  'POST /v1/instances': {
+    tag: 'instance',
+    operationId: 'createInstance',
+    summary: 'Create an instance, and start it when asked',
+    query: waitQuery,
+    body: instanceCreateSchema,
+    status: 202,
+    response: operationSchema,
+    errors: [...started, 'instance.name_taken'],
+  },
+  'GET /v1/instances/{instance}': {
+    ...shared,
+    operationId: 'getInstance',
+    summary: 'Show an instance',
+    response: instanceSchema,
+    errors: ['instance.not_found'],
+  },
+  'PATCH /v1/instances/{instance}': {
+    ...shared,
+    operationId: 'updateInstance',
+    summary: 'Rename an instance, or change its labels, restart policy or autostart',
+    can: 'update',
+    body: instanceUpdateSchema,
+    response: instanceSchema,
+    errors: [...changed, 'instance.name_taken'],
+  },
+  'DELETE /v1/instances/{instance}': {
+    ...shared,
+    operationId: 'removeInstance',
+    summary: 'Remove an instance and everything made for it',
+    can: 'remove',
+    query: waitQuery.extend({ force: z.stringbool().default(false).describe('Stop it by force first.') }),
+    status: 202,
+    response: operationSchema,
+    errors: changed,
+  },
+  'POST /v1/instances/{instance}/start': {
+    ...shared,
+    operationId: 'startInstance',
+    summary: 'Start the guest',
+    can: 'start',
+    query: waitQuery,
+    body: instanceStartSchema,
+    status: 202,
+    response: operationSchema,
+    errors: started,
+  },
+  'POST /v1/instances/{instance}/stop': {
+    ...shared,
+    operationId: 'stopInstance',
+    summary: 'Stop the guest: by ACPI, then by force after a grace period, as asked',
+    can: 'stop',
+    query: waitQuery,
+    body: instanceStopSchema,
+    status: 202,
+    response: operationSchema,
+    errors: [...changed, 'instance.stop_timeout'],
+  },
+  'POST /v1/instances/{instance}/restart': {
+    ...shared,
+    operationId: 'restartInstance',
+    summary: 'Stop the guest as asked, then start it in a new QEMU',
+    can: 'restart',
+    query: waitQuery,
+    body: instanceStopSchema,
+    status: 202,
+    response: operationSchema,
+    errors: [...started, 'instance.stop_timeout'],
+  },
+  'POST /v1/instances/{instance}/reset': {
+    ...shared,
+    operationId: 'resetInstance',
+    summary: 'Reset the guest as by its reset button',
+    can: 'reset',
+    response: instanceSchema,
+    errors: [...changed, 'instance.unresponsive'],
+  },
+  'POST /v1/instances/{instance}/pause': {
+    ...shared,
+    operationId: 'pauseInstance',
+    summary: 'Stop the guest’s processors',
+    can: 'pause',
+    response: instanceSchema,
+    errors: [...changed, 'instance.unresponsive'],
+  },
+  'POST /v1/instances/{instance}/resume': {
+    ...shared,
+    operationId: 'resumeInstance',
+    summary: 'Let the guest’s processors run again',
+    can: 'resume',
+    response: instanceSchema,
+    errors: [...changed, 'instance.unresponsive'],
+  },
+  'GET /v1/instances/{instance}/isolation': {
+    ...shared,
+    operationId: 'getInstanceIsolation',
+    summary: 'Show how the guest’s process is isolated, read from /proc and cgroupfs',
+    can: 'isolation',
+    response: isolationSchema,
+    errors: changed,
+  },
+} as const satisfies Record<RouteKey, Route>;

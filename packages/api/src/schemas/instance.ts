@@ -1,0 +1,150 @@
+/** An instance: one virtual machine. `spec` is what was asked, `status` what was observed. */
+import { z } from 'zod';
+import { instanceStates } from '../instance-can.ts';
+import { labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
+
+export const restartPolicySchema = z
+  .enum(['never', 'on-failure', 'always'])
+  .describe('What to do when the guest ends by itself; restarts back off from 1 s, doubling, to 5 min.');
+
+export const nicSchema = z
+  .strictObject({
+    type: z.literal('user').describe('User-mode networking: out through the host, nothing in.'),
+  })
+  .meta({ id: 'Nic' });
+
+export const instanceSpecSchema = z
+  .strictObject({
+    image: nameSchema.describe('Name of the image to boot.'),
+    cpus: z.int().min(1).max(4096).default(1).describe('Virtual CPUs.'),
+    memoryMib: z.int().min(32).max(67_108_864).default(256).describe('Memory of the guest, in MiB.'),
+    machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
+    accelerator: z
+      .enum(['auto', 'kvm', 'tcg'])
+      .default('auto')
+      .describe('`auto` takes KVM where it is truly usable.'),
+    cpuModel: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+        'must be a CPU model name as in `qemu-system-x86_64 -cpu help`',
+      )
+      .optional()
+      .describe('QEMU CPU model; without it `host` under KVM and `max` under TCG.'),
+    nics: z
+      .array(nicSchema)
+      .max(8)
+      .default([{ type: 'user' }]),
+    restart: restartPolicySchema.default('never'),
+    autostart: z.boolean().default(false).describe('Start when wirtd starts and the guest is not running.'),
+    overcommit: z
+      .boolean()
+      .default(false)
+      .describe('Start although the host has less memory free than the guest may use.'),
+  })
+  .meta({ id: 'InstanceSpec' });
+
+export const instanceStateSchema = z.enum(instanceStates).meta({ id: 'InstanceState' });
+
+export const instanceExitSchema = z
+  .object({
+    at: timeSchema,
+    reason: z
+      .enum(['guest-shutdown', 'stopped', 'killed', 'oom', 'signal', 'error', 'lost'])
+      .describe(
+        '`guest-shutdown`: powered off from inside; `stopped`: on request; `killed`: forced on request; `oom`: by the kernel for memory; ' +
+          '`signal`: by a signal from elsewhere; `error`: QEMU failed; `lost`: gone while wirtd could not look.',
+      ),
+    code: z.int().optional().describe('Exit status of QEMU.'),
+    signal: z.string().optional().describe('Name of the signal that ended QEMU.'),
+    message: z.string().describe('One sentence; with QEMU’s own last line where there is one.'),
+  })
+  .meta({ id: 'InstanceExit' });
+
+export const instanceProcessSchema = z
+  .object({
+    pid: z.int(),
+    startTicks: z
+      .int()
+      .describe('Start time in clock ticks since boot (proc(5), stat field 22); with the pid, the identity.'),
+    uid: z.int(),
+    gid: z.int(),
+  })
+  .meta({ id: 'InstanceProcess' });
+
+export const instanceStatusSchema = z
+  .object({
+    state: instanceStateSchema,
+    since: timeSchema.describe('When the state was entered.'),
+    accelerator: z.enum(['kvm', 'tcg']).optional(),
+    process: instanceProcessSchema.optional(),
+    agent: z.boolean().describe('Whether the guest agent answers.'),
+    startedAt: timeSchema.optional(),
+    restarts: z.int().describe('Automatic restarts in a row.'),
+    restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),
+    exit: instanceExitSchema.optional().describe('How the last run ended.'),
+  })
+  .meta({ id: 'InstanceStatus' });
+
+export const instanceSchema = z
+  .object({ ...recordHead, spec: instanceSpecSchema, status: instanceStatusSchema })
+  .meta({ id: 'Instance' });
+
+export const instanceCreateSchema = z
+  .strictObject({
+    name: nameSchema.optional().describe('Made up from the image’s name when absent.'),
+    project: nameSchema.default('default'),
+    labels: labelsSchema.default({}),
+    spec: instanceSpecSchema,
+    start: z.boolean().default(false).describe('Start it at once.'),
+    startPaused: z.boolean().default(false).describe('With `start`: leave the processors stopped.'),
+  })
+  .meta({ id: 'InstanceCreate' });
+
+export const instanceUpdateSchema = z
+  .strictObject({
+    name: nameSchema.optional(),
+    labels: labelsSchema.optional().describe('Replaces all labels.'),
+    spec: z
+      .strictObject({ restart: restartPolicySchema.optional(), autostart: z.boolean().optional() })
+      .optional(),
+  })
+  .meta({ id: 'InstanceUpdate' });
+
+export const instanceStartSchema = z
+  .strictObject({ paused: z.boolean().default(false).describe('Leave the processors stopped.') })
+  .meta({ id: 'InstanceStart' });
+
+export const instanceStopSchema = z
+  .strictObject({
+    mode: z
+      .enum(['graceful', 'acpi', 'force'])
+      .default('graceful')
+      .describe(
+        '`graceful`: ACPI power button, by force after the grace period; `acpi`: never by force; `force`: at once.',
+      ),
+    graceSeconds: z.int().min(0).max(3600).default(30),
+  })
+  .meta({ id: 'InstanceStop' });
+
+export const instanceListQuery = z.strictObject({
+  ...pageQuery,
+  project: nameSchema.default('default'),
+  state: instanceStateSchema.optional(),
+  image: nameSchema.optional(),
+  name: z.string().max(63).optional().describe('Only names that begin with this.'),
+  label: z.string().max(320).optional().describe('`key` or `key=value`.'),
+});
+
+export const instancePageSchema = pageOf(instanceSchema, 'InstancePage');
+
+export type Instance = z.infer<typeof instanceSchema>;
+export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
+export type InstanceStatus = z.infer<typeof instanceStatusSchema>;
+export type InstanceExit = z.infer<typeof instanceExitSchema>;
+export type InstanceProcess = z.infer<typeof instanceProcessSchema>;
+export type InstanceCreate = z.infer<typeof instanceCreateSchema>;
+export type InstanceUpdate = z.infer<typeof instanceUpdateSchema>;
+export type InstanceStart = z.infer<typeof instanceStartSchema>;
+export type InstanceStop = z.infer<typeof instanceStopSchema>;
+export type InstanceListQuery = z.infer<typeof instanceListQuery>;
