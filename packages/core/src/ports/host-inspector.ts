@@ -1,0 +1,14 @@
+/** Looks at the machine below. Every answer is read when asked, but for probes of the QEMU binary, cached per binary. */
+import type { Host, HostFinding } from '@wirt/api';
+
+export type Accelerator = 'kvm' | 'tcg';
+
+export interface HostInspector {
+  inspect(signal: AbortSignal): Promise<Host>;
+  check(signal: AbortSignal): Promise<HostFinding[]>;
+  memory(): Promise<{ readonly totalMib: number; readonly availableMib: number }>;
+  /** What `auto` takes. Throws `host.kvm_unusable` when `wanted` is `kvm` and KVM cannot run even a boot sector. */
+  accelerator(wanted: 'auto' | Accelerator): Promise<Accelerator>;
+  /** Changes with every boot of the host. */
+  bootId(): Promise<string>;
+}
