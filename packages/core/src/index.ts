@@ -1,5 +1,6 @@
 /** The product without I/O: domain rules, ports, and the actions through which every door enters. */
 export * from './actions/actions.ts';
+export * from './domain/guest.ts';
 export * from './ports/clock.ts';
 export * from './ports/faults.ts';
 export * from './ports/host-inspector.ts';

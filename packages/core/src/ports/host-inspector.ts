@@ -1,7 +1,6 @@
 /** Looks at the machine below. Every answer is read when asked, but for probes of the QEMU binary, cached per binary. */
 import type { Host, HostFinding } from '@wirt/api';
-
-export type Accelerator = 'kvm' | 'tcg';
+import type { Accelerator } from '../domain/guest.ts';
 
 export interface HostInspector {
   inspect(signal: AbortSignal): Promise<Host>;
