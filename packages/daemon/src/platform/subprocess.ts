@@ -104,62 +104,41 @@ export async function runToSuccess(
 
 function supervise(child: ChildProcess, program: string, options: ProgramOptions): Promise<ProgramResult> {
   const { promise, resolve, reject } = Promise.withResolvers<ProgramResult>();
-  const graceMs = options.killGraceMs ?? defaultGraceMs;
-  let ending: { error: (result: ProgramResult) => unknown } | undefined;
-  let graceTimer: NodeJS.Timeout | undefined;
-
-  const killAfterGrace = (): void => {
-    graceTimer ??= setTimeout(() => {
-      signalGroup(child, 'SIGKILL');
-      // A grandchild that left the group may still hold the pipes; nobody reads them any more.
-      child.stdout?.destroy();
-      child.stderr?.destroy();
-    }, graceMs);
-  };
-  const end = (error: (result: ProgramResult) => unknown): void => {
-    if (ending !== undefined) return;
-    ending = { error };
-    signalGroup(child, 'SIGTERM');
-    killAfterGrace();
-  };
+  const ending = createEnding(child, options.killGraceMs ?? defaultGraceMs);
 
   const onLine = (stream: 'stdout' | 'stderr') => (line: string) => {
-    if (ending !== undefined) return;
+    if (ending.error !== undefined) return;
     try {
       options.onLine?.(line, stream);
     } catch (error) {
-      end(() => error);
+      ending.begin(() => error);
     }
   };
-  const stdout = keep(
-    child.stdout,
-    options.maxStdoutBytes ?? defaultMaxStdoutBytes,
-    options.onLine && onLine('stdout'),
-  );
-  const stderr = keep(
-    child.stderr,
-    options.maxStderrBytes ?? defaultMaxStderrBytes,
-    options.onLine && onLine('stderr'),
-  );
+  const kept = {
+    stdout: keep(
+      child.stdout,
+      options.maxStdoutBytes ?? defaultMaxStdoutBytes,
+      options.onLine && onLine('stdout'),
+    ),
+    stderr: keep(
+      child.stderr,
+      options.maxStderrBytes ?? defaultMaxStderrBytes,
+      options.onLine && onLine('stderr'),
+    ),
+  };
 
-  const deadline = setTimeout(
-    () =>
-      end((result) => {
-        const message = `${program} did not end within ${options.timeoutMs} ms.`;
-        return new SubprocessError('timed-out', program, message, { result });
-      }),
-    options.timeoutMs,
-  );
-  const onAbort = (): void => end((result) => abortedError(program, options.signal, result));
+  const onDeadline = (): void => ending.begin((result) => timedOutError(program, options.timeoutMs, result));
+  const onAbort = (): void => ending.begin((result) => abortedError(program, options.signal, result));
+  const deadline = setTimeout(onDeadline, options.timeoutMs);
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const release = (): void => {
     clearTimeout(deadline);
-    clearTimeout(graceTimer);
+    ending.release();
     options.signal?.removeEventListener('abort', onAbort);
   };
 
   // `exit` comes before `close` when somebody in the group still holds an output.
-  child.once('exit', killAfterGrace);
+  child.once('exit', ending.killAfterGrace);
   child.once('error', (cause: Error) => {
     if (child.pid !== undefined) return;
     release();
@@ -169,15 +148,8 @@ function supervise(child: ChildProcess, program: string, options: ProgramOptions
     release();
     // Members of the group that closed their outputs are not left behind either.
     signalGroup(child, 'SIGKILL');
-    const result: ProgramResult = {
-      exitCode,
-      signal,
-      stdout: stdout.bytes().toString('utf8'),
-      stderr: stderr.bytes().toString('utf8'),
-      stdoutBytes: stdout.bytes(),
-      truncated: stdout.truncated() || stderr.truncated(),
-    };
-    if (ending === undefined) resolve(result);
+    const result = toResult(exitCode, signal, kept);
+    if (ending.error === undefined) resolve(result);
     else reject(ending.error(result));
   });
   // A program that does not read its input, or is gone, is judged by its exit code and not by our EPIPE.
@@ -186,11 +158,62 @@ function supervise(child: ChildProcess, program: string, options: ProgramOptions
   return promise;
 }
 
+type ErrorOf = (result: ProgramResult) => unknown;
+
+/** Ends the group: SIGTERM at the first reason, which is remembered, and SIGKILL after the grace. */
+function createEnding(child: ChildProcess, graceMs: number) {
+  let error: ErrorOf | undefined;
+  let timer: NodeJS.Timeout | undefined;
+
+  const killAfterGrace = (): void => {
+    timer ??= setTimeout(() => {
+      signalGroup(child, 'SIGKILL');
+      // A grandchild that left the group may still hold the pipes; nobody reads them any more.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, graceMs);
+  };
+  return {
+    get error() {
+      return error;
+    },
+    begin(reason: ErrorOf): void {
+      if (error !== undefined) return;
+      error = reason;
+      signalGroup(child, 'SIGTERM');
+      killAfterGrace();
+    },
+    killAfterGrace,
+    release: () => clearTimeout(timer),
+  };
+}
+
+interface KeptBytes {
+  bytes(): Buffer;
+  truncated(): boolean;
+}
+
+function toResult(
+  exitCode: number | null,
+  signal: NodeJS.Signals | null,
+  kept: { readonly stdout: KeptBytes; readonly stderr: KeptBytes },
+): ProgramResult {
+  const stdoutBytes = kept.stdout.bytes();
+  return {
+    exitCode,
+    signal,
+    stdout: stdoutBytes.toString('utf8'),
+    stderr: kept.stderr.bytes().toString('utf8'),
+    stdoutBytes,
+    truncated: kept.stdout.truncated() || kept.stderr.truncated(),
+  };
+}
+
 function keep(
   stream: NodeJS.ReadableStream | null,
   maxBytes: number,
   onLine: ((line: string) => void) | undefined,
-): { bytes(): Buffer; truncated(): boolean } {
+): KeptBytes {
   const chunks: Buffer[] = [];
   const lines = onLine && createLineReader(onLine);
   let kept = 0;
@@ -213,6 +236,11 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   } catch {
     // ESRCH: the whole group is gone, which is what was wanted.
   }
+}
+
+function timedOutError(program: string, timeoutMs: number, result: ProgramResult): SubprocessError {
+  const message = `${program} did not end within ${timeoutMs} ms.`;
+  return new SubprocessError('timed-out', program, message, { result });
 }
 
 function abortedError(
