@@ -157,10 +157,11 @@ function merge(a: Shape, b: Shape): Shape {
 
 function mergeMembers(a: Map<string, Member>, b: Map<string, Member>): Map<string, Member> {
   const merged = new Map<string, Member>();
-  for (const name of new Set([...a.keys(), ...b.keys()])) {
-    const [x, y] = [a.get(name), b.get(name)];
-    if (x && y) merged.set(name, { shape: merge(x.shape, y.shape), optional: x.optional || y.optional });
-    else if (x ?? y) merged.set(name, { shape: (x ?? y)!.shape, optional: true }); // one of the two, by the test
+  for (const [name, x] of [...a, ...b]) {
+    const y = a.has(name) ? b.get(name) : undefined;
+    if (merged.has(name)) continue;
+    if (y) merged.set(name, { shape: merge(x.shape, y.shape), optional: x.optional || y.optional });
+    else merged.set(name, { shape: x.shape, optional: true });
   }
   return merged;
 }

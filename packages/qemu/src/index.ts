@@ -2,6 +2,68 @@
  * QEMU's own protocols: QMP, the guest agent, qemu-img. Depends on nothing but Node.
  */
 
+export {
+  type AgentInfo,
+  type AgentInterface,
+  type AgentOsInfo,
+  agentHostName,
+  agentInfo,
+  agentInterfaces,
+  agentOsInfo,
+  agentPing,
+  agentShutdown,
+} from './agent/commands.ts';
+export {
+  AGENT_DEFAULT_TIMEOUT_MS,
+  type AgentCallOptions,
+  type AgentConnection,
+  type AgentConnectOptions,
+  type AgentExecuteOptions,
+  connectAgent,
+} from './agent/connection.ts';
+export {
+  AgentBusy,
+  AgentClosed,
+  AgentError,
+  AgentFailure,
+  AgentProtocolError,
+  AgentTimeout,
+  AgentTooLarge,
+  AgentUnreachable,
+} from './agent/errors.ts';
+export { type AgentExecOptions, type AgentExecResult, agentExec } from './agent/exec.ts';
+export {
+  type AgentFileOptions,
+  type AgentWriteOptions,
+  agentReadFile,
+  agentWriteFile,
+} from './agent/file.ts';
+export {
+  QemuImgError,
+  QemuImgFailure,
+  QemuImgOutputError,
+  QemuImgTimeout,
+  QemuImgUnavailable,
+} from './img/errors.ts';
+export {
+  type CheckOptions,
+  type ConvertOptions,
+  type CreateOptions,
+  type ImageFormat,
+  type ImageFormatOptions,
+  type InfoOptions,
+  type QemuImgCheck,
+  type QemuImgInfo,
+  type QemuImgOptions,
+  type QemuImgTarget,
+  qemuImgCheck,
+  qemuImgConvert,
+  qemuImgCreate,
+  qemuImgInfo,
+  qemuImgResize,
+  type ResizeOptions,
+} from './img/qemu-img.ts';
+export type { QemuImgRunner } from './img/run.ts';
 export type {
   KnownQmpEvent,
   QmpArguments,

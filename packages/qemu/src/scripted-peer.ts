@@ -17,8 +17,10 @@ export interface PeerSocket {
   /** The next line that the client sent. */
   line(): Promise<string>;
   /** The next line as JSON, for the eyes of a test. */
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads what it expects and fails otherwise
+  // oxlint-disable-next-line typescript/no-explicit-any -- a test reads what it expects and fails otherwise
   request(): Promise<any>;
+  /** Lines that were sent and not taken yet. */
+  pendingLines(): number;
   send(...messages: unknown[]): void;
   write(bytes: string | Uint8Array): void;
 }
@@ -59,15 +61,17 @@ function toPeerSocket(socket: Socket): PeerSocket {
     socket,
     line,
     request: async () => JSON.parse(await line()),
+    pendingLines: lines.size,
     send: (...messages) => socket.write(messages.map((message) => `${JSON.stringify(message)}\r\n`).join('')),
     write: (bytes) => socket.write(bytes),
   };
 }
 
-function createQueue<T>(): { put(item: T): void; take(): Promise<T> } {
+function createQueue<T>(): { put(item: T): void; take(): Promise<T>; size(): number } {
   const items: T[] = [];
   const takers: ((item: T) => void)[] = [];
   return {
+    size: () => items.length,
     put(item) {
       const taker = takers.shift();
       if (taker) taker(item);

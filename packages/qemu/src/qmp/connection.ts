@@ -168,12 +168,15 @@ export class QmpConnection implements AsyncDisposable {
     ...rest: ExecuteRest<QmpArguments<N>>
   ): Promise<QmpReturn<N>> {
     const [args, options] = rest;
-    // QEMU promises this shape in its schema; see commands.ts.
-    return this.executeUntyped(command, args ?? {}, options) as Promise<QmpReturn<N>>;
+    return this.executeUntyped<QmpReturn<N>>(command, args ?? {}, options);
   }
 
-  /** The same for commands that have no type here. */
-  executeUntyped(command: string, args: object = {}, options: QmpExecuteOptions = {}): Promise<unknown> {
+  /** The same for commands that have no type here. `R` is what QEMU promises; it is not checked. */
+  executeUntyped<R = unknown>(
+    command: string,
+    args: object = {},
+    options: QmpExecuteOptions = {},
+  ): Promise<R> {
     const { timeoutMs = QMP_DEFAULT_TIMEOUT_MS, signal } = options;
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -188,7 +191,11 @@ export class QmpConnection implements AsyncDisposable {
           `${command}: the peer does not read, ${this.#socket.writableLength} bytes wait already`,
         );
       }
-      const entry: Outstanding = { command, settle: { resolve, reject }, stop: () => {} };
+      const entry: Outstanding = {
+        command,
+        settle: { resolve: resolve as (value: unknown) => void, reject },
+        stop: () => {},
+      };
       entry.stop = startDeadline(timeoutMs, signal, (reason) => {
         entry.settle = undefined;
         reject(reason === 'timeout' ? new QmpTimeout(command, timeoutMs) : signal?.reason);
@@ -257,7 +264,7 @@ export class QmpConnection implements AsyncDisposable {
   }
 
   #emit(event: QmpEvent): void {
-    for (const listener of [...this.#listeners]) {
+    for (const listener of Array.from(this.#listeners)) {
       try {
         listener(event);
       } catch (error) {

@@ -4,6 +4,7 @@
  * (what `return` and `data` hold) are not checked here.
  */
 
+import { excerpt, isRecord, parseJson } from '../json.ts';
 import { QmpProtocolError } from './errors.ts';
 
 export interface QmpGreeting {
@@ -23,9 +24,6 @@ export type QmpMessage =
   | { kind: 'error'; id: unknown; class: string; desc: string }
   | { kind: 'event'; event: string; data: Record<string, unknown>; timestamp: QmpTimestamp };
 
-/** QEMU's own parser stops at 1024 levels as well. */
-const MAX_DEPTH = 1024;
-
 export function parseQmpLine(line: string): QmpMessage {
   const message = parseJsonObject(line);
   if (Object.hasOwn(message, 'return'))
@@ -37,16 +35,11 @@ export function parseQmpLine(line: string): QmpMessage {
 }
 
 function parseJsonObject(line: string): Record<string, unknown> {
-  if (exceedsDepth(line, MAX_DEPTH))
-    throw new QmpProtocolError(`a message is nested over ${MAX_DEPTH} levels`);
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    throw new QmpProtocolError(`a message is not JSON: ${excerpt(line)}`, { cause });
-  }
-  if (!isRecord(value)) throw new QmpProtocolError(`a message is not a JSON object: ${excerpt(line)}`);
-  return value;
+  const parsed = parseJson(line);
+  if (!parsed.ok)
+    throw new QmpProtocolError(`a message ${parsed.reason}: ${excerpt(line)}`, { cause: parsed.cause });
+  if (!isRecord(parsed.value)) throw new QmpProtocolError(`a message is not a JSON object: ${excerpt(line)}`);
+  return parsed.value;
 }
 
 function parseError(message: Record<string, unknown>): QmpMessage {
@@ -89,39 +82,4 @@ function parseGreeting(value: unknown): QmpGreeting {
     },
     capabilities: capabilities.filter((capability) => typeof capability === 'string'),
   };
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Whether brackets outside of strings are nested deeper than `maxDepth`. Text that is not JSON gets any answer. */
-export function exceedsDepth(text: string, maxDepth: number): boolean {
-  if (text.length <= maxDepth) return false;
-  let depth = 0;
-  for (let i = 0; i < text.length; i++) {
-    const char = text.charCodeAt(i);
-    if (char === 0x22) {
-      i = endOfString(text, i + 1);
-    } else if (char === 0x5b || char === 0x7b) {
-      if (++depth > maxDepth) return true;
-    } else if (char === 0x5d || char === 0x7d) {
-      depth--;
-    }
-  }
-  return false;
-}
-
-function endOfString(text: string, from: number): number {
-  for (let i = from; i < text.length; i++) {
-    const char = text.charCodeAt(i);
-    if (char === 0x5c) i++;
-    else if (char === 0x22) return i;
-  }
-  return text.length;
-}
-
-/** The beginning of a hostile text, fit for a message: short and without control characters. */
-export function excerpt(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
 }
