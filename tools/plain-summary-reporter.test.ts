@@ -19,9 +19,9 @@ describe('the plain summary', () => {
     expect(summaryLine(tally)).toBe('tests: 3 passed, 1 failed');
   });
 
-  it('names skipped tests only when there are some', () => {
+  it('names skipped tests on a line of their own, before the last', () => {
     const tally = tallyModules([moduleWith(['passed', 'skipped'])], 0);
-    expect(summaryLine(tally)).toBe('tests: 1 passed, 0 failed, 1 skipped');
+    expect(summaryLine(tally)).toBe('skipped: 1\ntests: 1 passed, 0 failed');
   });
 
   it('counts a file that could not be loaded as a failed test', () => {

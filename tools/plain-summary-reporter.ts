@@ -1,7 +1,7 @@
-// Prints, as the very last line of a vitest run, `tests: N passed, N failed` (`, N skipped` only when there are any).
+// Prints, as the very last line of a vitest run, `tests: N passed, N failed`; skipped tests are named on a line before.
 // Counts are what vitest really ran, summed over all projects. A file that failed to load and an error outside any test
-// count as failed tests, so that no broken run looks green. With WIRT_TEST_TALLY set to a file, the same counts are
-// appended there as one JSON line, for tools/total.ts to add up over tiers.
+// count as failed tests, so that no broken run looks green. With WIRT_TEST_TALLY set to a file, the counts go there as
+// one JSON line instead, for tools/test.ts to add up over tiers.
 import { appendFileSync } from 'node:fs';
 import type { Reporter, TestModule, TestRunEndReason } from 'vitest/node';
 
@@ -30,10 +30,10 @@ export function tallyModules(modules: readonly CountedModule[], unhandledErrors:
   return tally;
 }
 
-/** The plain closing line. */
+/** The plain closing line, after one for skipped tests when there are some. */
 export function summaryLine(tally: Tally): string {
-  const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
-  return `tests: ${tally.passed} passed, ${tally.failed} failed${skipped}`;
+  const line = `tests: ${tally.passed} passed, ${tally.failed} failed`;
+  return tally.skipped > 0 ? `skipped: ${tally.skipped}\n${line}` : line;
 }
 
 export default class PlainSummaryReporter implements Reporter {
@@ -46,6 +46,6 @@ export default class PlainSummaryReporter implements Reporter {
     if (reason === 'interrupted' && tally.failed === 0) tally.failed = 1;
     const file = process.env['WIRT_TEST_TALLY'];
     if (file) appendFileSync(file, `${JSON.stringify(tally)}\n`);
-    process.stdout.write(`${summaryLine(tally)}\n`);
+    else process.stdout.write(`${summaryLine(tally)}\n`);
   }
 }

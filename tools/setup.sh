@@ -1,0 +1,86 @@
+#!/bin/sh
+# Gets a machine ready to build and run Wirt: the Debian packages that are missing, then the npm packages of the lock
+# file (Node 24 among them). Says what it is about to do before it does it; does nothing when nothing is missing.
+# Options: --test also wants what only the tests need; --npm leaves the system alone.
+set -eu
+cd "${0%/*}/.."
+
+want_test=
+want_system=1
+for option in "$@"; do
+  case $option in
+    --test) want_test=1 ;;
+    --npm) want_system= ;;
+    *) echo "setup: unknown option $option" >&2; exit 2 ;;
+  esac
+done
+
+say() { printf 'setup: %s\n' "$*"; }
+
+# What wirtd calls: qemu and qemu-img; cpio, zstd, xz and dpkg-deb to build the micro image; setpriv; ip; ps.
+packages='qemu-utils cpio zstd xz-utils util-linux iproute2 procps ca-certificates'
+case $(uname -m) in
+  x86_64) packages="qemu-system-x86 $packages" ;;
+  aarch64) packages="qemu-system-arm qemu-efi-aarch64 $packages" ;;
+  *) echo "setup: wirt runs on x86_64 and aarch64, and this is $(uname -m)" >&2; exit 1 ;;
+esac
+[ -z "$want_test" ] || packages="$packages git"
+command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
+
+is_debian() {
+  command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 &&
+    ( . /etc/os-release; case " ${ID:-} ${ID_LIKE:-} " in *' debian '*) exit 0 ;; *) exit 1 ;; esac )
+}
+
+missing_packages() {
+  for package in $packages; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || printf ' %s' "$package"
+  done
+}
+
+missing_commands() {
+  case $(uname -m) in x86_64) qemu=qemu-system-x86_64 ;; *) qemu=qemu-system-aarch64 ;; esac
+  for command in "$qemu" qemu-img cpio zstd xz setpriv ip ps dpkg-deb npm; do
+    command -v "$command" >/dev/null 2>&1 || printf ' %s' "$command"
+  done
+}
+
+install_packages() {
+  missing=$(missing_packages)
+  [ -n "$missing" ] || return 0
+  as_root=
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+      echo "setup: these Debian packages are missing, and there is no sudo here. As root, run:" >&2
+      echo "  apt-get install --no-install-recommends$missing" >&2
+      exit 1
+    fi
+    as_root=sudo
+  fi
+  say "installing from Debian:$missing"
+
+  $as_root apt-get -qq update
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends install $missing
+}
+
+if [ -n "$want_system" ]; then
+  if is_debian; then
+    install_packages
+  else
+    missing=$(missing_commands)
+    if [ -n "$missing" ]; then
+      echo "setup: this is not Debian or one of its kin, so nothing is installed here. Please install:$missing" >&2
+      exit 1
+    fi
+  fi
+fi
+
+# npm ci takes everything anew, so it runs only when the lock file is another than last time.
+stamp=node_modules/.wirt-lock
+lock=$(cksum < package-lock.json)
+if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$lock" ]; then
+  say "npm ci: the packages of package-lock.json, Node 24 among them"
+  npm ci --no-audit --no-fund --loglevel=error
+  printf '%s\n' "$lock" > "$stamp"
+fi

@@ -1,0 +1,75 @@
+// make test: every tier that is not lab, e2e or bench, in order, with the host compared before and after. Each static
+// check and the comparison count as one test; all other counts are vitest's own. A tier that ends in error without a
+// failed test, or without counts, is one failure. The last line is `tests: N passed, N failed`, and nothing else.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runStaticSteps } from './check.ts';
+import { readHostState, settle } from './host-state.ts';
+import { summaryLine, type Tally } from './plain-summary-reporter.ts';
+import { root, runStep, tool } from './steps.ts';
+
+const tiers = ['unit', 'contract', 'functional'] as const;
+
+/** Counts of a vitest run from its tally file and exit code, so that a run that broke is never green. */
+function readTally(path: string, exitCode: number): Tally {
+  const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
+  let lines: string[] = [];
+  try {
+    lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
+  } catch {
+    // no file: vitest did not get as far as counting
+  }
+  for (const line of lines) add(tally, JSON.parse(line) as Tally);
+  if (tally.failed === 0 && (exitCode !== 0 || lines.length === 0)) tally.failed = 1;
+  return tally;
+}
+
+function add(sum: Tally, more: Tally): void {
+  sum.passed += more.passed;
+  sum.failed += more.failed;
+  sum.skipped += more.skipped;
+}
+
+async function runTier(tier: string, folder: string): Promise<Tally> {
+  const file = join(folder, `${tier}.tally`);
+  const argv: [string, ...string[]] = [tool('vitest'), 'run', '--project', tier];
+  const { exitCode } = await runStep({ name: tier, argv, live: true, env: { WIRT_TEST_TALLY: file } });
+  return readTally(file, exitCode);
+}
+
+async function checkHost(before: ReadonlySet<string>): Promise<Tally> {
+  const left = await settle(before, 10_000);
+  if (left.length === 0) return { passed: 1, failed: 0, skipped: 0 };
+  console.log('\nThe tests left behind on this host:');
+  for (const each of left) console.log(`  ${each}`);
+  return { passed: 0, failed: 1, skipped: 0 };
+}
+
+async function main(): Promise<void> {
+  const only = process.argv.slice(2);
+  const wanted = (tier: string): boolean => only.length === 0 || only.includes(tier);
+  const folder = mkdtempSync(join(tmpdir(), 'test-tally-'));
+  const results = new Map<string, Tally>();
+  const before = readHostState();
+  if (wanted('static')) {
+    const steps = await runStaticSteps();
+    const failed = steps.filter(({ exitCode }) => exitCode !== 0).length;
+    results.set('static', { passed: steps.length - failed, failed, skipped: 0 });
+  }
+  for (const tier of tiers) if (wanted(tier)) results.set(tier, await runTier(tier, folder));
+  results.set('clean host', await checkHost(before));
+  rmSync(folder, { recursive: true });
+  const total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  console.log('');
+  for (const [name, tally] of results) {
+    add(total, tally);
+    const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
+    console.log(`${name.padEnd(12)} ${tally.passed} passed, ${tally.failed} failed${skipped}`);
+  }
+  process.exitCode = total.failed === 0 ? 0 : 1;
+  console.log(summaryLine(total));
+}
+
+process.chdir(root);
+await main();
