@@ -1,7 +1,10 @@
 /** The control group of each guest. Limits come with their own issue; here it holds, counts and names the processes. */
 
 export interface ControlGroup {
-  /** Paths of `cgroup.procs` files that the starting process writes itself into, one per hierarchy; may be empty. */
+  /**
+   * Files that the starting process writes `0` into, one per hierarchy, before it has a second thread (some are v1's
+   * `tasks`, which moves only the thread that writes); may be empty.
+   */
   readonly joinFiles: readonly string[];
   /** Under systemd: the transient scope that the process is started in. */
   readonly scopeUnit?: string;
