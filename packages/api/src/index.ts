@@ -1,6 +1,7 @@
 /** The contract of Wirt: resources, routes, errors, and which action is allowed in which state. */
 export * from './errors.ts';
 export * from './instance-can.ts';
+export * from './nearest.ts';
 export * from './problem.ts';
 export * from './route.ts';
 export * from './routes/event.ts';

@@ -1,5 +1,7 @@
 /** The product without I/O: domain rules, ports, and the actions through which every door enters. */
 export * from './actions/actions.ts';
+export * from './actions/create-actions.ts';
+export type { CoreParts } from './actions/parts.ts';
 export * from './domain/guest.ts';
 export * from './ports/clock.ts';
 export * from './ports/faults.ts';

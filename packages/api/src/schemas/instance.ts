@@ -36,7 +36,10 @@ export const instanceSpecSchema = z
       .max(8)
       .default([{ type: 'user' }]),
     restart: restartPolicySchema.default('never'),
-    autostart: z.boolean().default(false).describe('Start when wirtd starts and the guest is not running.'),
+    autostart: z
+      .boolean()
+      .default(false)
+      .describe('Start when wirtd runs for the first time after the host has booted.'),
     overcommit: z
       .boolean()
       .default(false)

@@ -1,0 +1,59 @@
+/** Events: the store's changes of resources, as people and programs follow them. */
+import type { Event, Image, Instance, Operation } from '@wirt/api';
+import type { Change, Store } from '../ports/store.ts';
+import type { EventActions } from './actions.ts';
+
+export function createEventActions(store: Store): EventActions {
+  return {
+    async *stream(request, query) {
+      const { since, kind, id } = query;
+      const prefix = kind === undefined ? '' : `${kind}/`;
+      for await (const change of store.watch(prefix, {
+        signal: request.signal,
+        ...(since === undefined ? {} : { since }),
+      })) {
+        const event = toEvent(change);
+        if (event !== undefined && (id === undefined || event.id === id)) yield event;
+      }
+    },
+  };
+}
+
+type Told = Pick<Event, 'name' | 'project' | 'state' | 'detail'>;
+
+/** Undefined for keys that are no resource: the name index, idempotency keys. */
+function toEvent({ key, value, previous, revision, atMs }: Change): Event | undefined {
+  const [kind, id] = key.split('/', 2);
+  const told = value ?? previous;
+  if (
+    id === undefined ||
+    told === undefined ||
+    (kind !== 'instance' && kind !== 'image' && kind !== 'operation')
+  )
+    return undefined;
+  const change = value === undefined ? 'removed' : previous === undefined ? 'created' : 'changed';
+  // Each kind's key is written only by its own records, in their own shape.
+  const record = told as unknown;
+  const at = new Date(atMs).toISOString();
+  return { revision, at, change, kind, id, ...tell(kind, record, change) };
+}
+
+function tell(kind: Event['kind'], record: unknown, change: Event['change']): Told {
+  switch (kind) {
+    case 'instance': {
+      const { name, project, status } = record as Instance;
+      if (change === 'removed') return { name, project };
+      const message =
+        status.state === 'crashed' || status.state === 'stopped' ? status.exit?.message : undefined;
+      return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
+    }
+    case 'image': {
+      const { name, project, status } = record as Image;
+      return change === 'removed' ? { name, project } : { name, project, state: status.state };
+    }
+    case 'operation': {
+      const { target, project, state, stage, error, kind: what } = record as Operation;
+      return { name: target.name, project, state, detail: `${what}: ${error?.detail ?? stage}` };
+    }
+  }
+}

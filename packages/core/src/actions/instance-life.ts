@@ -1,0 +1,182 @@
+/**
+ * The works of operations on instances, by kind: what a request starts and what recovery takes up again is the same
+ * code. Every work may run again from its beginning, whatever a crash left of its first run.
+ */
+import {
+  can,
+  type Instance,
+  type InstanceStop,
+  instanceCreateSchema,
+  instanceStartSchema,
+  instanceStopSchema,
+  type Operation,
+} from '@wirt/api';
+import type { Request } from './actions.ts';
+import { type BootInstance, createBoot } from './instance-start.ts';
+import { inState, requireCan } from './instance-state.ts';
+import { createStop, type StopInstance } from './instance-stop.ts';
+import { createWatch, type WatchInstance } from './instance-watch.ts';
+import { LiveGuests } from './live-guests.ts';
+import type { OperationStart, Work } from './operation-runner.ts';
+import type { Shared } from './parts.ts';
+import { commit, type Staged } from './records.ts';
+
+export type InstanceKind = Extract<Operation['kind'], `instance.${string}`>;
+
+export interface InstanceLife {
+  readonly live: LiveGuests;
+  readonly watch: WatchInstance;
+  readonly halt: StopInstance;
+  /** Starts an operation of this kind; `staged` is acknowledged with it. */
+  start(
+    request: Request,
+    kind: InstanceKind,
+    instance: Instance,
+    input: Operation['input'],
+    staged?: readonly Staged[],
+  ): Promise<Operation>;
+  /** The work of an operation, new or left by an earlier daemon. */
+  workOf(kind: InstanceKind, id: string): Work;
+}
+
+const forced: InstanceStop = { mode: 'force', graceSeconds: 0 };
+const neverCancelled = new AbortController().signal;
+
+interface LifeParts {
+  readonly shared: Shared;
+  readonly boot: BootInstance;
+  readonly stop: StopInstance;
+  readonly watch: WatchInstance;
+}
+
+export function createLife(shared: Shared): InstanceLife {
+  const { instances } = shared;
+  const live = new LiveGuests(shared);
+  const boot = createBoot(shared, live);
+  const stop = createStop(shared, live);
+
+  const watch = createWatch(shared, stop.tearDown, async (id, restarts) => {
+    const instance = instances.get(id);
+    if (instance === undefined || !can('start', instance.status.state)) return;
+    const request: Request = { caller: 'restart-policy', signal: neverCancelled };
+    const operation = await life.start(request, 'instance.start', instance, { paused: false, restarts });
+    const ended = await shared.operations.ended(operation.id);
+    if (ended.state === 'failed') await shared.lanes.run(id, () => watch.scheduleAfterFailedStart(id));
+  });
+  live.onEnded = watch.ended;
+
+  const parts: LifeParts = { shared, boot, stop, watch };
+  const works = {
+    'instance.create': (id) => create(parts, id),
+    'instance.start': (id) => start(parts, id),
+    'instance.stop': (id) => halt(parts, id),
+    'instance.restart': (id) => restart(parts, id),
+    'instance.remove': (id) => remove(parts, id),
+  } as const satisfies Record<InstanceKind, (id: string) => Work>;
+
+  const life: InstanceLife = {
+    live,
+    watch,
+    halt: stop,
+    workOf: (kind, id) => works[kind](id),
+    start: (request, kind, { id, name, project }, input, staged = []) => {
+      const cancellable = kind === 'instance.create' || kind === 'instance.start';
+      const target = { kind: 'instance', id, name } as const;
+      const operation: OperationStart = {
+        kind,
+        project,
+        target,
+        input,
+        cancellable,
+        staged,
+        work: works[kind](id),
+      };
+      return shared.operations.start(request, operation);
+    },
+  };
+  return life;
+}
+
+function create({ boot }: LifeParts, id: string): Work {
+  return async (progress) => {
+    const { start: wanted, startPaused } = instanceCreateSchema
+      .pick({ start: true, startPaused: true })
+      .parse(progress.input);
+    if (wanted) await boot(id, { paused: startPaused, restarts: 0 }, progress);
+  };
+}
+
+function start({ shared, boot, watch }: LifeParts, id: string): Work {
+  return async (progress) => {
+    const instance = shared.instances.require(id);
+    // A start that a crash interrupted finds its own mark.
+    if (instance.status.state !== 'starting') requireCan('start', instance);
+    watch.unschedule(id);
+    const { restarts, ...input } = progress.input;
+    const { paused } = instanceStartSchema.parse(input);
+    await boot(id, { paused, restarts: typeof restarts === 'number' ? restarts : 0 }, progress);
+  };
+}
+
+function halt({ shared, stop, watch }: LifeParts, id: string): Work {
+  return async (progress) => {
+    const instance = shared.instances.require(id);
+    const { state } = instance.status;
+    watch.unschedule(id);
+    // What was asked has come about while this waited for its turn.
+    if (state === 'stopped') return;
+    if (state !== 'stopping') requireCan('stop', instance);
+    const stopped =
+      state === 'crashed'
+        ? shared.instances.put(inState(shared.clock, instance, 'stopped'))
+        : await stop.halt(instance, instanceStopSchema.parse(progress.input), progress);
+    await progress.complete([stopped]);
+  };
+}
+
+function restart({ shared, boot, stop, watch }: LifeParts, id: string): Work {
+  return async (progress) => {
+    const instance = shared.instances.require(id);
+    const { state } = instance.status;
+    watch.unschedule(id);
+    // After a crash it may stand anywhere between the old run and the new one.
+    const between =
+      state === 'stopping' ||
+      state === 'starting' ||
+      (progress.recovering && (state === 'stopped' || state === 'crashed'));
+    if (!between) requireCan('restart', instance);
+    if (shared.instances.require(id).status.process !== undefined) {
+      await commit(shared.store, [
+        await stop.halt(instance, instanceStopSchema.parse(progress.input), progress),
+      ]);
+    }
+    await boot(id, { paused: false, restarts: 0 }, progress);
+  };
+}
+
+function remove({ shared, stop, watch }: LifeParts, id: string): Work {
+  const { store, instances, clock, faults, hypervisor } = shared;
+  const mark = async (): Promise<void> => {
+    const instance = instances.require(id);
+    await faults.at('instance.remove/mark');
+    if (instance.status.state !== 'removing')
+      await commit(store, [instances.put(inState(clock, instance, 'removing'))]);
+  };
+  return async (progress) => {
+    const instance = instances.get(id);
+    if (instance === undefined) return;
+    const force = progress.input['force'] === true;
+    if (!['removing', 'stopping'].includes(instance.status.state))
+      requireCan(force ? 'remove --force' : 'remove', instance);
+    watch.unschedule(id);
+    if (instance.status.process !== undefined)
+      await commit(store, [await stop.halt(instance, forced, progress)]);
+    await mark();
+    progress.stage('tear-down');
+    await stop.tearDown(id, 'instance.remove');
+    await faults.at('instance.remove/forget');
+    await hypervisor.forget(id);
+    await faults.at('instance.remove/record');
+    await progress.complete([instances.remove(instances.require(id))]);
+  };
+}

@@ -1,0 +1,98 @@
+/** Changes of an instance's observed state, and the refusal of what its state does not allow. */
+import {
+  actionsIn,
+  can,
+  type Instance,
+  type InstanceAction,
+  type InstanceState,
+  type InstanceStatus,
+  WirtError,
+} from '@wirt/api';
+import type { Clock } from '../ports/clock.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+
+/** The record in `state`; fields of a run are dropped where there is no process. */
+export function inState(
+  clock: Clock,
+  instance: Instance,
+  state: InstanceState,
+  changes: Partial<InstanceStatus> = {},
+): Instance {
+  const {
+    process: _process,
+    accelerator: _accelerator,
+    startedAt: _startedAt,
+    restartAt: _restartAt,
+    ...kept
+  } = instance.status;
+  const run = hasProcess(state) ? pick(instance.status) : { agent: false };
+  return { ...instance, status: { ...kept, ...run, ...changes, state, since: clock.now() } };
+}
+
+function hasProcess(state: InstanceState): boolean {
+  switch (state) {
+    case 'running':
+    case 'paused':
+    case 'stopping':
+    case 'unresponsive':
+      return true;
+    case 'stopped':
+    case 'starting':
+    case 'crashed':
+    case 'removing':
+      return false;
+  }
+}
+
+function pick({
+  process,
+  accelerator,
+  startedAt,
+  agent,
+}: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
+  return {
+    agent,
+    ...(process === undefined ? {} : { process }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...(startedAt === undefined ? {} : { startedAt }),
+  };
+}
+
+/** The state that a guest under control is in. */
+export function observedState(guest: Guest): 'running' | 'paused' | 'unresponsive' {
+  return guest.state.responsive ? guest.state.processors : 'unresponsive';
+}
+
+/** Throws `instance.state_conflict`, naming what the state does allow. */
+export function requireCan(action: InstanceAction, instance: Instance): void {
+  const { state } = instance.status;
+  if (can(action, state)) return;
+  const allowed = actionsIn(state).filter((name) => !['rename', 'update'].includes(name));
+  throw new WirtError(
+    'instance.state_conflict',
+    `Instance ${instance.name} is ${state}, and ${action} is not possible in this state.`,
+    {
+      hint:
+        allowed.length > 0
+          ? `Possible now: ${allowed.map((name) => `\`wirt ${name === 'remove' ? 'rm' : name === 'remove --force' ? 'rm --force' : name} ${instance.name}\``).join(', ')}.`
+          : `Wait for the operation on it: \`wirt operation ls --target ${instance.name}\`.`,
+      details: { state, allowed },
+    },
+  );
+}
+
+/** Throws `request.revision_mismatch` when If-Match named another revision. */
+export function requireRevision(
+  record: { readonly name: string; readonly revision: number },
+  expected: number | undefined,
+): void {
+  if (expected === undefined || expected === record.revision) return;
+  throw new WirtError(
+    'request.revision_mismatch',
+    `${record.name} is at revision ${record.revision}, and not at ${expected} as If-Match demands.`,
+    {
+      hint: 'Read the record again and repeat the change on what it is now.',
+      details: { revision: record.revision },
+    },
+  );
+}

@@ -1,0 +1,109 @@
+/**
+ * What happens when a guest ends by itself: its reason is recorded, what its run left is cleared, and the restart policy
+ * is followed with back-off. A restart that is due survives the daemon; it is an operation like any other.
+ */
+import { type Instance, WirtError } from '@wirt/api';
+import { backOffMs, explainExit, isFailure, restarts, steadyRunMs } from '../domain/exit.ts';
+import type { GuestExit } from '../domain/guest.ts';
+import { inState } from './instance-state.ts';
+import type { StopInstance } from './instance-stop.ts';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+export interface WatchInstance {
+  /** Records an end that nobody asked for. Call in the lane, when the process is gone. */
+  ended(id: string, exit: GuestExit): Promise<void>;
+  /** Sets the timer of a restart that the record says is due. */
+  schedule(instance: Instance): void;
+  /** Follows the policy for an instance whose start has failed, where no person waits for it. */
+  scheduleAfterFailedStart(id: string): Promise<void>;
+  /** Drops a restart that is due, as anything that a person asks for does. */
+  unschedule(id: string): void;
+  stop(): void;
+}
+
+export function createWatch(
+  shared: Shared,
+  tearDown: StopInstance['tearDown'],
+  startAgain: (id: string, restarts: number) => Promise<void>,
+): WatchInstance {
+  const { store, instances, clock, logger, resources } = shared;
+  const timers = new Map<string, AbortController>();
+
+  function unschedule(id: string): void {
+    timers.get(id)?.abort(new WirtError('operation.cancelled', 'The restart was called off.'));
+    timers.delete(id);
+  }
+
+  /** The due time is for people; the wait itself runs on monotonic time, anew after a restart of the daemon. */
+  function schedule(instance: Instance): void {
+    const { id, status } = instance;
+    if (status.restartAt === undefined) return;
+    unschedule(id);
+    const timer = new AbortController();
+    timers.set(id, timer);
+    clock
+      .sleep(backOffMs(status.restarts), timer.signal)
+      .then(() => {
+        timers.delete(id);
+        return startAgain(id, status.restarts + 1);
+      })
+      .catch((error: unknown) => {
+        if (!timer.signal.aborted) logger.warn('instance.restart_failed', { instance: id, error });
+      });
+  }
+
+  function dueAt(row: number): string {
+    return new Date(Date.parse(clock.now()) + backOffMs(row)).toISOString();
+  }
+
+  async function ended(id: string, guestExit: GuestExit): Promise<void> {
+    const instance = instances.get(id);
+    if (instance === undefined) return;
+    const oomKills = await resources.oomKills(id).catch(() => 0);
+    await tearDown(id, 'instance.end');
+    const exit = explainExit({
+      at: clock.now(),
+      exit: guestExit,
+      oomKills,
+      memoryMib: instance.spec.memoryMib,
+    });
+    logger.info('instance.ended', { instance: id, reason: exit.reason, message: exit.message });
+    const again = restarts(instance.spec.restart, exit.reason);
+    const row = ranSteadily(instance, exit.at) ? 0 : instance.status.restarts;
+    const state = isFailure(exit.reason) ? 'crashed' : 'stopped';
+    const record = inState(clock, instance, state, {
+      exit,
+      restarts: row,
+      ...(again ? { restartAt: dueAt(row) } : {}),
+    });
+    await commit(store, [instances.put(record)]);
+    schedule(record);
+  }
+
+  async function scheduleAfterFailedStart(id: string): Promise<void> {
+    const instance = instances.get(id);
+    if (instance?.status.state !== 'crashed' || !restarts(instance.spec.restart, 'error')) return;
+    const record = {
+      ...instance,
+      status: { ...instance.status, restartAt: dueAt(instance.status.restarts) },
+    };
+    await commit(store, [instances.put(record)]);
+    schedule(record);
+  }
+
+  return {
+    ended,
+    schedule,
+    scheduleAfterFailedStart,
+    unschedule,
+    stop: () => {
+      for (const id of [...timers.keys()]) unschedule(id);
+    },
+  };
+}
+
+function ranSteadily(instance: Instance, endedAt: string): boolean {
+  const { startedAt } = instance.status;
+  return startedAt !== undefined && Date.parse(endedAt) - Date.parse(startedAt) >= steadyRunMs;
+}

@@ -1,0 +1,176 @@
+/** Instances: every use case of a virtual machine's life. The works behind the operations are in instance-life. */
+import {
+  type Instance,
+  type InstanceAction,
+  type InstanceCreate,
+  type InstanceListQuery,
+  type InstanceUpdate,
+  type Operation,
+  type WaitQuery,
+  WirtError,
+} from '@wirt/api';
+import { nameFor } from '../domain/identity.ts';
+import { pageOf } from '../domain/page.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+import type { InstanceActions, Request } from './actions.ts';
+import type { InstanceKind, InstanceLife } from './instance-life.ts';
+import { requireHostMemory } from './instance-start.ts';
+import { inState, observedState, requireCan, requireRevision } from './instance-state.ts';
+import type { Shared } from './parts.ts';
+import { commit, nameTaken } from './records.ts';
+import { answer } from './waiting.ts';
+
+const commandDeadlineMs = 10_000;
+
+export function createInstanceActions(shared: Shared, life: InstanceLife): InstanceActions {
+  const { instances, operations } = shared;
+
+  /** An operation on a present instance. Refuses at once what its state does not allow, unless work on it is under way. */
+  async function operate(
+    kind: InstanceKind,
+    action: InstanceAction,
+    request: Request,
+    ref: string,
+    input: object,
+    wait: WaitQuery,
+  ): Promise<Operation> {
+    const instance = instances.require(ref);
+    requireRevision(instance, request.ifRevision);
+    if (!shared.lanes.busy(instance.id)) requireCan(action, instance);
+    const operation = await life.start(request, kind, instance, { ...input });
+    return answer(operations, life.live, request, operation, wait);
+  }
+
+  return {
+    list: (query) => Promise.resolve(list(shared, query)),
+    get: (ref) => Promise.resolve(instances.require(ref)),
+    create: async (request, input, wait) => {
+      const instance = await newInstance(shared, input);
+      const { start, startPaused } = input;
+      const operation = await life
+        .start(request, 'instance.create', instance, { start, startPaused }, [instances.put(instance)])
+        .catch((error: unknown) => {
+          throw nameTaken(error, 'instance', instance.name);
+        });
+      return answer(operations, life.live, request, operation, wait);
+    },
+    update: (request, ref, input) => update(shared, request, ref, input),
+    start: (request, ref, input, wait) => operate('instance.start', 'start', request, ref, input, wait),
+    stop: (request, ref, input, wait) => {
+      // Force is for those who do not want to wait for a grace period that somebody else granted.
+      if (input.mode === 'force') life.halt.escalate(instances.require(ref).id);
+      return operate('instance.stop', 'stop', request, ref, input, wait);
+    },
+    restart: (request, ref, input, wait) => operate('instance.restart', 'restart', request, ref, input, wait),
+    remove: (request, ref, input, wait) => {
+      if (input.force) life.halt.escalate(instances.require(ref).id);
+      return operate('instance.remove', input.force ? 'remove --force' : 'remove', request, ref, input, wait);
+    },
+    reset: (request, ref) =>
+      command(shared, life, request, ref, 'reset', (guest, signal) => guest.reset(signal)),
+    pause: (request, ref) =>
+      command(shared, life, request, ref, 'pause', (guest, signal) => guest.pause(signal)),
+    resume: (request, ref) =>
+      command(shared, life, request, ref, 'resume', (guest, signal) => guest.resume(signal)),
+    isolation: (_request, ref) => {
+      const instance = instances.require(ref);
+      requireCan('isolation', instance);
+      const { process } = instance.status;
+      if (process === undefined)
+        throw new WirtError('instance.state_conflict', `Instance ${instance.name} has no process.`);
+      return shared.sandbox.inspect(instance.id, process.pid);
+    },
+  };
+}
+
+function list({ instances }: Shared, query: InstanceListQuery): { items: Instance[]; next?: string } {
+  const [key, value] = splitLabel(query.label);
+  return pageOf(instances.after(query.cursor), query.limit, (instance) => {
+    if (instance.project !== query.project) return false;
+    if (query.state !== undefined && instance.status.state !== query.state) return false;
+    if (query.image !== undefined && instance.spec.image !== query.image) return false;
+    if (query.name !== undefined && !instance.name.startsWith(query.name)) return false;
+    if (key === undefined) return true;
+    const label = instance.labels[key];
+    return value === undefined ? label !== undefined : label === value;
+  });
+}
+
+function splitLabel(label: string | undefined): [key: string | undefined, value: string | undefined] {
+  const at = label?.indexOf('=') ?? -1;
+  return label === undefined || at < 0 ? [label, undefined] : [label.slice(0, at), label.slice(at + 1)];
+}
+
+/** The record to be, checked against the host as far as it can be without starting. */
+async function newInstance(shared: Shared, input: InstanceCreate): Promise<Instance> {
+  const { images, instances, clock, operations, host } = shared;
+  images.require(input.spec.image, input.project);
+  const id = operations.newId();
+  const name = input.name ?? nameFor(input.spec.image, id);
+  if (instances.find(name, input.project) !== undefined) {
+    throw new WirtError('instance.name_taken', `There is another instance named ${name}.`, {
+      hint: `Choose another name, or remove it: \`wirt rm ${name}\`.`,
+    });
+  }
+  const { totalMib } = await host.memory();
+  requireHostMemory({ name, spec: input.spec }, totalMib, totalMib);
+  const now = clock.now();
+  return {
+    id,
+    name,
+    project: input.project,
+    labels: input.labels,
+    revision: 0,
+    createdAt: now,
+    spec: input.spec,
+    status: { state: input.start ? 'starting' : 'stopped', since: now, agent: false, restarts: 0 },
+  };
+}
+
+/** Names, labels and policies; durable when it returns. */
+function update(shared: Shared, request: Request, ref: string, input: InstanceUpdate): Promise<Instance> {
+  const { store, instances, lanes } = shared;
+  const { id } = instances.require(ref);
+  return lanes.run(id, async () => {
+    const instance = instances.require(id);
+    requireRevision(instance, request.ifRevision);
+    requireCan(input.name === undefined ? 'update' : 'rename', instance);
+    const { restart = instance.spec.restart, autostart = instance.spec.autostart } = input.spec ?? {};
+    const changed: Instance = {
+      ...instance,
+      name: input.name ?? instance.name,
+      labels: input.labels ?? instance.labels,
+      spec: { ...instance.spec, restart, autostart },
+    };
+    await commit(store, [instances.put(changed)]).catch((error: unknown) => {
+      throw nameTaken(error, 'instance', changed.name);
+    });
+    return instances.require(id);
+  });
+}
+
+/** A command that QEMU answers at once, in the lane of the instance; gives back the record as it is then. */
+function command(
+  { store, instances, lanes, clock }: Shared,
+  { live }: InstanceLife,
+  request: Request,
+  ref: string,
+  action: 'reset' | 'pause' | 'resume',
+  run: (guest: Guest, signal: AbortSignal) => Promise<void>,
+): Promise<Instance> {
+  const { id } = instances.require(ref);
+  return lanes.run(id, async () => {
+    const instance = instances.require(id);
+    requireRevision(instance, request.ifRevision);
+    requireCan(action, instance);
+    const guest = live.get(id);
+    if (guest === undefined)
+      throw new WirtError('instance.state_conflict', `Instance ${instance.name} has just ended.`);
+    await run(guest, AbortSignal.timeout(commandDeadlineMs));
+    const state = observedState(guest);
+    const agent = guest.state.agent;
+    if (state !== instance.status.state)
+      await commit(store, [instances.put(inState(clock, instance, state, { agent }))]);
+    return instances.require(id);
+  });
+}

@@ -1,0 +1,123 @@
+/**
+ * The guests under control, and what they tell: state changes go into the record, each in its lane. An end that nobody
+ * asked for is handed to `onEnded`; the actions that end a guest take it out of the table first.
+ */
+import type { Instance, InstanceStatus } from '@wirt/api';
+import type { GuestExit } from '../domain/guest.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+import { inState, observedState } from './instance-state.ts';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+type Needs = Pick<Shared, 'store' | 'instances' | 'lanes' | 'clock' | 'logger'>;
+
+export class LiveGuests {
+  readonly #needs: Needs;
+  readonly #guests = new Map<string, Guest>();
+  readonly #agentWaiters = new Map<string, Set<() => void>>();
+  /** Called in the lane of the instance, whose guest has ended by itself. */
+  onEnded: (id: string, exit: GuestExit) => Promise<void> = () => Promise.resolve();
+
+  constructor(needs: Needs) {
+    this.#needs = needs;
+  }
+
+  get(id: string): Guest | undefined {
+    return this.#guests.get(id);
+  }
+
+  all(): Iterable<Guest> {
+    return this.#guests.values();
+  }
+
+  /** Takes the guest under control. Call in its lane, before or with the record of its state. */
+  add(guest: Guest): void {
+    const { id } = guest;
+    this.#guests.set(id, guest);
+    guest.listen((event) => {
+      if (event.kind !== 'reset') this.#inLane(id, () => this.#observe(guest));
+    });
+    void guest.exited.then((exit) => {
+      this.#inLane(id, async () => {
+        if (this.#guests.get(id) !== guest) return;
+        this.delete(id);
+        await this.onEnded(id, exit);
+      });
+    });
+  }
+
+  /** Lets go of a guest that is being ended on purpose: its end is then the business of who ends it. */
+  delete(id: string): void {
+    this.#guests.delete(id);
+    this.#wake(id);
+  }
+
+  /** Resolves when the agent answers or the guest is no longer under control; rejects when the signal aborts. */
+  agentChange(id: string, signal: AbortSignal): Promise<void> {
+    if (this.#guests.get(id)?.state.agent !== false) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const waiters = this.#agentWaiters.get(id) ?? new Set();
+      this.#agentWaiters.set(id, waiters);
+      const aborted = (): void => {
+        waiters.delete(woken);
+        reject(signal.reason as Error);
+      };
+      const woken = (): void => {
+        signal.removeEventListener('abort', aborted);
+        resolve();
+      };
+      waiters.add(woken);
+      if (signal.aborted) aborted();
+      else signal.addEventListener('abort', aborted, { once: true });
+    });
+  }
+
+  #wake(id: string): void {
+    const waiters = this.#agentWaiters.get(id);
+    this.#agentWaiters.delete(id);
+    for (const wake of waiters ?? []) wake();
+  }
+
+  /** Brings the record in line with the guest. Doing it once more changes nothing. */
+  async #observe(guest: Guest): Promise<void> {
+    const { store, instances, clock } = this.#needs;
+    const instance = instances.get(guest.id);
+    if (instance === undefined || this.#guests.get(guest.id) !== guest) return;
+    const changed = observed(instance, guest);
+    if (changed !== undefined) {
+      const { state, agent } = changed;
+      const record =
+        state === instance.status.state
+          ? { ...instance, status: { ...instance.status, agent } }
+          : inState(clock, instance, state, { agent });
+      await commit(store, [instances.put(record)]);
+    }
+    if (guest.state.agent) this.#wake(guest.id);
+  }
+
+  #inLane(id: string, work: () => Promise<void>): void {
+    this.#needs.lanes.run(id, work).catch((error: unknown) => {
+      this.#needs.logger.error('guest.observation_failed', { instance: id, error });
+    });
+  }
+}
+
+function observed(instance: Instance, guest: Guest): Pick<InstanceStatus, 'state' | 'agent'> | undefined {
+  const state = observedState(guest);
+  const { agent } = guest.state;
+  switch (instance.status.state) {
+    case 'running':
+    case 'paused':
+    case 'unresponsive':
+      return state === instance.status.state && agent === instance.status.agent
+        ? undefined
+        : { state, agent };
+    // An operation is at it, or there is no process: not ours to change.
+    case 'stopped':
+    case 'starting':
+    case 'stopping':
+    case 'crashed':
+    case 'removing':
+      return undefined;
+  }
+}

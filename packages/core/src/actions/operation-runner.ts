@@ -1,0 +1,319 @@
+/**
+ * Runs operations: makes the record durable before it is acknowledged, queues the work in its target's lane, keeps
+ * progress, and ends the record together with the last change of the work. What a crash leaves is for recovery.
+ */
+import { type Operation, type OperationKind, toProblem, WirtError } from '@wirt/api';
+import { monotonicFactory } from 'ulid';
+import type { Lanes } from '../domain/lanes.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { BuildProgress } from '../ports/image-builder.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Json, Store } from '../ports/store.ts';
+import type { Request } from './actions.ts';
+import { commit, listAll, type Staged } from './records.ts';
+
+/** How long ended operations and idempotency keys are kept. */
+const keptMs = 24 * 3_600_000;
+/** Progress is written no more often than this; readers in this daemon see it at once. */
+const progressMs = 300;
+
+/** A running operation, in the hands of its work. */
+export interface Progress {
+  readonly id: string;
+  readonly input: Operation['input'];
+  /** Whether an earlier daemon began it: what the work finds may be its own. */
+  readonly recovering: boolean;
+  /** Aborts when the operation is cancelled or the daemon stops. */
+  readonly signal: AbortSignal;
+  stage(name: string, progress?: BuildProgress): void;
+  /**
+   * Ends the operation well, together with the work's last changes. Called inside the scope of the work's undo, so that
+   * work which cannot be recorded is undone. Work that returns without it ends well with no change of its own.
+   */
+  complete(changes: readonly Staged[]): Promise<void>;
+}
+
+export type Work = (progress: Progress) => Promise<void>;
+
+export interface OperationStart {
+  readonly kind: OperationKind;
+  readonly project: string;
+  readonly target: Operation['target'];
+  readonly input: Operation['input'];
+  readonly cancellable: boolean;
+  /** Changes that are acknowledged together with the operation. */
+  readonly staged: readonly Staged[];
+  readonly work: Work;
+}
+
+interface Active {
+  record: Operation;
+  readonly ended: Promise<Operation>;
+  readonly abort: AbortController;
+  writtenAtMs: number;
+}
+
+interface IdempotencyRecord {
+  readonly fingerprint: string;
+  readonly operation: string;
+}
+
+export interface RunnerParts {
+  readonly store: Store;
+  readonly lanes: Lanes;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class OperationRunner {
+  readonly #parts: RunnerParts;
+  readonly #active = new Map<string, Active>();
+  readonly newId = monotonicFactory();
+  #stopping = false;
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+  }
+
+  /** Operations that have not ended, by id. */
+  active(): Operation[] {
+    return [...this.#active.values()].map(({ record }) => record);
+  }
+
+  /** Starts an operation, or answers with the first one for the same idempotency key. Durable when it returns. */
+  async start(request: Request, start: OperationStart): Promise<Operation> {
+    if (this.#stopping) throw new WirtError('daemon.stopping', 'wirtd is stopping and takes no new work.');
+    const earlier = await this.#earlier(request);
+    if (earlier !== undefined) return earlier;
+    const record: Operation = {
+      id: this.newId(),
+      kind: start.kind,
+      project: start.project,
+      target: start.target,
+      state: this.#parts.lanes.busy(start.target.id) ? 'queued' : 'running',
+      stage: 'accepted',
+      cancellable: start.cancellable,
+      requestedBy: request.caller,
+      input: start.input,
+      createdAt: this.#parts.clock.now(),
+      revision: 0,
+    };
+    const key = request.idempotency;
+    const idempotency: Staged = {
+      writes:
+        key === undefined
+          ? []
+          : [
+              {
+                type: 'put',
+                key: `idempotency/${key.key}`,
+                value: { fingerprint: key.fingerprint, operation: record.id },
+                ifRevision: 0,
+                ttlMs: keptMs,
+              },
+            ],
+      applied: () => undefined,
+    };
+    try {
+      await commit(this.#parts.store, [...start.staged, staged(record, 0), idempotency]);
+    } catch (error) {
+      // Two requests with one key at the same time: the store let the first through, and the second answers as it.
+      const first = isConflictOn(error, 'idempotency/') ? await this.#earlier(request) : undefined;
+      if (first !== undefined) return first;
+      throw error;
+    }
+    return this.#run(record, start.work);
+  }
+
+  /** Takes up an operation that an earlier daemon left unended. */
+  resume(record: Operation, work: Work): Operation {
+    return this.#run({ ...record, recovery: 'resumed' }, work);
+  }
+
+  /** Ends an operation that an earlier daemon left, without running it. */
+  async settle(
+    record: Operation,
+    end: Pick<Operation, 'state' | 'recovery' | 'error'>,
+    changes: readonly Staged[] = [],
+  ): Promise<void> {
+    const ended: Operation = { ...record, ...end, cancellable: false, finishedAt: this.#parts.clock.now() };
+    await commit(this.#parts.store, [...changes, staged(ended)]);
+  }
+
+  #run(first: Operation, work: Work): Operation {
+    const abort = new AbortController();
+    const lane = first.target.id;
+    // The lane may call at once, before `active` exists, so its start waits for the next microtask.
+    const ended = this.#parts.lanes.run(lane, async () => {
+      await Promise.resolve();
+      return this.#work(first.id, work, abort.signal);
+    });
+    this.#active.set(first.id, { record: first, ended, abort, writtenAtMs: this.#parts.clock.monotonicMs() });
+    return first;
+  }
+
+  async #work(id: string, work: Work, signal: AbortSignal): Promise<Operation> {
+    const active = this.#active.get(id);
+    if (active === undefined) throw new WirtError('internal', `Operation ${id} ran without being active.`);
+    active.record = { ...active.record, state: 'running' };
+    const progress: Progress = {
+      id,
+      input: active.record.input,
+      recovering: active.record.recovery !== undefined,
+      signal,
+      stage: (name, counted) => this.#stage(active, name, counted),
+      complete: (changes) =>
+        this.#end(active, this.#ended(active.record, { state: 'done', stage: 'done' }), changes),
+    };
+    try {
+      signal.throwIfAborted();
+      await work(progress);
+      if (active.record.state === 'running') await progress.complete([]);
+    } catch (error) {
+      await this.#endBadly(active, error);
+    }
+    this.#active.delete(id);
+    const { kind, target, state } = active.record;
+    this.#parts.logger.info('operation.ended', { operation: id, kind, target: target.id, state });
+    return active.record;
+  }
+
+  async #end(active: Active, record: Operation, changes: readonly Staged[]): Promise<void> {
+    await commit(this.#parts.store, [...changes, staged(record)]);
+    active.record = record;
+  }
+
+  async #endBadly(active: Active, error: unknown): Promise<void> {
+    const record = this.#failed(active.record, error);
+    // While the daemon stops, an aborted operation is left as it is: the next daemon finishes or undoes it.
+    if (!(this.#stopping && active.abort.signal.aborted)) {
+      try {
+        await this.#end(active, record, []);
+      } catch (storeError) {
+        this.#parts.logger.error('operation.end_not_stored', { operation: record.id, error: storeError });
+      }
+    }
+    active.record = record;
+  }
+
+  #failed(record: Operation, error: unknown): Operation {
+    const cancelled = error instanceof WirtError && error.code === 'operation.cancelled';
+    if (!(error instanceof WirtError))
+      this.#parts.logger.error('operation.defect', { operation: record.id, error });
+    return this.#ended(record, { state: cancelled ? 'cancelled' : 'failed', error: toProblem(error) });
+  }
+
+  #ended(record: Operation, end: Partial<Operation>): Operation {
+    return { ...record, ...end, cancellable: false, finishedAt: this.#parts.clock.now() };
+  }
+
+  #stage(active: Active, name: string, counted: BuildProgress | undefined): void {
+    const progress =
+      counted === undefined ? undefined : { done: counted.done, total: counted.total, unit: counted.unit };
+    active.record = { ...active.record, stage: name, ...(progress === undefined ? {} : { progress }) };
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (nowMs - active.writtenAtMs < progressMs) return;
+    active.writtenAtMs = nowMs;
+    commit(this.#parts.store, [staged(active.record)]).catch((error: unknown) => {
+      this.#parts.logger.warn('operation.progress_not_stored', { operation: active.record.id, error });
+    });
+  }
+
+  /** The operation as it is now. Throws `operation.not_found`. */
+  async get(id: string): Promise<Operation> {
+    const active = this.#active.get(id);
+    if (active !== undefined) return active.record;
+    const stored = await this.#parts.store.get(`operation/${id}`);
+    if (stored !== undefined) return fromStore(stored.value, stored.revision);
+    throw new WirtError('operation.not_found', `There is no operation ${id}.`, {
+      hint: 'Ended operations are kept for a day: see `wirt operation ls`.',
+    });
+  }
+
+  /** Resolves with the operation when it has ended, at once when it already has. */
+  async ended(id: string): Promise<Operation> {
+    const active = this.#active.get(id);
+    return active === undefined ? this.get(id) : active.ended;
+  }
+
+  /** Asks an operation to stop; what it has done is undone by its own work. */
+  async cancel(id: string): Promise<Operation> {
+    const active = this.#active.get(id);
+    const record = active?.record ?? (await this.get(id));
+    if (active === undefined || !record.cancellable) {
+      const why = active === undefined ? `it is ${record.state}` : `${record.kind} cannot be cancelled`;
+      throw new WirtError('operation.not_cancellable', `Operation ${id} was not cancelled: ${why}.`);
+    }
+    active.abort.abort(
+      new WirtError('operation.cancelled', `Operation ${id} (${record.kind}) was cancelled.`),
+    );
+    return record;
+  }
+
+  /** Aborts what can be aborted, and waits until nothing runs or `signal` aborts. */
+  async stop(signal: AbortSignal): Promise<void> {
+    this.#stopping = true;
+    const stopping = new WirtError('daemon.stopping', 'wirtd is stopping.');
+    const all = [...this.#active.values()];
+    for (const { abort } of all) abort.abort(stopping);
+    const deadline = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await Promise.race([Promise.allSettled(all.map(({ ended }) => ended)), deadline]);
+  }
+
+  async #earlier(request: Request): Promise<Operation | undefined> {
+    const key = request.idempotency;
+    if (key === undefined) return undefined;
+    const found = await this.#parts.store.get(`idempotency/${key.key}`);
+    if (found === undefined) return undefined;
+    // Only `start` above writes these keys, in this shape.
+    const { fingerprint, operation } = found.value as unknown as IdempotencyRecord;
+    if (fingerprint === key.fingerprint) return this.get(operation);
+    throw new WirtError(
+      'request.idempotency_conflict',
+      `Idempotency-Key ${JSON.stringify(key.key)} belongs to another request.`,
+      {
+        hint: 'Use a new key for a new request.',
+        details: { operation },
+      },
+    );
+  }
+}
+
+function isConflictOn(error: unknown, prefix: string): boolean {
+  const key =
+    error instanceof WirtError && error.code === 'store.conflict' ? error.details?.['key'] : undefined;
+  return typeof key === 'string' && key.startsWith(prefix);
+}
+
+/** Ended operations expire by themselves. */
+function staged(record: Operation, ifRevision?: number): Staged {
+  const { revision: _, ...value } = record;
+  const write = {
+    type: 'put',
+    key: `operation/${record.id}`,
+    // Made of what the operation's schema allows, which is JSON.
+    value: value as unknown as Json,
+    ...(record.finishedAt === undefined ? {} : { ttlMs: keptMs }),
+    ...(ifRevision === undefined ? {} : { ifRevision }),
+  } as const;
+  return { writes: [write], applied: () => undefined };
+}
+
+/** What the store holds of an operation, as the record. */
+export function fromStore(value: Json, revision: number): Operation {
+  // Only `staged` above writes these keys.
+  return { ...(value as unknown as Operation), revision };
+}
+
+/** Operations that an earlier daemon left unended. */
+export async function openOperations(store: Store): Promise<Operation[]> {
+  const open: Operation[] = [];
+  for await (const { value, revision } of listAll(store, 'operation/')) {
+    const operation = fromStore(value, revision);
+    if (operation.state === 'queued' || operation.state === 'running') open.push(operation);
+  }
+  return open;
+}

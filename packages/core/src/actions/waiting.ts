@@ -1,0 +1,89 @@
+/** Waiting for operations on behalf of a request. What is waited for goes on when the waiting ends. */
+import { type Operation, type Problem, type WaitQuery, WirtError } from '@wirt/api';
+import type { Request } from './actions.ts';
+import type { LiveGuests } from './live-guests.ts';
+import type { OperationRunner } from './operation-runner.ts';
+
+/** Resolves with the promise, or with undefined when `signal` aborts first. */
+async function until<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  const listening = new AbortController();
+  const aborted = new Promise<undefined>((resolve) => {
+    signal.addEventListener('abort', () => resolve(undefined), { once: true, signal: listening.signal });
+  });
+  return Promise.race([promise, aborted]).finally(() => listening.abort());
+}
+
+/** The operation when it has ended, or as it is after `seconds`. */
+export async function waitFor(
+  operations: OperationRunner,
+  request: Request,
+  id: string,
+  seconds: number,
+): Promise<Operation> {
+  if (seconds === 0) return operations.get(id);
+  const over = AbortSignal.any([request.signal, AbortSignal.timeout(seconds * 1000)]);
+  return (await until(operations.ended(id), over)) ?? operations.get(id);
+}
+
+/** The error of a failed operation, as the one who waited for it sees it. */
+function errorOf(operation: Operation, problem: Problem): WirtError {
+  return new WirtError(problem.code, problem.detail, {
+    ...(problem.cause === undefined ? {} : { cause: problem.cause }),
+    ...(problem.hint === undefined ? {} : { hint: problem.hint }),
+    details: { ...problem.details, operation: operation.id },
+  });
+}
+
+/**
+ * Answers a request for an operation as its `wait` asks. Throws the operation's own error when it failed,
+ * `operation.wait_timeout` when the time is over, `instance.died` when the guest ended before its agent answered.
+ */
+export async function answer(
+  operations: OperationRunner,
+  live: LiveGuests,
+  request: Request,
+  operation: Operation,
+  { wait, waitSeconds }: WaitQuery,
+): Promise<Operation> {
+  if (wait === 'none') return operation;
+  const over = AbortSignal.any([request.signal, AbortSignal.timeout(waitSeconds * 1000)]);
+  const ended = await until(operations.ended(operation.id), over);
+  if (ended === undefined) throw timeout(operation, waitSeconds, 'end');
+  if (ended.error !== undefined) throw errorOf(ended, ended.error);
+  if (wait === 'done' || ended.target.kind !== 'instance') return ended;
+  try {
+    await live.agentChange(ended.target.id, over);
+  } catch {
+    throw timeout(operation, waitSeconds, 'ready');
+  }
+  if (live.get(ended.target.id)?.state.agent === true) return ended;
+  throw new WirtError(
+    'instance.died',
+    `Instance ${ended.target.name} ended before its guest agent answered.`,
+    {
+      hint: `See how: \`wirt show ${ended.target.name}\` and \`wirt logs ${ended.target.name}\`.`,
+    },
+  );
+}
+
+function timeout(operation: Operation, seconds: number, what: 'end' | 'ready'): WirtError {
+  const { id, kind, target } = operation;
+  return what === 'end'
+    ? new WirtError(
+        'operation.wait_timeout',
+        `${kind} of ${target.name} has not ended within ${seconds} s; it goes on.`,
+        {
+          hint: `Follow it: \`wirt operation show ${id} --wait\`.`,
+          details: { operation: id },
+        },
+      )
+    : new WirtError(
+        'operation.wait_timeout',
+        `The guest agent of ${target.name} has not answered within ${seconds} s.`,
+        {
+          hint: `Look at \`wirt logs ${target.name}\`; the guest goes on running.`,
+          details: { operation: id },
+        },
+      );
+}
