@@ -33,6 +33,7 @@ export default defineConfig({
           name: 'functional',
           environment: 'node',
           include: ['tests/functional/**/*.test.ts'],
+          globalSetup: ['./tests/build-first.ts'],
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 180_000,

@@ -16,6 +16,8 @@ put_launcher() {
   cat > "$target.new" <<END
 #!/bin/sh
 # $1, as put here by make install.
+cache=\${XDG_CACHE_HOME:-\${HOME:+\$HOME/.cache}}
+[ -z "\$cache" ] || export NODE_COMPILE_CACHE="\$cache/wirt/node"
 exec $2 $lib/dist/$1.mjs "\$@"
 END
   chmod 755 "$target.new"
@@ -28,8 +30,11 @@ do_install() {
   fi
   [ ! -x node_modules/.bin/esbuild ] || tools/node tools/build.ts
   mkdir -p "$destdir$prefix/bin" "$destdir$lib/dist" "$destdir$units"
-  find "$destdir$lib/dist" -type f -exec rm -f {} +
-  cp dist/*.mjs dist/*.txt "$destdir$lib/dist/" 2>/dev/null || cp dist/*.mjs "$destdir$lib/dist/"
+  # dist/ also holds the chunks of the build before, which a wirtd that is running may still load.
+  find dist -maxdepth 1 -type f ! -name '.*' -exec cp {} "$destdir$lib/dist/" \;
+  for file in "$destdir$lib/dist/"*; do
+    [ -e "dist/${file##*/}" ] || rm -f "$file"
+  done
   node=$(readlink -f node_modules/.bin/node || true)
   if [ -x "$node" ]; then
     # Replaced by name: the old file stays whole under a wirtd that is running from it.
