@@ -51,7 +51,9 @@ export class QemuImgOutputError extends QemuImgFailure {
   readonly code = 'qemu_img_output';
 }
 
+/** The last line that is no warning, or else the last one. */
 function lastLine(text: string): string | undefined {
-  const line = text.trimEnd().split('\n').at(-1)?.trim();
-  return line ? line.replace(/^qemu-img: /, '') : undefined;
+  const lines = text.split('\n').map((line) => line.trim().replace(/^qemu-img: /, ''));
+  const spoken = lines.filter((line) => line !== '');
+  return spoken.findLast((line) => !line.startsWith('warning:')) ?? spoken.at(-1);
 }
