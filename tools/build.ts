@@ -43,9 +43,9 @@ function readStamp(): Stamp | undefined {
 
 const workerUrl = /new URL\(\s*'(\.[^']*\.ts)'\s*,\s*import\.meta\.url\s*,?\s*\)/g;
 
-/** drivers/store-sqlite/worker.ts -> store-sqlite-worker */
+/** drivers/store-sqlite/worker.ts -> store-worker */
 function workerName(file: string): string {
-  return `${basename(dirname(file))}-${basename(file, '.ts')}`;
+  return `${basename(dirname(file)).split('-')[0]}-${basename(file, '.ts')}`;
 }
 
 /** Every worker becomes an entry of its own, beside the chunk that starts it. */

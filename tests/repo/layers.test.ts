@@ -169,6 +169,14 @@ const plants: Plant[] = [
     },
   },
   {
+    what: 'a product file that imports a fake',
+    rule: 'layer',
+    files: {
+      'packages/core/src/actions/planted.ts': "export { fake } from '../fakes/planted.ts';\n",
+      'packages/core/src/fakes/planted.ts': 'export const fake = 1;\n',
+    },
+  },
+  {
     what: 'a dynamic import that nobody can check',
     rule: 'unreadable',
     files: { 'packages/cli/src/planted.ts': 'export const load = (name: string) => import(name);\n' },

@@ -94,11 +94,23 @@ export const sourceRules: SourceRule[] = [
   { name: 'no-sleep', check: checkSleeps },
 ];
 
-/** A skipped test carries its reason in a comment beside it; skipping from inside names it as the argument. */
+/** `skipIf(x)(`a title with its ${reason}`, …)`: the reason is in the name that the run prints. */
+function titleTellsWhy(tokens: readonly Token[], mark: Token): boolean {
+  const at = tokens.indexOf(mark);
+  const title = tokens.findIndex(
+    (token, index) => index > at && token.text === '(' && tokens[index - 1]?.text === ')',
+  );
+  const token = tokens[title + 1];
+  return (
+    title !== -1 && token?.kind === 'template' && token.value === undefined && token.line <= mark.line + 1
+  );
+}
+
+/** A skipped test carries its reason in its name or in a comment beside it; from inside, skip(…) is told the reason. */
 function checkSkips({ path }: Source, read: Tokenized): string[] {
   if (!isTestPath(path)) return [];
   const marks = findTokens(read.tokens, [/^(it|test|describe)$/, '.', /^(skip|skipIf|runIf|todo)$/]);
-  const bare = marks.filter((token) => !hasComment(read, token.line));
+  const bare = marks.filter((token) => !hasComment(read, token.line) && !titleTellsWhy(read.tokens, token));
   const inside = findTokens(read.tokens, [/^(?!it$|test$|describe$)[a-z]/i, '.', 'skip', '(', ')']);
   return [...bare, ...inside].map(
     (token) => `${token.line} skips a test without saying why in a comment beside it`,

@@ -36,7 +36,7 @@ export function readModule(source: string): Module {
     if (token?.kind !== 'word' || before === '.') continue;
     if (token.text === 'import') readImport(module, tokens, at);
     else if (token.text === 'export') readExport(module, tokens, at);
-    else if (token.text === 'require' && tokens[at + 1]?.text === '(')
+    else if (token.text === 'require' && tokens[at + 1]?.text === '(' && !isMethod(tokens, at + 1))
       readCall(module, tokens, at + 1, 'dynamic');
     else if (token.text === 'new' && tokens[at + 1]?.text === 'URL') readFileUrl(module, tokens, at + 2);
   }
@@ -69,7 +69,7 @@ function readImport(module: Module, tokens: Token[], at: number): void {
   });
 }
 
-/** `import(x)` as the head of a method: what follows the first word, or the closing bracket, tells. */
+/** `import(x)` or `require(x)` as the head of a method: what follows the first word, or the closing bracket, tells. */
 function isMethod(tokens: Token[], open: number): boolean {
   const first = tokens[open + 1];
   if (first?.kind === 'string' || first?.kind === 'template') return false;

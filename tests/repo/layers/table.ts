@@ -17,7 +17,7 @@ export interface Layer {
 export interface LayerTable {
   layers: Layer[];
   /** What test files (by name) may import beyond their layer. */
-  testFiles: { suffixes: string[]; node: boolean; npm: string[] };
+  testFiles: { suffixes: string[]; imports: string[]; node: boolean; npm: string[] };
   /** Folders that are not walked, from the repository's root. */
   ignore: string[];
 }
@@ -61,9 +61,12 @@ export function tableMistakes(table: LayerTable): string[] {
   const mistakes = names
     .filter((name, index) => names.indexOf(name) !== index)
     .map((name) => `${name} is there twice`);
-  for (const layer of table.layers) {
-    for (const other of layer.imports) {
-      if (!names.includes(other)) mistakes.push(`${layer.name} imports "${other}", which is no layer`);
+  for (const { name, imports } of [
+    ...table.layers,
+    { name: 'testFiles', imports: table.testFiles.imports },
+  ]) {
+    for (const other of imports) {
+      if (!names.includes(other)) mistakes.push(`${name} imports "${other}", which is no layer`);
     }
   }
   return mistakes;

@@ -139,7 +139,7 @@ function checkRelative(context: Context, from: string, place: Place, each: Impor
       `reaches into another package by path: ${each.specifier}`,
     );
   }
-  if (to.endsWith('.json')) return;
+  if (to.endsWith('.json') || (each.kind === 'url' && to.endsWith('.mjs'))) return; // data; a built file
   if (!context.files.has(to)) {
     return report(
       context,
@@ -228,6 +228,7 @@ function checkTarget(context: Context, from: string, place: Place, each: Import,
   if (!target) return; // reported where the file itself is checked
   if (target.layer === place.layer && target.group === place.group) return;
   if (target.layer !== place.layer && place.layer.imports.includes(target.layer.name)) return;
+  if (isTestFile(context.table, from) && context.table.testFiles.imports.includes(target.layer.name)) return;
   const what = target.layer === place.layer ? `its sibling ${target.group}` : target.layer.name;
   report(context, 'layer', from, each.line, `imports ${to}: ${place.layer.name} may not import ${what}`);
 }
