@@ -42,8 +42,8 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
   }
 
   return {
-    list: (query) => Promise.resolve(list(shared, query)),
-    get: (ref) => Promise.resolve(instances.require(ref)),
+    list: async (query) => list(shared, query),
+    get: async (ref) => instances.require(ref),
     create: async (request, input, wait) => {
       const instance = await newInstance(shared, input);
       const { start, startPaused } = input;
@@ -54,25 +54,25 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
         });
       return answer(operations, life.live, request, operation, wait);
     },
-    update: (request, ref, input) => update(shared, request, ref, input),
+    update: async (request, ref, input) => update(shared, request, ref, input),
     start: (request, ref, input, wait) => operate('instance.start', 'start', request, ref, input, wait),
-    stop: (request, ref, input, wait) => {
+    stop: async (request, ref, input, wait) => {
       // Force is for those who do not want to wait for a grace period that somebody else granted.
       if (input.mode === 'force') life.halt.escalate(instances.require(ref).id);
       return operate('instance.stop', 'stop', request, ref, input, wait);
     },
     restart: (request, ref, input, wait) => operate('instance.restart', 'restart', request, ref, input, wait),
-    remove: (request, ref, input, wait) => {
+    remove: async (request, ref, input, wait) => {
       if (input.force) life.halt.escalate(instances.require(ref).id);
       return operate('instance.remove', input.force ? 'remove --force' : 'remove', request, ref, input, wait);
     },
-    reset: (request, ref) =>
+    reset: async (request, ref) =>
       command(shared, life, request, ref, 'reset', (guest, signal) => guest.reset(signal)),
-    pause: (request, ref) =>
+    pause: async (request, ref) =>
       command(shared, life, request, ref, 'pause', (guest, signal) => guest.pause(signal)),
-    resume: (request, ref) =>
+    resume: async (request, ref) =>
       command(shared, life, request, ref, 'resume', (guest, signal) => guest.resume(signal)),
-    isolation: (_request, ref) => {
+    isolation: async (_request, ref) => {
       const instance = instances.require(ref);
       requireCan('isolation', instance);
       const { process } = instance.status;

@@ -143,11 +143,7 @@ export class OperationRunner {
   #run(first: Operation, work: Work): Operation {
     const abort = new AbortController();
     const lane = first.target.id;
-    // The lane may call at once, before `active` exists, so its start waits for the next microtask.
-    const ended = this.#parts.lanes.run(lane, async () => {
-      await Promise.resolve();
-      return this.#work(first.id, work, abort.signal);
-    });
+    const ended = this.#parts.lanes.run(lane, () => this.#work(first.id, work, abort.signal));
     this.#active.set(first.id, { record: first, ended, abort, writtenAtMs: this.#parts.clock.monotonicMs() });
     return first;
   }

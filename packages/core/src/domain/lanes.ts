@@ -12,8 +12,8 @@ export class Lanes {
 
   /** Runs `work` when everything that came before it in the lane has ended, well or badly. */
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(key);
-    const result = before === undefined ? work() : before.then(work);
+    // Never at once: what `work` itself puts into the lane must find the lane busy.
+    const result = (this.#tails.get(key) ?? Promise.resolve()).then(work);
     // The tail must neither reject, which would skip the next, nor outlive its end, which would keep memory.
     const tail = result.then(ignore, ignore).then(() => {
       if (this.#tails.get(key) === tail) this.#tails.delete(key);
