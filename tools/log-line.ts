@@ -21,7 +21,12 @@ export function readableLine(line: string, coloured: boolean): string {
     coloured ? styleText(how, text, { validateStream: false }) : text;
   const pairs = Object.entries(rest).map(([key, value]) => paint('gray', `${key}=${inWords(value)}`));
   const stack = stackOf(err);
-  const words = [paint('gray', clock(time)), paint(style, name), String(msg ?? ''), ...pairs];
+  const words = [
+    paint('gray', clock(time)),
+    paint(style, name),
+    typeof msg === 'string' ? msg : '',
+    ...pairs,
+  ];
   return words.join(' ') + (stack === '' ? '' : `\n${paint('gray', stack.replace(/^/gm, '    '))}`);
 }
 
