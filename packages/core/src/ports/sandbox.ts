@@ -16,7 +16,7 @@ export interface Identity {
 export interface Sandbox {
   /**
    * Claims a uid that no other guest on this machine has, of any daemon. Claiming again for the same id gives the same.
-   * Throws `host.uids_exhausted`.
+   * Throws `host.uids_exhausted`, and `host.kvm_unusable` when KVM is needed and opens for root only.
    */
   claim(id: string, needs: { readonly kvm: boolean }): Promise<Identity>;
   /** Gives the uid back. Nothing claimed is fine. */
