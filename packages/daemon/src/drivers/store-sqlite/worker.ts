@@ -3,6 +3,7 @@
  * disk with one COMMIT, and only then answers them. Deletes records whose time is up. Keeps fsync off the event loop.
  */
 import { performance } from 'node:perf_hooks';
+import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { closeDatabase, openDatabase } from './database.ts';
 import { type Commit, Engine } from './engine.ts';
@@ -12,6 +13,7 @@ import type {
   FromWorker,
   ToWorker,
   WireAnswer,
+  WireFailure,
   WireRecord,
   WireRequest,
   WorkerSettings,
@@ -110,15 +112,33 @@ function createExpiry(engine: Engine, onExpired: (commit: Commit) => void) {
   return { arm, stop: (): void => clearTimeout(timer) };
 }
 
+type OpenedEngine =
+  | { readonly type: 'opened'; readonly engine: Engine; readonly database: DatabaseSync }
+  | { readonly type: 'failed'; readonly failure: WireFailure };
+
+function openEngine(directory: string, keepChanges: number): OpenedEngine {
+  const opened = openDatabase(directory);
+  if (opened.type === 'failed') return opened;
+  const { database } = opened;
+  const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+  try {
+    return { type: 'opened', engine: new Engine({ database, directory, keepChanges, clock }), database };
+  } catch (error) {
+    // Damage that shows only when the first rows are read.
+    const failure = failureOf(error, 'open the store', directory);
+    closeDatabase(database, directory);
+    return { type: 'failed', failure };
+  }
+}
+
 function serve(port: MessagePort, { directory, keepChanges }: WorkerSettings): void {
   const post: Post = (message) => port.postMessage(message);
-  const opened = openDatabase(directory);
+  const opened = openEngine(directory, keepChanges);
   if (opened.type === 'failed') {
     post({ type: 'not-opened', failure: opened.failure });
     return;
   }
-  const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
-  const engine = new Engine({ database: opened.database, directory, keepChanges, clock });
+  const { engine, database } = opened;
   const parked = createParkedWatches();
   const runBatch = createBatchRunner(engine, parked, directory, post);
   const expiry = createExpiry(engine, ({ results, changes }) => {
@@ -131,7 +151,7 @@ function serve(port: MessagePort, { directory, keepChanges }: WorkerSettings): v
   port.on('message', (message: ToWorker) => {
     if (message.type === 'close') {
       expiry.stop();
-      closeDatabase(opened.database, directory);
+      closeDatabase(database, directory);
       post({ type: 'closed' });
       port.close();
       return;
