@@ -3,6 +3,7 @@ export * from './actions/actions.ts';
 export * from './actions/create-actions.ts';
 export type { CoreParts } from './actions/parts.ts';
 export * from './domain/guest.ts';
+export { uuidOf } from './domain/identity.ts';
 export * from './ports/clock.ts';
 export * from './ports/faults.ts';
 export * from './ports/host-inspector.ts';

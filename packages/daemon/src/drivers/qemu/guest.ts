@@ -1,0 +1,184 @@
+// A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console and agent.
+import type { InstanceProcess } from '@wirt/api';
+import type { Guest, GuestEvent, GuestExit, Logger, ProcessExit } from '@wirt/core';
+import type { QmpConnection, QmpEvent } from '@wirt/qemu';
+import { type AgentLink, createAgentLink } from './agent.ts';
+import { agentPort } from './arguments.ts';
+import type { ConsoleLink } from './console.ts';
+import { type Control, createControl, type Observation, type QmpTarget } from './control.ts';
+import { guestExit, waitForExit } from './exit.ts';
+import { boundRunLog } from './logs.ts';
+import type { GuestPaths } from './paths.ts';
+import { signalProcess, waitUntilGone } from './proc.ts';
+
+/** For the shim's word after the process is gone. */
+const exitFileMs = 1_000;
+
+export interface GuestParts {
+  readonly target: QmpTarget;
+  readonly paths: GuestPaths;
+  readonly process: InstanceProcess;
+  readonly console: ConsoleLink;
+  readonly logger: Logger;
+  /** Undefined: not as yet connected, or not to its own QEMU. */
+  readonly connected: { readonly connection: QmpConnection; readonly observation: Observation } | undefined;
+  /** Only where this daemon started the process. */
+  readonly shimExit?: Promise<ProcessExit>;
+}
+
+export interface GuestHandle {
+  readonly guest: Guest;
+  /** The listener of a connection that was made before the guest was. */
+  onEvent(event: QmpEvent): void;
+}
+
+/** Events of a connection that is made before its guest is: kept until there is one. */
+export function createEventRelay(): {
+  onEvent(event: QmpEvent): void;
+  attach(to: (event: QmpEvent) => void): void;
+} {
+  const kept: QmpEvent[] = [];
+  let target: ((event: QmpEvent) => void) | undefined;
+  return {
+    onEvent(event) {
+      if (target) target(event);
+      else kept.push(event);
+    },
+    attach(to) {
+      target = to;
+      for (const event of kept.splice(0)) to(event);
+    },
+  };
+}
+
+export function createGuest(parts: GuestParts): GuestHandle {
+  const { target, paths, logger, console, connected } = parts;
+  const { id } = target;
+  const listeners = new Set<(event: GuestEvent) => void>();
+  const gone = Promise.withResolvers<GuestExit>();
+  let processors: 'running' | 'paused' = connected?.observation.running === true ? 'running' : 'paused';
+  let responsive = connected !== undefined;
+  let shutdownReason: string | undefined;
+  let ending = false;
+
+  const emit = (event: GuestEvent): void => {
+    for (const listener of [...listeners]) {
+      try {
+        listener(event);
+      } catch (error) {
+        logger.error('guest.listener_failed', { id, event: event.kind, error });
+      }
+    }
+  };
+  const setRunning = (running: boolean): void => {
+    const now = running ? 'running' : 'paused';
+    if (processors === now) return;
+    processors = now;
+    emit({ kind: running ? 'resumed' : 'paused' });
+  };
+  const agent: AgentLink = createAgentLink({
+    id,
+    path: paths.sockets.agent,
+    logger,
+    onAnswers: (answers) => emit({ kind: 'agent', answers }),
+  });
+
+  const onEvent = (event: QmpEvent): void => {
+    switch (event.event) {
+      case 'STOP':
+        return setRunning(false);
+      case 'RESUME':
+        return setRunning(true);
+      case 'RESET':
+        return emit({ kind: 'reset' });
+      case 'SHUTDOWN':
+        shutdownReason = String(event.data.reason).slice(0, 40);
+        return;
+      case 'VSERPORT_CHANGE':
+        if (event.data.id === agentPort) agent.portChanged(event.data.open === true);
+        return;
+      default:
+        return;
+    }
+  };
+
+  /** Once the process is gone; called by whoever sees it first. */
+  const end = async (): Promise<void> => {
+    if (ending) return;
+    ending = true;
+    control.detach();
+    agent.detach();
+    await console.finish();
+    const exit = await exitOf(parts, exitFileMs);
+    const result = await guestExit(paths, exit, shutdownReason);
+    logger.info('guest.exited', { id, pid: parts.process.pid, ...result });
+    gone.resolve(result);
+  };
+  const endLogged = (): void => {
+    end().catch((error: unknown) => {
+      logger.error('guest.end_failed', { id, error });
+      gone.resolve({ process: { kind: 'lost' }, lastLine: '' });
+    });
+  };
+
+  const control: Control = createControl({
+    target,
+    process: parts.process,
+    connection: connected?.connection,
+    logger,
+    onEvent,
+    onObserved({ running, agentPortOpen }) {
+      setRunning(running);
+      if (agentPortOpen !== undefined) agent.portChanged(agentPortOpen);
+    },
+    onResponsive(now) {
+      responsive = now;
+      emit({ kind: now ? 'responsive' : 'unresponsive' });
+    },
+    onGone: endLogged,
+    onMinute: () => void boundRunLog(paths.qemuLog),
+  });
+  if (connected?.observation.agentPortOpen) agent.portChanged(true);
+
+  const guest: Guest = {
+    id,
+    process: parts.process,
+    console,
+    agent,
+    get state() {
+      return { processors, agent: agent.answers, responsive };
+    },
+    resume: (signal) => control.execute('cont', signal),
+    pause: (signal) => control.execute('stop', signal),
+    reset: (signal) => control.execute('system_reset', signal),
+    powerDown: (signal) => control.execute('system_powerdown', signal),
+    async kill(signal) {
+      signal.throwIfAborted();
+      await signalProcess(parts.process, 'SIGKILL');
+      while (!(await waitUntilGone(parts.process, 1_000, signal)));
+      endLogged();
+      await gone.promise;
+    },
+    exited: gone.promise,
+    listen(listener) {
+      // A fresh function, so that the same listener added twice is also removed one at a time.
+      const own = (event: GuestEvent): void => listener(event);
+      listeners.add(own);
+      return () => listeners.delete(own);
+    },
+    detach() {
+      control.detach();
+      agent.detach();
+      console.detach();
+      listeners.clear();
+    },
+  };
+  return { guest, onEvent };
+}
+
+/** From the shim itself where it is this daemon's child, else, or when the shim was killed, from its file. */
+async function exitOf({ paths, shimExit }: GuestParts, timeoutMs: number): Promise<ProcessExit> {
+  const file = waitForExit(paths, timeoutMs);
+  const first = shimExit === undefined ? await file : await Promise.race([shimExit, file]);
+  return first.kind === 'lost' ? file : first;
+}

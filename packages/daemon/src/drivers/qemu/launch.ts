@@ -1,0 +1,207 @@
+// Starts QEMU: directory, sockets, shim, and the first answer on QMP. When it returns the guest's processors stand still and
+// its QMP is known to be its own; when it throws no process is left.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type InstanceProcess, WirtError } from '@wirt/api';
+import type { Confinement, LaunchPlan, ProcessExit } from '@wirt/core';
+import type { QmpConnection, QmpEvent } from '@wirt/qemu';
+import { fsError } from '../../platform/fs-error.ts';
+import { qemuArguments } from './arguments.ts';
+import { connectTo } from './control.ts';
+import { type DiscoverOptions, discover } from './discover.ts';
+import { exitOfStatus } from './exit.ts';
+import { explainEarlyEnd } from './failure.ts';
+import { listen } from './listen.ts';
+import { openRunLog, readLastLine } from './logs.ts';
+import { type GuestPaths, guestPaths } from './paths.ts';
+import { readProcess } from './proc.ts';
+import { shimCommand } from './shim.ts';
+
+/** QEMU with a big guest takes a third of a second; a hundred started at once on two cores take ten. */
+const connectDeadlineMs = 30_000;
+const pidDeadlineMs = 5_000;
+const goneDeadlineMs = 10_000;
+
+export interface LaunchContext extends DiscoverOptions {
+  readonly qemuBinary: string;
+}
+
+export interface LaunchOptions {
+  readonly signal: AbortSignal;
+  onStep(name: string): Promise<void>;
+  onEvent(event: QmpEvent): void;
+  /** QEMU's sockets are there and may be connected to; QEMU takes them up by and by. */
+  onSpawned(): void;
+}
+
+export interface Launched {
+  readonly process: InstanceProcess;
+  readonly connection: QmpConnection;
+  /** How QEMU ended, as long as this daemon lives. */
+  readonly shimExit: Promise<ProcessExit>;
+}
+
+export async function launchQemu(
+  context: LaunchContext,
+  plan: LaunchPlan,
+  confinement: Confinement,
+  options: LaunchOptions,
+): Promise<Launched> {
+  const { signal } = options;
+  const paths = guestPaths(context, plan.id);
+  signal.throwIfAborted();
+  await options.onStep('directory');
+  await makeDirectory(paths, confinement);
+  signal.throwIfAborted();
+  await options.onStep('spawn');
+  signal.throwIfAborted();
+  const shim = await spawnShim(context, plan, confinement, paths);
+  try {
+    options.onSpawned();
+    await options.onStep('connect');
+    return await connectShim(context, plan, paths, shim, options);
+  } catch (error) {
+    await endShim(context, plan.id, shim);
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function makeDirectory(paths: GuestPaths, { identity }: Confinement): Promise<void> {
+  try {
+    await mkdir(paths.run, { recursive: true, mode: 0o700 });
+    await mkdir(paths.state, { recursive: true, mode: 0o700 });
+    await Promise.all([paths.pid, paths.exit].map((path) => rm(path, { force: true })));
+    await writeFile(paths.uid, `${identity.uid}\n`, { mode: 0o600 });
+  } catch (error) {
+    throw fsError(error, 'prepare', paths.run, 'instance.start_failed');
+  }
+}
+
+interface Shim {
+  readonly child: ChildProcess;
+  readonly exit: Promise<ProcessExit>;
+}
+
+async function spawnShim(
+  context: LaunchContext,
+  plan: LaunchPlan,
+  confinement: Confinement,
+  paths: GuestPaths,
+): Promise<Shim> {
+  await using given = new AsyncDisposableStack();
+  try {
+    const log = given.use(await openRunLog(paths.qemuLog));
+    const { qmp, console: serial, agent } = paths.sockets;
+    // In the order of `inheritedFds`.
+    const listeners = await Promise.all([listen(qmp), listen(serial), listen(agent)]);
+    given.defer(() => {
+      for (const listener of listeners) listener.close();
+    });
+    const command = shimCommand({
+      id: plan.id,
+      runDirectory: paths.run,
+      confinement,
+      qemuBinary: context.qemuBinary,
+      qemuArguments: qemuArguments(plan, context.tag),
+      privileged: process.geteuid?.() === 0,
+    });
+    const child = spawn(command.program, [...command.arguments], {
+      cwd: '/',
+      env: environment(confinement),
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd, ...listeners.map(({ fd }) => fd)],
+    });
+    const exit = exitOf(child);
+    child.unref();
+    await once(child, 'spawn');
+    return { child, exit };
+  } catch (error) {
+    throw spawnError(error, plan.id, paths);
+  }
+}
+
+/** Nothing of the daemon's environment but what finding programs takes, and under systemd what finding systemd takes. */
+function environment({ controlGroup }: Confinement): Record<string, string> {
+  const kept =
+    controlGroup.scopeUnit === undefined ? ['PATH'] : ['PATH', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS'];
+  const pairs = kept.map((name) => [name, process.env[name]]).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(pairs), LC_ALL: 'C.UTF-8' };
+}
+
+function spawnError(error: unknown, id: string, paths: GuestPaths): WirtError {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall?.startsWith('spawn') && code === 'ENOENT') {
+    return new WirtError('host.tool_missing', `The shell that starts instance ${id} was not found.`, {
+      cause: error,
+      hint: 'Install what is missing: apt install dash systemd',
+    });
+  }
+  return fsError(error, 'start QEMU in', paths.run, 'instance.start_failed');
+}
+
+function exitOf(child: ChildProcess): Promise<ProcessExit> {
+  return new Promise((resolve) => {
+    child.once('error', () => resolve({ kind: 'lost' }));
+    // A signal here is one that ended the shim, which says nothing of QEMU.
+    child.once('exit', (code) => resolve(code === null ? { kind: 'lost' } : exitOfStatus(code)));
+  });
+}
+
+async function connectShim(
+  context: LaunchContext,
+  plan: LaunchPlan,
+  paths: GuestPaths,
+  shim: Shim,
+  options: LaunchOptions,
+): Promise<Launched> {
+  const target = { id: plan.id, uuid: plan.uuid, path: paths.sockets.qmp };
+  const early = new AbortController();
+  void shim.exit.then(() => early.abort());
+  const signal = AbortSignal.any([options.signal, early.signal]);
+  try {
+    const { onEvent } = options;
+    const connection = await connectTo(target, { timeoutMs: connectDeadlineMs, signal, onEvent });
+    try {
+      return { process: await findProcess(paths), connection, shimExit: shim.exit };
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  } catch (cause) {
+    options.signal.throwIfAborted();
+    // QEMU's end closes the connection a moment before its status is there.
+    const exit = await Promise.race([shim.exit, delay(1_000, undefined)]);
+    const lastLine = await readLastLine(paths.qemuLog);
+    throw await explainEarlyEnd({ id: plan.id, qemuBinary: context.qemuBinary, exit, lastLine, cause });
+  }
+}
+
+/** The shim has written the pid long before QEMU answers; a busy host may still have kept it from doing so. */
+async function findProcess(paths: GuestPaths): Promise<InstanceProcess> {
+  const deadline = performance.now() + pidDeadlineMs;
+  for (;;) {
+    const match = /^(\d+)\n$/.exec(await readFile(paths.pid, 'latin1').catch(() => ''));
+    const found = match ? await readProcess(Number(match[1])) : undefined;
+    if (found !== undefined) return found;
+    if (performance.now() >= deadline) throw new Error(`There is no process by ${paths.pid}.`);
+    await delay(5);
+  }
+}
+
+/** Ends shim and QEMU, whatever state they are in. They are one process group. */
+async function endShim(context: LaunchContext, id: string, { child }: Shim): Promise<void> {
+  const deadline = performance.now() + goneDeadlineMs;
+  for (;;) {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // The group is gone.
+    }
+    const left = (await discover(context)).filter((found) => found.id === id);
+    if (left.length === 0 || performance.now() >= deadline) return;
+    await delay(5);
+  }
+}
