@@ -18,7 +18,6 @@ stop: ## stop the guest demo and the wirtd of this clone
 
 test: ## every test but lab, e2e and bench; the last line counts them (TIERS="unit functional" for some)
 	@tools/setup.sh --test
-	@tools/node tools/build.ts
 	@tools/node tools/test.ts $(TIERS)
 
 check: ## format, lint, types, layers, unit tests, API document; no root, under a minute

@@ -3,7 +3,7 @@
 import { pathToFileURL } from 'node:url';
 import { runStep, type Step, type StepResult, tool } from './steps.ts';
 
-export const staticSteps: Step[] = [
+const staticSteps: Step[] = [
   { name: 'format', argv: [tool('biome'), 'check', '--error-on-warnings', '.'] },
   { name: 'lint', argv: [tool('oxlint'), '--type-aware', '--deny-warnings'] },
   { name: 'types', argv: [tool('tsc'), '-b', '--pretty', 'false'] },

@@ -1,12 +1,7 @@
 /**
- * Writes packages/qemu/src/qmp/schema.gen.ts: TypeScript types of the QMP commands and events in use, from the answer
- * of a real QEMU to query-qmp-schema.
- *
- *   node tools/generate-qmp-types.ts [--qemu qemu-system-x86_64] [--schema FILE]...
- *
- * QEMU drops the names of types from that answer, so types are written in place, under the command's name. Further
- * versions are given by --schema: the answer (the array under `return`) saved as JSON. What only some of the versions
- * have becomes optional. Run it again after adding to the two lists below.
+ * Writes packages/qemu/src/qmp/schema.gen.ts: types of the QMP commands and events listed below, from what a real
+ * QEMU (and saved answers of others) says to query-qmp-schema. What only some have becomes optional.
+ *   node tools/generate-qmp-types.ts [--qemu qemu-system-x86_64] [--schema SAVED-RETURN.json]...
  */
 
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -14,6 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+// QEMU gives types no names in that answer, so they are written in place, under the command's name.
 const COMMANDS = [
   'balloon',
   'cont',

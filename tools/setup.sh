@@ -29,7 +29,7 @@ command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 
 is_debian() {
   command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 &&
-    ( . /etc/os-release; case " ${ID:-} ${ID_LIKE:-} " in *' debian '*) exit 0 ;; *) exit 1 ;; esac )
+    ( . "${WIRT_OS_RELEASE:-/etc/os-release}"; case " ${ID:-} ${ID_LIKE:-} " in *' debian '*) exit 0 ;; *) exit 1 ;; esac )
 }
 
 missing_packages() {

@@ -53,7 +53,8 @@ async function main(): Promise<void> {
   const results = new Map<string, Tally>();
   const before = readHostState();
   if (wanted('static')) {
-    const steps = await runStaticSteps();
+    const build = await runStep({ name: 'build', argv: [process.execPath, 'tools/build.ts'] });
+    const steps = [build, ...(await runStaticSteps())];
     const failed = steps.filter(({ exitCode }) => exitCode !== 0).length;
     results.set('static', { passed: steps.length - failed, failed, skipped: 0 });
   }
