@@ -4,7 +4,7 @@
  */
 
 /** QEMU's own parser stops at 1024 levels as well. */
-export const MAX_JSON_DEPTH = 1024;
+const MAX_JSON_DEPTH = 1024;
 
 export type ParsedJson = { ok: true; value: unknown } | { ok: false; reason: string; cause?: unknown };
 

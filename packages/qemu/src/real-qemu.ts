@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export const QEMU_BINARY = process.env['QEMU_SYSTEM'] ?? 'qemu-system-x86_64';
+const QEMU_BINARY = process.env['QEMU_SYSTEM'] ?? 'qemu-system-x86_64';
 
 /** Why tests with a real QEMU cannot run here, or nothing. */
 export const qemuMissing = spawnSync(QEMU_BINARY, ['--version']).error
@@ -25,10 +25,22 @@ export async function startQemu(machine: string, ...args: string[]): Promise<Rea
   const child = spawn(
     QEMU_BINARY,
     [
-      ...['-S', '-nodefaults', '-no-user-config', '-display', 'none', '-accel', 'tcg', '-machine', machine],
-      ...['-qmp', `unix:${path},server=on,wait=off`],
+      '-S',
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-accel',
+      'tcg',
+      '-machine',
+      machine,
+      '-qmp',
+      `unix:${path},server=on,wait=off`,
       // A second monitor only to learn that QEMU is up: its greeting comes when all sockets listen.
-      ...['-chardev', 'stdio,id=up,signal=off', '-mon', 'chardev=up,mode=control'],
+      '-chardev',
+      'stdio,id=up,signal=off',
+      '-mon',
+      'chardev=up,mode=control',
       ...args,
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },

@@ -36,6 +36,11 @@ async function answerSync(): Promise<void> {
   guest.write(Buffer.from(`\u00ff{"return": ${id}}\n`, 'latin1'));
 }
 
+/** Lets both ends of the socket, which are in this process, see what was written. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('a guest agent', () => {
   test('is synchronised with before the first command, and not before the second', async () => {
     const first = agent.execute('guest-ping');
@@ -61,6 +66,29 @@ describe('a guest agent', () => {
     expect(await first).toEqual({ mine: 1 });
   });
 
+  test('that answers another synchronisation than the last is not believed', async () => {
+    const first = agent.execute('guest-ping', {}, { timeoutMs: 500 });
+    const id = await syncId();
+    guest.write(Buffer.from(`\u00ff{"return": ${id - 1}}\n`, 'latin1'));
+    await turns();
+    guest.send({ return: 'stale' });
+    await turns();
+    expect(guest.pendingLines()).toBe(0);
+    guest.write(Buffer.from(`\u00ff{"return": ${id}}\n`, 'latin1'));
+    expect((await guest.request()).execute).toBe('guest-ping');
+    guest.send({ return: 'mine' });
+    expect(await first).toBe('mine');
+  });
+
+  test('that synchronises after the deadline is not sent the command any more', async () => {
+    const late = agent.execute('too-late', {}, { timeoutMs: 20 });
+    const id = await syncId();
+    await expect(late).rejects.toEqual(code('agent_timeout'));
+    guest.write(Buffer.from(`\u00ff{"return": ${id}}\n`, 'latin1'));
+    await turns();
+    expect(guest.pendingLines()).toBe(0);
+  });
+
   test('that floods before the sentinel is not held in memory and not believed', async () => {
     const first = agent.execute('guest-ping');
     const id = await syncId();
@@ -84,8 +112,12 @@ describe('a guest agent', () => {
   });
 
   test('that misses a deadline is synchronised with again, and its late answer is taken for no other', async () => {
-    const late = agent.execute('slow', {}, { timeoutMs: 40 });
+    const first = agent.execute('first');
     await answerSync();
+    await guest.request();
+    guest.send({ return: 1 });
+    await first;
+    const late = agent.execute('slow', {}, { timeoutMs: 40 });
     await guest.request();
     await expect(late).rejects.toMatchObject({ code: 'agent_timeout', command: 'slow', timeoutMs: 40 });
     const next = agent.execute('quick');

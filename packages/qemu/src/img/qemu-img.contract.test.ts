@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { qemuImgCheck, qemuImgConvert, qemuImgCreate, qemuImgInfo, qemuImgResize } from './qemu-img.ts';
 
-const missing = spawnSync('qemu-img', ['--version']).error;
+const binary = 'qemu-img';
+const missing = spawnSync(binary, ['--version']).error;
 const MIB = 1024 * 1024;
 const timeoutMs = 30_000;
 

@@ -88,8 +88,9 @@ export async function connectQmp(options: QmpConnectOptions): Promise<QmpConnect
 
 interface Outstanding {
   command: string;
-  /** Absent once the caller was told (deadline, abort): the late answer is then dropped. */
-  settle?: { resolve: (value: unknown) => void; reject: (error: unknown) => void } | undefined;
+  /** Both do nothing once the caller was told (deadline, abort): the late answer is dropped. */
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
   stop: () => void;
 }
 
@@ -121,10 +122,7 @@ export class QmpConnection implements AsyncDisposable {
 
     const lines = createLineSplitter({
       maxLineBytes: options.maxLineBytes ?? 16 * 1024 * 1024,
-      onLine: (line) => {
-        this.#receive(parseQmpLine(line));
-        return this.#ended === undefined;
-      },
+      onLine: (line) => this.#receive(parseQmpLine(line)),
     });
     socket.on('data', (chunk: Buffer) => {
       if (this.#ended) return;
@@ -193,13 +191,13 @@ export class QmpConnection implements AsyncDisposable {
       }
       const entry: Outstanding = {
         command,
-        settle: { resolve: resolve as (value: unknown) => void, reject },
+        resolve: resolve as (value: unknown) => void,
+        reject,
         stop: () => {},
       };
-      entry.stop = startDeadline(timeoutMs, signal, (reason) => {
-        entry.settle = undefined;
-        reject(reason === 'timeout' ? new QmpTimeout(command, timeoutMs) : signal?.reason);
-      });
+      entry.stop = startDeadline(timeoutMs, signal, (reason) =>
+        reject(reason === 'timeout' ? new QmpTimeout(command, timeoutMs) : signal?.reason),
+      );
       this.#lastId = id;
       this.#outstanding.set(id, entry);
       this.#socket.write(line);
@@ -243,24 +241,24 @@ export class QmpConnection implements AsyncDisposable {
       case 'event':
         return this.#emit(toQmpEvent(message));
       case 'return':
-        return this.#take(message.id)?.resolve(message.value);
+        return this.#take(message.id).resolve(message.value);
       case 'error': {
         // QEMU answers what it could not parse without an id; it answers in order, so the oldest is meant.
         const id = message.id === undefined ? this.#outstanding.keys().next().value : message.id;
-        const command = typeof id === 'number' ? this.#outstanding.get(id)?.command : undefined;
-        return this.#take(id)?.reject(new QmpError(command ?? '', message.class, message.desc));
+        const { command, reject } = this.#take(id);
+        return reject(new QmpError(command, message.class, message.desc));
       }
       case 'greeting':
         throw new QmpProtocolError('the peer sent a second greeting');
     }
   }
 
-  #take(id: unknown): Outstanding['settle'] {
+  #take(id: unknown): Outstanding {
     const entry = typeof id === 'number' ? this.#outstanding.get(id) : undefined;
     if (!entry) throw new QmpProtocolError('the peer answered a command that was not sent');
     this.#outstanding.delete(id as number); // a number, or there were no entry
     entry.stop();
-    return entry.settle;
+    return entry;
   }
 
   #emit(event: QmpEvent): void {
@@ -279,9 +277,9 @@ export class QmpConnection implements AsyncDisposable {
     this.#socket.destroy();
     const error = reason ?? new QmpClosed('the connection was closed');
     this.#greeted.reject(error);
-    for (const { settle, stop } of this.#outstanding.values()) {
+    for (const { reject, stop } of this.#outstanding.values()) {
       stop();
-      settle?.reject(error);
+      reject(error);
     }
     this.#outstanding.clear();
     this.#listeners.clear();

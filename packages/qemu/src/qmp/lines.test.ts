@@ -46,19 +46,6 @@ describe('the line splitter', () => {
     expect(lines).toEqual(['whole']);
   });
 
-  test('stops in the middle of a chunk when told so', () => {
-    const lines: string[] = [];
-    const splitter = createLineSplitter({
-      maxLineBytes: 10,
-      onLine: (line) => {
-        lines.push(line);
-        return lines.length < 2;
-      },
-    });
-    splitter.push(Buffer.from('1\n2\n3\n'));
-    expect(lines).toEqual(['1', '2']);
-  });
-
   test('gives the same lines for the same bytes in any chunks', () => {
     fc.assert(
       fc.property(

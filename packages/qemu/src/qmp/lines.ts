@@ -30,8 +30,7 @@ const KEPT_BUFFER_BYTES = 256 * 1024;
 
 export function createLineSplitter(options: {
   maxLineBytes: number;
-  /** Returning false ends the work on this chunk: the rest of it is dropped. */
-  onLine: (line: string) => unknown;
+  onLine: (line: string) => void;
 }): LineSplitter {
   const { onLine } = options;
   // One growing buffer and no list of chunks: a peer that sends byte by byte would make millions of small objects.
@@ -55,10 +54,10 @@ export function createLineSplitter(options: {
     if (held.length > KEPT_BUFFER_BYTES) held = Buffer.allocUnsafe(SMALL_BUFFER_BYTES);
   };
 
-  const emit = (bytes: Buffer, start: number, newline: number): unknown => {
+  const emit = (bytes: Buffer, start: number, newline: number): void => {
     if (newline - start > splitter.maxLineBytes) throw new LineTooLong(splitter.maxLineBytes);
     const end = newline > start && bytes[newline - 1] === CARRIAGE_RETURN ? newline - 1 : newline;
-    return onLine(bytes.toString('utf8', start, end));
+    onLine(bytes.toString('utf8', start, end));
   };
 
   const splitter: LineSplitter = {
@@ -71,16 +70,14 @@ export function createLineSplitter(options: {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
       let start = 0;
       for (let newline = bytes.indexOf(NEWLINE); newline !== -1; newline = bytes.indexOf(NEWLINE, start)) {
-        let goOn: unknown;
         if (heldBytes === 0) {
-          goOn = emit(bytes, start, newline);
+          emit(bytes, start, newline);
         } else {
           hold(bytes.subarray(start, newline));
           const [line, lineBytes] = [held, heldBytes];
           release();
-          goOn = emit(line, 0, lineBytes);
+          emit(line, 0, lineBytes);
         }
-        if (goOn === false) return;
         start = newline + 1;
       }
       if (start < bytes.length) hold(bytes.subarray(start));
