@@ -1,0 +1,11 @@
+/** The routes about the machine below and the daemon itself. */
+import type { Door } from './door.ts';
+import { mount } from './mount.ts';
+
+export function mountHost(door: Door): void {
+  const { host } = door.actions;
+  mount(door, 'GET /v1/host', ({ request }) => host.inspect(request));
+  mount(door, 'GET /v1/host/check', ({ request }) => host.check(request));
+  mount(door, 'GET /v1/version', async () => door.version);
+  mount(door, 'GET /v1/openapi.json', () => door.openapi());
+}
