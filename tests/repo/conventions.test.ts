@@ -81,6 +81,9 @@ describe('the checks of the conventions', () => {
       '// needs /dev/kvm',
       "it.skipIf(noKvm)('runs', () => {});",
       "context.skip('needs root');",
+      '',
+      "describe.skipIf(!qemu)('the guest (needs qemu-system-x86_64)', () => {});",
+      'describe.skipIf(why)(`the guest ${why}`, () => {});',
     ].join('\n');
     expect(brokenRules({ path: test, text })).toEqual([]);
   });

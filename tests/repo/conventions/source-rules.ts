@@ -94,16 +94,15 @@ export const sourceRules: SourceRule[] = [
   { name: 'no-sleep', check: checkSleeps },
 ];
 
-/** `skipIf(x)(`a title with its ${reason}`, …)`: the reason is in the name that the run prints. */
+/** `skipIf(x)('a title (needs root)', …)`, or one with its `${reason}`: the run prints it with the skipped test. */
 function titleTellsWhy(tokens: readonly Token[], mark: Token): boolean {
   const at = tokens.indexOf(mark);
   const title = tokens.findIndex(
-    (token, index) => index > at && token.text === '(' && tokens[index - 1]?.text === ')',
+    (each, index) => index > at && each.text === '(' && tokens[index - 1]?.text === ')',
   );
   const token = tokens[title + 1];
-  return (
-    title !== -1 && token?.kind === 'template' && token.value === undefined && token.line <= mark.line + 1
-  );
+  if (title === -1 || token === undefined || token.line > mark.line + 1) return false;
+  return token.kind === 'template' ? token.value === undefined : /\((needs|skipped) /.test(token.value ?? '');
 }
 
 /** A skipped test carries its reason in its name or in a comment beside it; from inside, skip(…) is told the reason. */
