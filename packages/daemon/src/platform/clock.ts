@@ -1,13 +1,13 @@
-/** The clock of the machine: dates from the wall clock, waits and differences from the monotonic one. */
-import type { Clock } from '@wirt/core';
-
+/** The clock of the machine, as core's port `Clock`: dates from the wall clock, waits and differences from the monotonic one. */
 /** The longest delay that a Node timer takes; longer ones would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-export const systemClock: Clock = {
-  now: () => new Date().toISOString(),
-  monotonicMs: () => performance.now(),
-  async sleep(ms, signal) {
+export const systemClock = {
+  /** RFC 3339, UTC. */
+  now: (): string => new Date().toISOString(),
+  monotonicMs: (): number => performance.now(),
+  /** Rejects with the signal's reason when it aborts first. */
+  async sleep(ms: number, signal: AbortSignal): Promise<void> {
     const untilMs = performance.now() + ms;
     for (let leftMs = ms; leftMs > 0; leftMs = untilMs - performance.now()) {
       await sleepOnce(Math.min(leftMs, MAX_TIMER_MS), signal);

@@ -5,7 +5,6 @@
  * variable nothing happens, ever.
  */
 import { WirtError } from '@wirt/api';
-import type { Faults } from '@wirt/core';
 
 interface Fault {
   readonly kind: 'crash' | 'fail';
@@ -14,11 +13,16 @@ interface Fault {
   readonly nth: number | undefined;
 }
 
-const NO_FAULTS: Faults = { at: () => Promise.resolve() };
+/** Core's port `Faults`. */
+export interface InjectedFaults {
+  at(step: string): Promise<void>;
+}
+
+const NO_FAULTS: InjectedFaults = { at: () => Promise.resolve() };
 const SYNTAX = /^(crash|fail):([a-z][a-z0-9_.-]*\/[a-z][a-z0-9_-]*)(?:#([1-9][0-9]{0,5}))?$/;
 
 /** `text` is the value of `WIRT_FAULT`. Throws `daemon.config_invalid` when it is no list of faults. */
-export function createFaults(text: string | undefined, die: () => void = killSelf): Faults {
+export function createFaults(text: string | undefined, die: () => void = killSelf): InjectedFaults {
   if (text === undefined || text === '') return NO_FAULTS;
   const faults = text.split(',').map(parseFault);
   const timesReached = new Map<string, number>();

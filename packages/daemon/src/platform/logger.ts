@@ -3,7 +3,6 @@
  * by itself. A reader that stands still costs lines, counted, and neither memory nor time. Making it readable for
  * people is the work of whoever reads it.
  */
-import type { Logger } from '@wirt/core';
 import pino from 'pino';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
@@ -15,6 +14,12 @@ export interface LoggerOptions {
   readonly fileDescriptor?: number;
 }
 
+/** A constant event name, and fields. */
+type LogLine = (event: string, fields?: Readonly<Record<string, unknown>>) => void;
+
+/** Core's port `Logger`. */
+export type JsonLogger = Readonly<Record<LogLevel, LogLine>>;
+
 const STDERR = 2;
 /** What is kept for a reader that stands still; lines beyond are dropped. */
 const MAX_BUFFERED_BYTES = 4 << 20;
@@ -22,7 +27,7 @@ const CAUSES_AT_MOST = 5;
 /** Names that the line itself uses: a field of that name gets an underscore. */
 const OWN_NAMES = new Set(['level', 'time', 'event']);
 
-export function createLogger({ level, fileDescriptor = STDERR }: LoggerOptions): Logger {
+export function createLogger({ level, fileDescriptor = STDERR }: LoggerOptions): JsonLogger {
   const destination = pino.destination({ dest: fileDescriptor, sync: false, maxLength: MAX_BUFFERED_BYTES });
   let dropped = 0;
   destination.on('drop', () => {

@@ -6,7 +6,7 @@ import { createNotifier } from './notify.ts';
 
 let directory: string;
 const events: string[] = [];
-const logger = { debug() {}, info() {}, error() {}, warn: (event: string) => void events.push(event) };
+const logger = { warn: (event: string) => void events.push(event) };
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'wirt-notify-'));

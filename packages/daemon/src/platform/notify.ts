@@ -3,7 +3,6 @@
  * Unix domain. Without $NOTIFY_SOCKET nobody listens and nothing is done. Failing is logged and harms nothing. The unit
  * needs NotifyAccess=all: the message comes from a child, except where root may send it as the daemon's.
  */
-import type { Logger } from '@wirt/core';
 import { runToSuccess } from './subprocess.ts';
 
 const DEADLINE_MS = 5_000;
@@ -19,7 +18,7 @@ export function createNotifier({
   logger,
 }: {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly logger: Logger;
+  readonly logger: { warn(event: string, fields: Readonly<Record<string, unknown>>): void };
 }): Notifier {
   const { NOTIFY_SOCKET: socket, PATH: path = '/usr/bin:/bin' } = env;
   const notify = async (...args: readonly string[]): Promise<void> => {
