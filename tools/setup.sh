@@ -24,7 +24,8 @@ case $(uname -m) in
   aarch64) packages="qemu-system-arm qemu-efi-aarch64 $packages" ;;
   *) echo "setup: wirt runs on x86_64 and aarch64, and this is $(uname -m)" >&2; exit 1 ;;
 esac
-[ -z "$want_test" ] || packages="$packages git"
+# libfaketime sets a daemon's clock back and no other.
+[ -z "$want_test" ] || packages="$packages git libfaketime"
 command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 
 is_debian() {
@@ -83,4 +84,12 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$lock" ]; then
   say "npm ci: the packages of package-lock.json, Node 24 among them"
   npm ci --no-audit --no-fund --loglevel=error
   printf '%s\n' "$lock" > "$stamp"
+fi
+
+# The guest agent that tests talk to is unpacked, never installed: installed, it would serve this machine's own host.
+agent=.wirt/test-cache/qemu-guest-agent
+if [ -n "$want_test" ] && [ ! -x "$agent/usr/sbin/qemu-ga" ] && is_debian; then
+  say "unpacking qemu-guest-agent for the tests"
+  mkdir -p "$agent"
+  ( cd "$agent" && apt-get -qq download qemu-guest-agent && dpkg-deb -x qemu-guest-agent_*.deb . )
 fi

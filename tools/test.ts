@@ -9,6 +9,9 @@ import { readHostState, settle } from './host-state.ts';
 import { summaryLine, type Tally } from './plain-summary-reporter.ts';
 import { root, runStep, tool } from './steps.ts';
 
+/** Unpacked by tools/setup.sh --test; tests that want it skip where it is not. */
+const agent = join(root, '.wirt/test-cache/qemu-guest-agent/usr/sbin/qemu-ga');
+
 const tiers = ['unit', 'contract', 'functional'] as const;
 
 /** Counts of a vitest run from its tally file and exit code, so that a run that broke is never green. */
@@ -34,7 +37,7 @@ function add(sum: Tally, more: Tally): void {
 async function runTier(tier: string, folder: string): Promise<Tally> {
   const file = join(folder, `${tier}.tally`);
   const argv: [string, ...string[]] = [tool('vitest'), 'run', '--project', tier];
-  const { exitCode } = await runStep({ name: tier, argv, live: true, env: { WIRT_TEST_TALLY: file } });
+  const { exitCode } = await runStep({ name: tier, argv, live: true, env: { WIRT_TEST_TALLY: file, QEMU_GA: agent } });
   return readTally(file, exitCode);
 }
 

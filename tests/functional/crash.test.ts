@@ -1,0 +1,125 @@
+// wirtd is killed with SIGKILL at every step of create, start, stop and remove: the next one finishes what was
+// acknowledged, running guests are untouched, and the host holds what the records say and nothing else.
+import { afterEach, describe, expect, it } from 'vitest';
+import { startDaemon, type TestDaemon } from './harness/daemon.ts';
+
+const startSteps = ['claim-uid', 'control-group', 'directory', 'spawn', 'connect', 'resume', 'record'];
+const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'release-uid', 'record'];
+const removeSteps = ['mark', 'control-group', 'clean', 'release-uid', 'forget', 'record'];
+
+let daemon: TestDaemon | undefined;
+
+afterEach(async () => {
+  await daemon?.[Symbol.asyncDispose]();
+  daemon = undefined;
+});
+
+const at = (instance: string) => ({ params: { instance } });
+const force = { mode: 'force' } as const;
+
+/** A daemon that dies at `step`, beside a guest that runs and must not notice. */
+async function fated(step: string): Promise<{ daemon: TestDaemon; bystander: number }> {
+  daemon = await startDaemon();
+  await daemon.create('bystander', { start: true, startPaused: true });
+  const { status } = await daemon.client.call('GET /v1/instances/{instance}', at('bystander'));
+  await daemon.stop();
+  await daemon.start({ env: { WIRT_FAULT: `crash:${step}` } });
+  return { daemon, bystander: status.process?.pid ?? 0 };
+}
+
+async function expectOnly(one: TestDaemon, bystander: number, names: readonly string[]): Promise<void> {
+  const { items } = await one.client.call('GET /v1/instances', {});
+  expect(items.map(({ name }) => name).sort()).toEqual([...names].sort());
+  const running = items.filter(({ status }) => status.process !== undefined);
+  const { status } = await one.client.call('GET /v1/instances/{instance}', at('bystander'));
+  expect(status).toMatchObject({ state: 'paused', process: { pid: bystander } });
+  const left = await one.remains();
+  const owned = running.map(({ id }) => id);
+  const strange = left.filter(
+    (entry) => !entry.startsWith('uid ') && !owned.some((id) => entry.includes(id)),
+  );
+  expect(strange).toEqual([]);
+  expect(left.filter((entry) => entry.startsWith('uid '))).toHaveLength(running.length);
+}
+
+describe('wirtd killed with SIGKILL', () => {
+  it.each(startSteps)('in create and start at %s: the guest runs under the next wirtd', async (step) => {
+    const { daemon: one, bystander } = await fated(`instance.start/${step}`);
+    await one.client.call('POST /v1/instances', {
+      body: { name: 'web', start: true, startPaused: true, spec: { image: 'micro', memoryMib: 64 } },
+    });
+    await one.ended();
+    await one.start();
+    expect((await one.reach('web', 'paused'))?.status.process).toBeDefined();
+    const { items } = await one.client.call('GET /v1/operations', { query: { target: 'web' } });
+    expect(items).toMatchObject([{ state: 'done', recovery: expect.stringMatching(/^(finished|resumed)$/) }]);
+    await expectOnly(one, bystander, ['bystander', 'web']);
+  });
+
+  it.each(stopSteps)('in stop at %s: the guest is stopped under the next wirtd', async (step) => {
+    const { daemon: one, bystander } = await fated(`instance.stop/${step}`);
+    await one.create('web', { start: true, startPaused: true });
+    await one.client.call('POST /v1/instances/{instance}/stop', { ...at('web'), body: force });
+    await one.ended();
+    await one.start();
+    await one.reach('web', 'stopped');
+    await expectOnly(one, bystander, ['bystander', 'web']);
+  });
+
+  it.each(removeSteps)('in remove at %s: the instance is gone under the next wirtd', async (step) => {
+    const { daemon: one, bystander } = await fated(`instance.remove/${step}`);
+    await one.create('web');
+    await one.client.call('DELETE /v1/instances/{instance}', at('web'));
+    await one.ended();
+    await one.start();
+    await one.reach('web', 'gone');
+    await expectOnly(one, bystander, ['bystander']);
+  });
+
+  it.each(['stage', 'build', 'publish', 'record'])(
+    'in an image build at %s: the build is reported as undone',
+    async (step) => {
+      daemon = await startDaemon({ empty: true, env: { WIRT_FAULT: `crash:image.build/${step}` } });
+      await daemon.client.call('POST /v1/images/build', { body: { recipe: 'micro' } });
+      await daemon.ended();
+      await daemon.start();
+      const { items } = await daemon.client.call('GET /v1/operations', {});
+      expect(items).toMatchObject([
+        { state: 'failed', recovery: 'undone', error: { code: 'operation.interrupted' } },
+      ]);
+      expect((await daemon.client.call('GET /v1/images', {})).items).toEqual([]);
+    },
+  );
+
+  it('with guests running: they go on, are adopted, and can be used as before', async () => {
+    daemon = await startDaemon();
+    const names = ['one', 'two', 'three', 'four'];
+    for (const name of names) await daemon.create(name, { start: true, startPaused: true });
+    const pids = async () =>
+      (await (daemon as TestDaemon).client.call('GET /v1/instances', {})).items.map(
+        ({ status }) => status.process,
+      );
+    const before = await pids();
+    await daemon.kill();
+    await daemon.start();
+    expect(await pids()).toEqual(before);
+    await daemon.client.call('POST /v1/instances/{instance}/resume', at('one'));
+    await daemon.client.call('POST /v1/instances/{instance}/stop', {
+      ...at('one'),
+      body: force,
+      query: { wait: 'done' },
+    });
+  });
+
+  it('and a guest that ends meanwhile is explained by the next', async () => {
+    daemon = await startDaemon();
+    await daemon.create('web', { start: true, startPaused: true });
+    const { status } = await daemon.client.call('GET /v1/instances/{instance}', at('web'));
+    await daemon.kill();
+    process.kill(status.process?.pid ?? 0, 'SIGBUS');
+    await daemon.start();
+    const web = await daemon.reach('web', 'crashed');
+    expect(web?.status.exit).toMatchObject({ reason: 'signal', signal: 'SIGBUS' });
+    expect(await daemon.remains()).toEqual([]);
+  });
+});

@@ -1,0 +1,239 @@
+// What goes wrong on real hosts: stopped, killed and lying QEMUs, full and read-only disks, vanished directories, clocks.
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, describe, expect, it } from 'vitest';
+import { cloneRoot, type DaemonOptions, startDaemon, type TestDaemon } from './harness/daemon.ts';
+
+const run = promisify(execFile);
+const undo: (() => Promise<unknown>)[] = [];
+
+async function daemonWith(options: DaemonOptions = {}): Promise<TestDaemon> {
+  const daemon = await startDaemon(options);
+  undo.push(async () => {
+    await daemon[Symbol.asyncDispose]();
+  });
+  return daemon;
+}
+
+afterEach(async () => {
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+});
+
+const at = (instance: string) => ({ params: { instance } });
+const pidOf = async (daemon: TestDaemon, name: string): Promise<number> =>
+  (await daemon.client.call('GET /v1/instances/{instance}', at(name))).status.process?.pid ?? 0;
+
+describe('a QEMU that is stopped by SIGSTOP', () => {
+  it('is shown as unresponsive, holds nobody else up, and is back when it answers', async () => {
+    const daemon = await daemonWith();
+    await daemon.create('stuck', { start: true });
+    await daemon.create('fine', { start: true });
+    const pid = await pidOf(daemon, 'stuck');
+    process.kill(pid, 'SIGSTOP');
+    await daemon.reach('stuck', 'unresponsive');
+    expect((await daemon.client.call('POST /v1/instances/{instance}/pause', at('fine'))).status.state).toBe(
+      'paused',
+    );
+    await expect(
+      daemon.client.call('POST /v1/instances/{instance}/pause', at('stuck')),
+    ).rejects.toMatchObject({
+      code: 'instance.state_conflict',
+    });
+    process.kill(pid, 'SIGCONT');
+    await daemon.reach('stuck', 'running');
+  });
+
+  it('can be ended by force while it is stopped', async () => {
+    const daemon = await daemonWith();
+    await daemon.create('stuck', { start: true });
+    process.kill(await pidOf(daemon, 'stuck'), 'SIGSTOP');
+    await daemon.client.call('POST /v1/instances/{instance}/stop', {
+      ...at('stuck'),
+      body: { mode: 'force' },
+      query: { wait: 'done' },
+    });
+    expect(await daemon.remains()).toEqual([]);
+  });
+
+  it('is adopted as unresponsive by the next wirtd, and comes back', async () => {
+    const daemon = await daemonWith();
+    await daemon.create('stuck', { start: true, startPaused: true });
+    const pid = await pidOf(daemon, 'stuck');
+    process.kill(pid, 'SIGSTOP');
+    await daemon.kill();
+    await daemon.start();
+    await daemon.reach('stuck', 'unresponsive');
+    process.kill(pid, 'SIGCONT');
+    await daemon.reach('stuck', 'paused');
+    expect(await pidOf(daemon, 'stuck')).toBe(pid);
+  });
+});
+
+/** A program in the place of QEMU. */
+async function impostor(script: string): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'wirt-impostor-'));
+  undo.push(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 'qemu-system-x86_64');
+  await writeFile(path, script);
+  await chmod(path, 0o755);
+  await chmod(directory, 0o755);
+  return path;
+}
+
+async function startRefused(qemu: string): Promise<{ code: string; hint?: string }> {
+  const daemon = await daemonWith({ args: ['--qemu', qemu] });
+  const refused = daemon.create('web', { start: true }).then(
+    () => ({ code: 'none' }),
+    (error: { code: string; hint?: string }) => error,
+  );
+  const error = await refused;
+  expect(await daemon.remains()).toEqual([]);
+  expect((await daemon.client.call('GET /v1/instances/{instance}', at('web'))).status).toMatchObject({
+    state: 'crashed',
+    exit: { reason: 'error' },
+  });
+  return error;
+}
+
+describe('a QEMU binary', () => {
+  it('that is missing is named, with the command to install it', async () => {
+    expect(await startRefused('/nowhere/qemu-system-x86_64')).toMatchObject({
+      code: 'host.qemu_missing',
+      hint: expect.stringContaining('apt'),
+    });
+  });
+
+  it('that does not run is named as broken', async () => {
+    const qemu = await impostor('#!/bin/sh\necho "error while loading shared libraries" >&2\nexit 127\n');
+    expect(await startRefused(qemu)).toMatchObject({ code: 'host.qemu_broken' });
+  });
+
+  it('that speaks garbage on QMP starts no guest, and wirtd goes on', async () => {
+    const node = process.execPath;
+    // As QEMU when it is probed; as a liar when it has a guest to run and inherits its QMP socket as descriptor 3.
+    const qemu = await impostor(
+      `#!/bin/sh\ncase "$*" in *wirt-*) exec ${node} -e '
+        require("net").createServer((peer) => { peer.on("error", () => {}); peer.write("\\u0000{[garbage\\n".repeat(1000)); }).listen({ fd: 3 });
+      ' ;; esac\nexec qemu-system-x86_64 "$@"\n`,
+    );
+    expect((await startRefused(qemu)).code).toBe('instance.start_failed');
+  });
+});
+
+/** A state directory on a file system of its own, small enough to fill. */
+async function smallDisk(): Promise<string> {
+  const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-disk-')));
+  const state = join(directory, 'state');
+  await mkdir(state);
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=256m', 'tmpfs', state]);
+  undo.push(() => rm(directory, { recursive: true, force: true }));
+  undo.push(() => run('umount', ['-l', state]));
+  return directory;
+}
+
+describe('a state directory', () => {
+  it('that is full refuses new work and harms no guest; with room again all goes on', async () => {
+    const directory = await smallDisk();
+    const daemon = await daemonWith({ directory });
+    await daemon.create('web', { start: true, startPaused: true });
+    const filler = join(daemon.stateDirectory, 'filler');
+    await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M']).catch(() => undefined);
+    let refusal: { code?: string } = {};
+    for (let tries = 0; tries < 200 && refusal.code === undefined; tries += 1) {
+      refusal = await daemon.create(`more-${tries}`, { labels: { pad: 'x'.repeat(200) } }).then(
+        () => ({}),
+        (error: { code: string }) => error,
+      );
+    }
+    expect(refusal.code).toBe('host.storage_full');
+    expect((await daemon.client.call('GET /v1/instances/{instance}', at('web'))).status.state).toBe('paused');
+    await rm(filler);
+    await daemon.create('after');
+    await daemon.client.call('POST /v1/instances/{instance}/stop', {
+      ...at('web'),
+      body: { mode: 'force' },
+      query: { wait: 'done' },
+    });
+    expect(await daemon.remains()).toEqual([]);
+  });
+
+  it('that turns read-only refuses new work, and says so', async () => {
+    const directory = await smallDisk();
+    const daemon = await daemonWith({ directory });
+    await daemon.kill();
+    await run('mount', ['-o', 'remount,ro', daemon.stateDirectory]);
+    await expect(daemon.start()).rejects.toThrow(/read-only/);
+    await run('mount', ['-o', 'remount,rw', daemon.stateDirectory]);
+    await daemon.start();
+    await daemon.create('web');
+  });
+
+  it('that another wirtd uses is refused, and the other’s pid named', async () => {
+    const daemon = await daemonWith();
+    const args = ['--state-dir', daemon.stateDirectory, '--run-dir', join(daemon.directory, 'other')];
+    const second = await run(join(cloneRoot, 'bin/wirtd'), args, { timeout: 20_000 }).then(
+      () => ({ code: 0, stderr: '' }),
+      (error: { code: number; stderr: string }) => error,
+    );
+    expect(second.code).not.toBe(0);
+    expect(second.stderr).toContain('daemon.already_running');
+    expect(second.stderr).toContain(String(daemon.pid()));
+    await daemon.create('web');
+  });
+});
+
+describe('a run directory that is emptied', () => {
+  it('harms no guest; wirtd listens anew, and guests start and stop as before', async () => {
+    const daemon = await daemonWith();
+    await daemon.create('web', { start: true });
+    for (const entry of await readdir(daemon.runDirectory))
+      await rm(join(daemon.runDirectory, entry), { recursive: true });
+    await daemon.log().find(({ msg }) => msg === 'rest.listening_anew', 'rest.listening_anew');
+    expect((await daemon.client.call('POST /v1/instances/{instance}/pause', at('web'))).status.state).toBe(
+      'paused',
+    );
+    await daemon.create('new', { start: true, startPaused: true });
+    for (const name of ['web', 'new']) {
+      await daemon.client.call('POST /v1/instances/{instance}/stop', {
+        ...at(name),
+        body: { mode: 'force' },
+        query: { wait: 'done' },
+      });
+    }
+    expect(await daemon.remains()).toEqual([]);
+  });
+});
+
+describe('a clock that is set back by a day', () => {
+  it('disturbs no wait, no order of instances, and no event', async () => {
+    const { stdout } = await run('sh', ['-c', 'ls /usr/lib/*/faketime/libfaketime.so.1']);
+    const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-clock-')));
+    undo.push(() => rm(directory, { recursive: true, force: true }));
+    const clock = join(directory, 'clock');
+    await writeFile(clock, '+0\n');
+    const daemon = await daemonWith({
+      env: {
+        LD_PRELOAD: stdout.trim(),
+        FAKETIME_TIMESTAMP_FILE: clock,
+        FAKETIME_NO_CACHE: '1',
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      },
+    });
+    await daemon.create('before', { start: true, startPaused: true, spec: { restart: 'always' } });
+    await writeFile(clock, '-1d\n');
+    await daemon.create('after');
+    const { items } = await daemon.client.call('GET /v1/instances', {});
+    expect(items.map(({ name }) => name)).toEqual(['before', 'after']);
+    expect(Date.parse(items[1]?.createdAt ?? '')).toBeLessThan(Date.parse(items[0]?.createdAt ?? ''));
+    process.kill(await pidOf(daemon, 'before'), 'SIGKILL');
+    await daemon.reach('before', 'crashed');
+    await daemon.reach('before', 'running');
+    await daemon.kill();
+    await daemon.start();
+    await daemon.create('last');
+    expect((await daemon.client.call('GET /v1/instances', {})).items).toHaveLength(3);
+  });
+});

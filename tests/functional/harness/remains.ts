@@ -1,0 +1,83 @@
+// What a daemon's guests have on the host, looked for in the kernel and the file system and not asked of the daemon.
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+const claimDirectory = '/run/wirt-uids';
+
+async function entries(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
+}
+
+/** QEMU processes and their shims that carry the daemon's tag. */
+export async function processesOf(
+  tag: string,
+): Promise<{ readonly pid: number; readonly command: string }[]> {
+  const found: { pid: number; command: string }[] = [];
+  for (const pid of await entries('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ');
+    if (command.includes(`wirt-${tag}-`)) found.push({ pid: Number(pid), command: command.slice(0, 80) });
+  }
+  return found;
+}
+
+async function controlGroupsOf(tag: string, directory = '/sys/fs/cgroup', depth = 4): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(directory, { withFileTypes: true }).catch(() => [])) {
+    if (!entry.isDirectory()) continue;
+    const path = join(directory, entry.name);
+    if (entry.name === tag) {
+      found.push(
+        ...(await entries(path))
+          .filter((name) => /^[0-9A-Z]{26}$/.test(name))
+          .map((name) => join(path, name)),
+      );
+    } else if (depth > 0) {
+      found.push(...(await controlGroupsOf(tag, path, depth - 1)));
+    }
+  }
+  return found;
+}
+
+async function uidsOf(tag: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const uid of await entries(claimDirectory)) {
+    const claim = await readFile(join(claimDirectory, uid), 'utf8').catch(() => '');
+    if (claim.includes(tag)) found.push(`uid ${uid}`);
+  }
+  return found;
+}
+
+/** Everything of the daemon's guests that is on the host now; empty when no guest runs. */
+export async function remains(tag: string, runDirectory: string): Promise<string[]> {
+  const processes = (await processesOf(tag)).map(({ pid, command }) => `process ${pid} ${command}`);
+  const files = (await entries(join(runDirectory, 'instances'))).map((id) => `run files ${id}`);
+  return [...processes, ...(await controlGroupsOf(tag)), ...(await uidsOf(tag)), ...files];
+}
+
+/** Ends what a test left of a daemon that is gone: processes, control groups, uids. */
+export async function clearHost(tag: string): Promise<void> {
+  for (const { pid } of await processesOf(tag)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has just ended by itself.
+    }
+  }
+  for (const path of await controlGroupsOf(tag)) {
+    // A group is busy until the last process in it has been reaped.
+    for (
+      let tries = 0;
+      tries < 100 &&
+      !(await rmdir(path).then(
+        () => true,
+        () => false,
+      ));
+      tries += 1
+    )
+      await pause(10);
+    await rmdir(join(path, '..')).catch(() => undefined);
+  }
+  for (const uid of await uidsOf(tag)) await rm(join(claimDirectory, uid.slice(4)), { force: true });
+}
