@@ -125,8 +125,10 @@ const powerButton = `#!/bin/sh
 exec /sbin/poweroff
 `;
 
+/** busybox's shell takes its own poweroff before the one in the path, unless told. */
 const profile = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root TERM="\${TERM:-linux}"
 export PS1='\\h:\\w# '
+alias poweroff=/sbin/poweroff reboot=/sbin/reboot halt=/sbin/halt
 cd
 `;
 
