@@ -11,7 +11,11 @@ const plan: LaunchPlan = {
   cpus: 2,
   memoryMib: 256,
   nics: [{ type: 'user', mac: '02:00:00:00:00:01', hostname: 'demo' }],
-  boot: { kernel: '/images/micro/vmlinuz', initrd: '/images/micro/initrd', kernelArgs: 'console=ttyS0 quiet' },
+  boot: {
+    kernel: '/images/micro/vmlinuz',
+    initrd: '/images/micro/initrd',
+    kernelArgs: 'console=ttyS0 quiet',
+  },
 };
 const nic = (last: number): LaunchPlan['nics'][number] => ({
   type: 'user',

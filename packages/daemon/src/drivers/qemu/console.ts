@@ -54,7 +54,6 @@ export async function createConsoleLink({ id, paths, logger }: ConsoleOptions): 
       let connected = false;
       const opened = connect(paths.sockets.console);
       socket = opened;
-      opened.unref();
       opened.on('connect', () => {
         connected = true;
       });
@@ -95,8 +94,9 @@ export async function createConsoleLink({ id, paths, logger }: ConsoleOptions): 
     async finish() {
       const open = socket;
       if (open !== undefined && !open.destroyed) {
-        const closed = new Promise((resolve) => open.once('close', resolve));
-        await Promise.race([closed, delay(finishMs, undefined, { ref: false })]);
+        const deadline = new AbortController();
+        open.once('close', () => deadline.abort());
+        await delay(finishMs, undefined, { signal: deadline.signal }).catch(() => {});
       }
       stop();
       await running;
