@@ -20,19 +20,19 @@ Acquire::ForceIPv4 "1";
 
 describe('renderAptConfig', () => {
   it('takes sources, keys and proxies from the host, and no hooks, indexes or relaxed checks', () => {
-    expect(renderAptConfig('/work', 'arm64', hostDump)).toBe(`APT::Default-Release "bookworm";
+    expect(renderAptConfig('/var/build', 'arm64', hostDump)).toBe(`APT::Default-Release "bookworm";
 Dir::Etc "etc/apt";
 Dir::Etc::sourceparts "sources.list.d";
 Dir::Etc::trustedparts "trusted.gpg.d";
 Acquire::http::Proxy "http://proxy.example:3142";
 Acquire::ForceIPv4 "1";
 Dir::Etc::main "/dev/null";
-Dir::Etc::parts "/work/parts";
-Dir::State "/work";
-Dir::State::lists "/work/lists";
-Dir::State::status "/work/status";
-Dir::Cache "/work/cache";
-Dir::Log "/work/log";
+Dir::Etc::parts "/var/build/parts";
+Dir::State "/var/build";
+Dir::State::lists "/var/build/lists";
+Dir::State::status "/var/build/status";
+Dir::Cache "/var/build/cache";
+Dir::Log "/var/build/log";
 APT::Architecture "arm64";
 APT::Architectures { "arm64"; };
 Acquire::Languages "none";
