@@ -17,3 +17,13 @@ it('a ring holds the last bytes of what was pushed, in order', () => {
     ),
   );
 });
+
+it('a ring grows up to its capacity and not beyond', () => {
+  const ring = createRing(10_000);
+  const all = Buffer.from(Array.from({ length: 33_000 }, (_each, index) => index % 251));
+  for (let at = 0; at < all.length; at += 700) {
+    ring.push(all.subarray(at, at + 700));
+    const seen = all.subarray(0, at + 700);
+    expect(Buffer.compare(ring.bytes(), seen.subarray(Math.max(0, seen.length - 10_000)))).toBe(0);
+  }
+});
