@@ -5,11 +5,11 @@ import { readSection } from './elf.ts';
 /** What the micro guest has devices for; `always` must be there, as a module or built in. */
 export const wantedModules = {
   amd64: {
-    always: ['virtio_pci', 'virtio_net', 'virtio_console', 'virtio_rng', 'button', 'evdev'],
+    always: ['virtio_pci', 'virtio_mmio', 'virtio_net', 'virtio_console', 'virtio_rng', 'button', 'evdev'],
     whenThere: [],
   },
   arm64: {
-    always: ['virtio_pci', 'virtio_net', 'virtio_console', 'virtio_rng', 'evdev'],
+    always: ['virtio_pci', 'virtio_mmio', 'virtio_net', 'virtio_console', 'virtio_rng', 'evdev'],
     // The power button is ACPI's under UEFI, and a GPIO key under a device tree.
     whenThere: ['button', 'gpio_pl061', 'gpio_keys'],
   },
