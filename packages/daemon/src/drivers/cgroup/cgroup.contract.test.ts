@@ -3,8 +3,8 @@ import { access, mkdir, rmdir, writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { resourceControlContract } from '@wirt/core/contract/resource-control';
 import { describe, expect, it } from 'vitest';
+import { type CgroupMount, parseCgroupMounts } from '../../platform/cgroup-mounts.ts';
 import { createCgroupControl } from './cgroup.ts';
-import { type CgroupMount, parseCgroupMounts } from './mounts.ts';
 
 const root = '/sys/fs/cgroup';
 const parent = `wirt-test-${process.pid}`;

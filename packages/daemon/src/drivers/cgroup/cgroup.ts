@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { ControlGroup, Logger, ResourceControl } from '@wirt/core';
+import { type CgroupMount, parseCgroupMounts } from '../../platform/cgroup-mounts.ts';
 import { errnoOf, makeGroup, removeEmpty, removeGroup } from './groups.ts';
 import {
   chooseHierarchies,
@@ -16,7 +17,6 @@ import {
   parseOomKills,
   usedControllers,
 } from './layout.ts';
-import { type CgroupMount, parseCgroupMounts } from './mounts.ts';
 import { createScopeControl } from './scope.ts';
 
 export interface CgroupOptions {

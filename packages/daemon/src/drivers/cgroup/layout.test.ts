@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
 import {
   chooseHierarchies,
   type Hierarchy,
@@ -8,7 +9,6 @@ import {
   parseProcs,
   usedControllers,
 } from './layout.ts';
-import type { CgroupMount } from './mounts.ts';
 
 const v1 = (...controllers: string[]): CgroupMount => ({
   version: 'v1',

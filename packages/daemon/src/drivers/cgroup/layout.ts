@@ -1,7 +1,7 @@
 // Where a guest's groups are: names and paths in every hierarchy that is of use, and the line that a process writes
 // itself in by. Pure; cgroup.ts does the work.
 import { posix } from 'node:path';
-import type { CgroupMount } from './mounts.ts';
+import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
 
 /** A hierarchy in which guests get a group, and what it is for. */
 export interface Hierarchy {

@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { ResourceControl } from '@wirt/core';
+import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
 import { runProgram } from '../../platform/subprocess.ts';
 import { isSafeName, parseOomKills } from './layout.ts';
-import type { CgroupMount } from './mounts.ts';
 
 export interface ScopeOptions {
   readonly tag: string;

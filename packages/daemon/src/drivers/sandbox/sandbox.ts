@@ -2,8 +2,9 @@
 // claimed survives the daemon; who runs as what is dropped into before exec is the launcher's work.
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { type ErrorCode, WirtError } from '@wirt/api';
+import { WirtError } from '@wirt/api';
 import type { Identity, Logger, Sandbox } from '@wirt/core';
+import { fsError } from '../../platform/fs-error.ts';
 import { type Claims, createClaims } from './claims.ts';
 import { inspectProcess } from './inspect.ts';
 import { createUidScan } from './processes.ts';
@@ -23,15 +24,23 @@ export interface SandboxOptions {
 export function createSandbox(options: SandboxOptions): Sandbox {
   if (process.geteuid?.() !== 0) return createUnprivilegedSandbox();
   const { kvmDevice = '/dev/kvm' } = options;
-  const keeper = createUidKeeper(options);
+  const { claimDirectory = '/run/wirt-uids' } = options;
+  const keeper = createUidKeeper({ ...options, claimDirectory });
+  const explained = async <T>(operation: string, work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw fsError(error, operation, claimDirectory);
+    }
+  };
   return {
     async claim(id, needs) {
       const groups = needs.kvm ? await kvmGroups(kvmDevice) : [];
-      const uid = await explained(`A uid for ${id} could not be claimed.`, () => keeper.claim(id));
+      const uid = await explained(`claim a uid for ${id} in`, () => keeper.claim(id));
       return { uid, gid: uid, groups, own: true };
     },
-    release: (id) => explained(`The uid of ${id} could not be given back.`, () => keeper.release(id)),
-    claimed: () => explained('The claimed uids could not be listed.', () => keeper.claimed()),
+    release: (id) => explained(`give back the uid of ${id} in`, () => keeper.release(id)),
+    claimed: () => explained('list the claimed uids in', () => keeper.claimed()),
     inspect: inspectProcess,
   };
 }
@@ -43,8 +52,8 @@ interface UidKeeper {
 }
 
 /** Remembers this daemon's claims, so that a start does not read all of them; the files stay the truth. */
-function createUidKeeper(options: SandboxOptions): UidKeeper {
-  const { tag, uidRange = defaultUidRange, claimDirectory = '/run/wirt-uids', logger } = options;
+function createUidKeeper(options: SandboxOptions & { readonly claimDirectory: string }): UidKeeper {
+  const { tag, uidRange = defaultUidRange, claimDirectory, logger } = options;
   const claims = createClaims(claimDirectory, tag);
   const findFree = createFinder(claims, uidRange, logger);
   const pending = new Map<string, Promise<number>>();
@@ -154,21 +163,3 @@ export async function kvmGroups(device: string): Promise<number[]> {
     details: { mode: (found.mode & 0o777).toString(8), gid: found.gid },
   });
 }
-
-async function explained<T>(message: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof WirtError) throw error;
-    const code = codeByErrno[(error as NodeJS.ErrnoException).code ?? ''];
-    throw code === undefined ? error : new WirtError(code, message, { cause: error });
-  }
-}
-
-const codeByErrno: Readonly<Record<string, ErrorCode>> = {
-  ENOSPC: 'host.storage_full',
-  EDQUOT: 'host.storage_full',
-  EROFS: 'host.storage_read_only',
-  EACCES: 'host.permission_denied',
-  EPERM: 'host.permission_denied',
-};

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseCgroupMounts } from './mounts.ts';
+import { parseCgroupMounts } from './cgroup-mounts.ts';
 
 const root = '/sys/fs/cgroup';
 
