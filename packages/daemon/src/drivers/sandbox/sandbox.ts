@@ -114,7 +114,7 @@ function createFinder(claims: Claims, range: UidRange, logger: Logger): (id: str
       await claims.drop(uid, id);
     }
     throw new WirtError('host.uids_exhausted', `No uid is free for ${id}.`, {
-      hint: `Remove what stopped guests left, or give wirtd a range of more than ${range.count} uids.`,
+      hint: `Remove what stopped guests left, or give wirtd more than ${range.count} uids with --uid-count.`,
       details: { first: range.first, count: range.count },
     });
   };

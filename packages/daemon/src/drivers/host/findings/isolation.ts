@@ -41,7 +41,7 @@ function uids({ uids: { first, count, clashes }, host: { security } }: HostFacts
       level: 'better',
       found: `${range}; in it are ${clashes.join(', ')}`,
       why: 'These uids are left out. An account made later in the range could reach a guest’s files.',
-      fix: 'getent passwd; cat /etc/subuid  # then move them, or give wirtd another range with --uid-range',
+      fix: 'getent passwd; cat /etc/subuid  # then move them, or give wirtd another range with --uid-first and --uid-count',
     };
   return {
     ...head,
