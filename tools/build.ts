@@ -24,9 +24,12 @@ interface Stamp {
 function hashSources(): string {
   const hash = createHash('sha256');
   const own = relative(root, import.meta.filename);
-  const files = globSync(['packages/*/src/**/*.ts', 'packages/*/package.json', 'package-lock.json', own], {
-    cwd: root,
-  });
+  const files = globSync(
+    ['packages/*/src/**/*.ts', 'packages/*/package.json', 'package-lock.json', 'openapi/wirt.json', own],
+    {
+      cwd: root,
+    },
+  );
   for (const file of files.sort()) {
     if (!file.endsWith('.test.ts')) hash.update(`${file}\0`).update(readFileSync(join(root, file)));
   }
@@ -101,7 +104,8 @@ async function bundle(): Promise<Map<string, Uint8Array>> {
     plugins: [workerUrls],
     logLevel: 'warning',
   });
-  return new Map(result.outputFiles.map(({ path, contents }) => [relative(dist, path), contents]));
+  const outputs = new Map(result.outputFiles.map(({ path, contents }) => [relative(dist, path), contents]));
+  return outputs.set('openapi.json', readFileSync(join(root, 'openapi/wirt.json'))); // wirtd serves it
 }
 
 function install(outputs: ReadonlyMap<string, Uint8Array>, hash: string, before: Stamp | undefined): void {
