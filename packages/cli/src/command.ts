@@ -1,0 +1,103 @@
+/** The description of a command: its arguments, options and examples as data, so that parser, help and completion agree. */
+import type { Context } from './context.ts';
+import type { View } from './print.ts';
+
+/** What the shell can complete with names from the daemon. */
+export type Completable = 'instance' | 'image' | 'operation' | 'file' | 'guest-file' | 'command';
+
+interface OptionHead {
+  readonly summary: string;
+  readonly short?: string;
+  /** May be given several times. */
+  readonly many?: boolean;
+  readonly complete?: Completable;
+}
+
+export type OptionSpec = OptionHead &
+  (
+    | { readonly kind: 'flag' }
+    | { readonly kind: 'text'; readonly value: string }
+    | { readonly kind: 'choice'; readonly choices: readonly string[]; readonly default?: string }
+    | { readonly kind: 'integer'; readonly value: string; readonly min: number; readonly max: number }
+    | { readonly kind: 'mib'; readonly value: string }
+    | { readonly kind: 'seconds'; readonly value: string; readonly default?: number }
+    | { readonly kind: 'pair'; readonly value: string }
+    | { readonly kind: 'control-key'; readonly value: string; readonly default?: string }
+  );
+
+export interface ArgumentSpec {
+  readonly summary: string;
+  readonly optional?: boolean;
+  /** Takes all that follow; only for the last one. */
+  readonly many?: boolean;
+  readonly complete?: Completable;
+  readonly choices?: readonly string[];
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+export type ArgumentSpecs = Readonly<Record<string, ArgumentSpec>>;
+
+type One<O extends OptionSpec> = O extends { kind: 'flag' }
+  ? boolean
+  : O extends { kind: 'choice'; choices: readonly (infer C)[] }
+    ? C
+    : O extends { kind: 'integer' | 'mib' | 'seconds' | 'control-key' }
+      ? number
+      : O extends { kind: 'pair' }
+        ? readonly [string, string]
+        : string;
+
+/** Options by name: a flag is true or false, the rest is absent unless it has a default. */
+export type OptionValues<O extends OptionSpecs> = {
+  readonly [K in keyof O]: O[K] extends { many: true }
+    ? readonly One<O[K]>[]
+    : O[K] extends { kind: 'flag' } | { default: unknown }
+      ? One<O[K]>
+      : One<O[K]> | undefined;
+};
+
+export type ArgumentValues<A extends ArgumentSpecs> = {
+  readonly [K in keyof A]: A[K] extends { many: true }
+    ? readonly string[]
+    : A[K] extends { optional: true }
+      ? string | undefined
+      : string;
+};
+
+/** How a command ended: what to print, what failed beside it, and another exit code than theirs. */
+export interface Outcome {
+  readonly view?: View;
+  readonly failures?: readonly unknown[];
+  readonly exitCode?: number;
+}
+
+export interface Example {
+  readonly line: string;
+  readonly does: string;
+}
+
+export interface Command {
+  readonly arguments: ArgumentSpecs;
+  readonly options: OptionSpecs;
+  /** One to three. */
+  readonly examples: readonly Example[];
+  /** More to say in the help, below the options. */
+  readonly notes?: readonly string[];
+  run(context: Context, values: { readonly args: object; readonly options: object }): Promise<Outcome>;
+}
+
+interface TypedCommand<A extends ArgumentSpecs, O extends OptionSpecs> extends Omit<Command, 'run'> {
+  readonly arguments: A;
+  readonly options: O;
+  run(context: Context, values: { args: ArgumentValues<A>; options: OptionValues<O> }): Promise<Outcome>;
+}
+
+/** Declares a command; the values that `run` gets follow from its arguments and options. */
+export function command<const A extends ArgumentSpecs, const O extends OptionSpecs>(
+  typed: TypedCommand<A, O>,
+): Command {
+  // The parser makes the values by the same specs that the types are inferred from.
+  return typed;
+}
+
+export type Commands = Readonly<Record<string, Command>>;

@@ -1,0 +1,92 @@
+/** `wirt completion SHELL`, and `wirt complete`, which its scripts call. */
+import type { Client } from '@wirt/api/client';
+import { type Commands, command } from '../command.ts';
+import { type Candidate, complete, type NameSource } from '../complete.ts';
+import { completionScripts, type Shell, shells } from '../completion-scripts.ts';
+import { createContext } from '../context.ts';
+import { visible } from '../escape.ts';
+import { write } from '../io.ts';
+
+/** Somebody waits at the keyboard. */
+const answerMs = 700;
+const maxNames = 200;
+
+const completion = command({
+  arguments: { shell: { summary: 'The shell', choices: shells } },
+  options: {},
+  examples: [
+    { line: 'eval "$(wirt completion bash)"', does: 'In ~/.bashrc.' },
+    { line: 'wirt completion zsh > "${fpath[1]}/_wirt"', does: 'For zsh.' },
+    { line: 'wirt completion fish > ~/.config/fish/completions/wirt.fish', does: 'For fish.' },
+  ],
+  async run(context, { args }) {
+    // Allowed are only the shells, see `choices`.
+    const script = completionScripts[args.shell as Shell];
+    if (context.output === 'table') {
+      await write(context.io.stdout, script);
+      return {};
+    }
+    return { view: { data: { shell: args.shell, script }, names: [args.shell], table: () => [] } };
+  },
+});
+
+const answer = command({
+  arguments: {
+    words: { summary: 'Words after wirt; the last one is completed', many: true, complete: 'command' },
+  },
+  options: {},
+  examples: [
+    { line: 'wirt complete -- show de', does: 'A line for each candidate: value, tab, description.' },
+  ],
+  async run(context, { args }) {
+    const at = args.words.lastIndexOf('--socket');
+    const socket = at < 0 ? undefined : args.words[at + 1];
+    const there =
+      socket === undefined || socket === '' ? context : createContext(context.io, 'table', socket);
+    const found = await complete(args.words, namesFrom(there.clientWith({ answerMs })));
+    if (context.output !== 'table') {
+      return { view: { data: found, names: found.candidates.map(({ value }) => value), table: () => [] } };
+    }
+    const lines = found.candidates.map(({ value, description }) => `${value}\t${visible(description)}\n`);
+    await write(context.io.stdout, lines.join('') + (found.files ? ':files\n' : ''));
+    return {};
+  },
+});
+
+function namesFrom(client: Client): NameSource {
+  const sources: Record<Parameters<NameSource>[0], (prefix: string) => Promise<Candidate[]>> = {
+    instance: async (name) => {
+      const query = {
+        limit: maxNames,
+        fields: 'name,status.state,spec.image',
+        ...(name === '' ? {} : { name }),
+      };
+      const { items } = await client.call('GET /v1/instances', { query });
+      return items.map((each) => ({
+        value: each.name,
+        description: `${each.status.state}, ${each.spec.image}`,
+      }));
+    },
+    image: async () => {
+      const { items } = await client.call('GET /v1/images', { query: { limit: maxNames } });
+      return items.map((each) => ({ value: each.name, description: each.status.state }));
+    },
+    operation: async () => {
+      const { items } = await client.call('GET /v1/operations', { query: { limit: maxNames } });
+      return items.map((each) => ({
+        value: each.id,
+        description: `${each.kind} ${each.target.name}, ${each.state}`,
+      }));
+    },
+  };
+  return async (kind, prefix) => {
+    try {
+      return await sources[kind](prefix);
+    } catch {
+      // Whoever presses Tab wants no error message.
+      return [];
+    }
+  };
+}
+
+export const commands: Commands = { completion, complete: answer };

@@ -1,0 +1,177 @@
+/**
+ * What could come next on a command line that is being typed, from the same descriptions that the parser uses. Names
+ * come live from the daemon, within a short deadline; a daemon that does not answer just completes nothing.
+ */
+import { catalogue, type Entry, entriesBelow, findEntry } from './catalogue.ts';
+import type { Command, Completable, OptionSpec, OptionSpecs } from './command.ts';
+import { globalOptions } from './parse.ts';
+
+export interface Candidate {
+  readonly value: string;
+  readonly description: string;
+}
+
+export interface Completion {
+  readonly candidates: readonly Candidate[];
+  /** The shell shall offer file names too. */
+  readonly files: boolean;
+}
+
+/** Names of a kind that begin with the prefix. Gives nothing rather than fail. */
+export type NameSource = (
+  kind: 'instance' | 'image' | 'operation',
+  prefix: string,
+) => Promise<readonly Candidate[]>;
+
+const nothing: Completion = { candidates: [], files: false };
+
+/** `typed` are the words after `wirt`; the last is the one being completed, and may be empty. */
+export async function complete(typed: readonly string[], names: NameSource): Promise<Completion> {
+  // Bash takes `--output=js` apart at the sign, into three words.
+  const words = typed.filter((word) => word !== '=');
+  if (typed.at(-1) === '=') words.push('');
+  const current = words.at(-1) ?? '';
+  const before = words.slice(0, -1);
+  const start = skipOptions(before, globalOptions);
+  const commandWords = before.slice(start);
+  const found = findEntry(commandWords);
+  const asked = optionAwaiting(before.at(-1), found === undefined ? globalOptions : undefined);
+  if (asked !== undefined) return completeValue(asked, current, '', names);
+  const next = nextWords(commandWords, current);
+  if (found === undefined)
+    return current.startsWith('-') ? optionNames(globalOptions, current) : asCompletion(next);
+  const { commands } = await found.entry.load();
+  const command = commands[found.entry.name];
+  if (command === undefined) return nothing;
+  const own = await completeIn(command, commandWords.slice(found.words), current, names);
+  return { ...own, candidates: [...next, ...own.candidates] };
+}
+
+function asCompletion(candidates: readonly Candidate[]): Completion {
+  return { candidates, files: false };
+}
+
+/** Command words that may follow: all first ones, or those below a first one. */
+function nextWords(given: readonly string[], current: string): Candidate[] {
+  const [first] = given;
+  if (given.length > 1 || current.startsWith('-')) return [];
+  const entries: readonly Entry[] = first === undefined ? catalogue : entriesBelow(first);
+  const at = first === undefined ? 0 : 1;
+  const found = new Map<string, string>();
+  for (const { name, summary, hidden } of entries) {
+    const word = name.split(' ')[at];
+    if (hidden === true || word === undefined || !word.startsWith(current)) continue;
+    const others = entriesBelow(word).length > 0 && at === 0;
+    if (!found.has(word)) found.set(word, others ? `${summary}, and more` : summary);
+  }
+  return [...found].map(([value, description]) => ({ value, description }));
+}
+
+async function completeIn(
+  command: Command,
+  given: readonly string[],
+  current: string,
+  names: NameSource,
+): Promise<Completion> {
+  const options: OptionSpecs = { ...command.options, ...globalOptions };
+  const ended = given.indexOf('--');
+  if (ended >= 0) return nothing;
+  const asked = optionAwaiting(given.at(-1), options);
+  if (asked !== undefined) return completeValue(asked, current, '', names);
+  const inline = /^--([a-z-]+)=(.*)$/s.exec(current);
+  if (inline !== null) {
+    const spec = specOf(options, inline[1] ?? '');
+    return spec === undefined ? nothing : completeValue(spec, inline[2] ?? '', `--${inline[1]}=`, names);
+  }
+  if (current.startsWith('-')) return optionNames(options, current);
+  const positionals = positionalsOf(given, options);
+  const specs = Object.values(command.arguments);
+  const spec = specs[positionals.length] ?? (specs.at(-1)?.many === true ? specs.at(-1) : undefined);
+  if (spec?.choices !== undefined) return asCompletion(choicesOf(spec.choices, current, ''));
+  if (spec?.complete === undefined) return nothing;
+  const completion = await completeKind(spec.complete, current, names);
+  return {
+    ...completion,
+    candidates: completion.candidates.filter(({ value }) => !positionals.includes(value)),
+  };
+}
+
+function specOf(options: OptionSpecs, name: string): OptionSpec | undefined {
+  return Object.hasOwn(options, name) ? options[name] : undefined;
+}
+
+/** The option before, when it still waits for its value. */
+function optionAwaiting(word: string | undefined, options: OptionSpecs | undefined): OptionSpec | undefined {
+  if (word === undefined || options === undefined || !word.startsWith('-') || word.includes('='))
+    return undefined;
+  const spec = word.startsWith('--')
+    ? specOf(options, word.slice(2))
+    : Object.values(options).find(({ short }) => short !== undefined && short === word.slice(1));
+  return spec === undefined || spec.kind === 'flag' ? undefined : spec;
+}
+
+/** How many of the words are leading options with their values. */
+function skipOptions(words: readonly string[], options: OptionSpecs): number {
+  let at = 0;
+  while (words[at]?.startsWith('-') === true) at += optionAwaiting(words[at], options) === undefined ? 1 : 2;
+  return at;
+}
+
+function positionalsOf(words: readonly string[], options: OptionSpecs): string[] {
+  return words.filter(
+    (word, at) => !word.startsWith('-') && optionAwaiting(words[at - 1], options) === undefined,
+  );
+}
+
+function optionNames(options: OptionSpecs, current: string): Completion {
+  const all = Object.entries(options).map(([name, { summary }]) => ({
+    value: `--${name}`,
+    description: summary,
+  }));
+  return asCompletion(all.filter(({ value }) => value.startsWith(current)));
+}
+
+async function completeValue(
+  spec: OptionSpec,
+  current: string,
+  lead: string,
+  names: NameSource,
+): Promise<Completion> {
+  if (spec.kind === 'choice') return asCompletion(choicesOf(spec.choices, current, lead));
+  if (spec.complete === undefined) return nothing;
+  const { candidates, files } = await completeKind(spec.complete, current, names);
+  return { candidates: candidates.map((each) => ({ ...each, value: lead + each.value })), files };
+}
+
+function choicesOf(choices: readonly string[], current: string, lead: string): Candidate[] {
+  return choices
+    .filter((choice) => choice.startsWith(current))
+    .map((choice) => ({ value: lead + choice, description: '' }));
+}
+
+async function completeKind(kind: Completable, current: string, names: NameSource): Promise<Completion> {
+  switch (kind) {
+    case 'instance':
+    case 'image':
+    case 'operation':
+      return asCompletion(await safeNames(kind, current, names));
+    case 'file':
+      return { candidates: [], files: true };
+    case 'guest-file': {
+      const instances = current.includes('/') ? [] : await safeNames('instance', current, names);
+      return { candidates: instances.map((each) => ({ ...each, value: `${each.value}:` })), files: true };
+    }
+    case 'command':
+      return nothing;
+  }
+}
+
+/** A name goes into somebody's command line: only what no shell gives a meaning to. */
+async function safeNames(
+  kind: 'instance' | 'image' | 'operation',
+  prefix: string,
+  names: NameSource,
+): Promise<Candidate[]> {
+  const found = await names(kind, prefix);
+  return found.filter(({ value }) => value.startsWith(prefix) && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(value));
+}

@@ -1,0 +1,93 @@
+/** Reads and writes quantities as people write them: `2G`, `90s`, `k=v`. What is ambiguous is refused, with the reason. */
+
+/** Thrown with the end of a sentence that begins with the option's name. */
+export class BadValue extends Error {
+  override readonly name = 'BadValue';
+}
+
+const mibPerUnit: Readonly<Record<string, number>> = { m: 1, g: 1024, t: 1_048_576 };
+
+/** `512M`, `2G`, `1.5G`, `1024MiB` in MiB. Powers of 1024 only; the unit is required. */
+export function parseMib(text: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,6})?)\s?([a-z]*)$/i.exec(text);
+  const unit = match?.[2]?.toLowerCase() ?? '';
+  if (match === null) throw new BadValue(`takes a size such as 512M or 2G, and not ${quote(text)}`);
+  if (unit === '') throw new BadValue(`needs a unit: ${text}M or ${text}G`);
+  if (/^[mgt]b$/.test(unit))
+    throw new BadValue(
+      `counts in powers of 1024: write ${match[1]}${unit[0]?.toUpperCase()} or ${match[1]}${unit[0]?.toUpperCase()}iB`,
+    );
+  const factor = /^[mgt](ib)?$/.test(unit) ? mibPerUnit[unit[0] ?? ''] : undefined;
+  if (factor === undefined)
+    throw new BadValue(`knows the units M, G and T, and not ${quote(match[2] ?? '')}`);
+  const mib = Number(match[1]) * factor;
+  if (!Number.isInteger(mib)) throw new BadValue(`must be whole MiB, and ${text} is not`);
+  return mib;
+}
+
+const secondsPerUnit: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
+
+/** `30`, `30s`, `2m`, `1h` in seconds. */
+export function parseSeconds(text: string): number {
+  const match = /^(\d{1,9})([a-z]*)$/i.exec(text);
+  const factor = secondsPerUnit[match?.[2]?.toLowerCase() ?? '?'];
+  if (match === null || factor === undefined)
+    throw new BadValue(`takes a time such as 30, 30s or 2m, and not ${quote(text)}`);
+  return Number(match[1]) * factor;
+}
+
+export function parseInteger(text: string, min: number, max: number): number {
+  if (!/^\d{1,15}$/.test(text)) throw new BadValue(`takes a whole number, and not ${quote(text)}`);
+  const value = Number(text);
+  if (value < min || value > max) throw new BadValue(`must be from ${min} to ${max}, and is ${value}`);
+  return value;
+}
+
+/** `key=value`; the value may be empty and may hold more `=`. */
+export function parsePair(text: string): [key: string, value: string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new BadValue(`takes KEY=VALUE, and not ${quote(text)}`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** A control key: `ctrl-]`, `^]`, `C-a`. Gives its byte. */
+export function parseControlKey(text: string): number {
+  const match = /^(?:ctrl-|c-|\^)([@-_a-z])$/i.exec(text);
+  if (match === null) throw new BadValue(`takes a control key such as ctrl-] or ^a, and not ${quote(text)}`);
+  // The lower five bits of the character are the control key (ASCII).
+  return (match[1]?.toUpperCase().charCodeAt(0) ?? 0) & 0x1f;
+}
+
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+}
+
+/** `512 MiB`, `2 GiB`. */
+export function mibText(mib: number): string {
+  if (mib >= 1_048_576 && mib % 1_048_576 === 0) return `${mib / 1_048_576} TiB`;
+  return mib >= 1024 && mib % 1024 === 0 ? `${mib / 1024} GiB` : `${mib} MiB`;
+}
+
+/** `1.4 GiB`: rounded, for what is measured. */
+export function bytesText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let at = 0;
+  while (value >= 1024 && at < units.length - 1) [value, at] = [value / 1024, at + 1];
+  return `${at === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
+}
+
+/** `4 s`, `12 min`, `3 h`, `9 d`: the largest unit only. */
+export function durationText(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
+}
+
+/** How long ago an RFC 3339 time was. */
+export function ageText(time: string, nowMs: number): string {
+  const at = Date.parse(time);
+  return Number.isNaN(at) ? '?' : durationText(nowMs - at);
+}

@@ -1,0 +1,175 @@
+/**
+ * Waits for operations and for guests to be ready: progress on standard error, a deadline, and Ctrl-C that leaves and
+ * says what goes on without us (or, where asked, cancels first).
+ */
+import type { Instance, Operation, OperationKind } from '@wirt/api';
+import { type ErrorCode, WirtError } from '@wirt/api/errors';
+import { type Context, idempotent } from './context.ts';
+import { Interrupted } from './exit-code.ts';
+import { createProgress } from './progress.ts';
+import { watchUntil } from './watch.ts';
+
+/** A daemon that is restarted under us takes up its operations again; this long we wait for it. */
+const reconnectMs = 30_000;
+
+const titles = {
+  'instance.create': 'Creating',
+  'instance.start': 'Starting',
+  'instance.stop': 'Stopping',
+  'instance.restart': 'Restarting',
+  'instance.remove': 'Removing',
+  'image.build': 'Building image',
+} as const satisfies Record<OperationKind, string>;
+
+export interface WaitOptions {
+  readonly timeoutSeconds: number;
+  /** Without it nothing is shown; for waits side by side. */
+  readonly silent?: boolean;
+  /** The first Ctrl-C cancels the operation where it can be, the second leaves. */
+  readonly cancelOnInterrupt?: boolean;
+}
+
+/**
+ * Waits for the operation to end well. Throws its error when it failed, `operation.wait_timeout`, or Interrupted.
+ */
+export async function waitForOperation(
+  context: Context,
+  first: Operation,
+  options: WaitOptions,
+): Promise<Operation> {
+  let latest = first;
+  const look = async (signal: AbortSignal): Promise<Operation | undefined> => {
+    const params = { operation: first.id };
+    latest = await context.client.call('GET /v1/operations/{operation}', { params, signal });
+    return hasEnded(latest) ? latest : undefined;
+  };
+  const ended = hasEnded(first)
+    ? first
+    : await attended(context, options, {
+        query: { kind: 'operation', id: first.id },
+        look,
+        report: () => ({
+          title: `${titles[latest.kind]} ${latest.target.name}`,
+          stage: latest.stage,
+          progress: latest.progress,
+        }),
+        goesOn: `${describe(first)} goes on: \`wirt operation show ${first.id}\`.`,
+        late: () =>
+          new WirtError(
+            'operation.wait_timeout',
+            `${describe(first)} has not ended within ${options.timeoutSeconds} s; it goes on.`,
+            { hint: `See \`wirt operation show ${first.id}\`.`, details: { operation: first.id } },
+          ),
+        cancel: async () => {
+          if (options.cancelOnInterrupt !== true || !latest.cancellable) return false;
+          await context.client.call('POST /v1/operations/{operation}/cancel', {
+            params: { operation: first.id },
+            ...idempotent(),
+          });
+          return true;
+        },
+      });
+  return requireDone(ended);
+}
+
+function hasEnded({ state }: Operation): boolean {
+  return state !== 'queued' && state !== 'running';
+}
+
+function describe({ kind, target }: Operation): string {
+  return `${titles[kind]} ${target.name}`;
+}
+
+/** Throws the error with which the operation ended. */
+export function requireDone(operation: Operation): Operation {
+  if (operation.state === 'done') return operation;
+  const { error } = operation;
+  if (error === undefined)
+    throw new WirtError('operation.cancelled', `${describe(operation)} was ended before it was done.`);
+  throw new WirtError(error.code satisfies ErrorCode, error.detail, {
+    ...(error.cause === undefined ? {} : { cause: error.cause }),
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details: { ...error.details, operation: operation.id },
+  });
+}
+
+/** Waits until the guest's agent answers. Throws `instance.died` when the guest ends, or `operation.wait_timeout`. */
+export async function waitForReady(
+  context: Context,
+  instance: Instance,
+  options: WaitOptions,
+): Promise<Instance> {
+  const look = async (signal: AbortSignal): Promise<Instance | undefined> => {
+    const params = { instance: instance.id };
+    const now = await context.client.call('GET /v1/instances/{instance}', { params, signal });
+    if (now.status.agent && now.status.state === 'running') return now;
+    if (now.status.state === 'stopped' || now.status.state === 'crashed') throw died(now);
+    return undefined;
+  };
+  return attended(context, options, {
+    query: { kind: 'instance', id: instance.id },
+    look,
+    report: () => ({ title: `Starting ${instance.name}`, stage: 'waiting for the guest agent' }),
+    goesOn: `${instance.name} goes on: \`wirt show ${instance.name}\`.`,
+    late: () =>
+      new WirtError(
+        'operation.wait_timeout',
+        `${instance.name} runs, but its guest agent has not answered within ${options.timeoutSeconds} s.`,
+        { hint: `See what it does: \`wirt logs ${instance.name}\`, or \`wirt console ${instance.name}\`.` },
+      ),
+    cancel: () => Promise.resolve(false),
+  });
+}
+
+function died({ name, status }: Instance): WirtError {
+  return new WirtError('instance.died', `${name} ended while it was waited for.`, {
+    ...(status.exit === undefined ? {} : { cause: status.exit.message }),
+    hint: `See \`wirt show ${name}\` and \`wirt logs ${name}\`.`,
+  });
+}
+
+interface Attended<T> {
+  readonly query: { readonly kind: 'operation' | 'instance'; readonly id: string };
+  readonly look: (signal: AbortSignal) => Promise<T | undefined>;
+  readonly report: () => Parameters<ReturnType<typeof createProgress>['report']>[0];
+  readonly goesOn: string;
+  readonly late: () => WirtError;
+  /** Whether the first Ctrl-C is used up by cancelling. */
+  readonly cancel: () => Promise<boolean>;
+}
+
+async function attended<T>(context: Context, options: WaitOptions, work: Attended<T>): Promise<T> {
+  const { io } = context;
+  const leave = new AbortController();
+  const timer = setTimeout(() => leave.abort(work.late()), options.timeoutSeconds * 1000);
+  const interrupted = new Interrupted(work.goesOn);
+  let interrupts = 0;
+  const removeInterrupt = io.onInterrupt(() => {
+    interrupts++;
+    if (interrupts > 1) leave.abort(interrupted);
+    work.cancel().then(
+      (cancels) => {
+        if (cancels) context.note('Cancelling; Ctrl-C again to leave.');
+        else leave.abort(interrupted);
+      },
+      () => leave.abort(interrupted),
+    );
+  });
+  const progress = options.silent === true ? undefined : createProgress({ stream: io.stderr, now: io.now });
+  progress?.report(work.report());
+  const look = async (signal: AbortSignal): Promise<T | undefined> => {
+    const found = await work.look(signal);
+    progress?.report(work.report());
+    return found;
+  };
+  try {
+    const onLost = (): void => context.note('wirtd is gone; waiting for it to come back …');
+    const found = await watchUntil(context, work.query, look, { signal: leave.signal, reconnectMs, onLost });
+    if (found !== undefined) return found;
+    throw leave.signal.reason as Error;
+  } finally {
+    clearTimeout(timer);
+    removeInterrupt();
+    progress?.end();
+  }
+}
