@@ -191,7 +191,7 @@ describe('a run directory that is emptied', () => {
     await daemon.create('web', { start: true });
     for (const entry of await readdir(daemon.runDirectory))
       await rm(join(daemon.runDirectory, entry), { recursive: true });
-    await daemon.log().find(({ msg }) => msg === 'rest.listening_anew', 'rest.listening_anew');
+    await daemon.log().find(({ event }) => event === 'rest.listening_anew', 'rest.listening_anew');
     expect((await daemon.client.call('POST /v1/instances/{instance}/pause', at('web'))).status.state).toBe(
       'paused',
     );

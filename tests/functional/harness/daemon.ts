@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Instance, InstanceCreate, InstanceState, Operation } from '@wirt/api';
 import { type Client, createClient } from '@wirt/api/client';
-import { fromTemplate } from './image.ts';
+import { fromTemplate, plainEnvironment } from './image.ts';
 import { type Log, readLog } from './log.ts';
 import { clearHost, remains } from './remains.ts';
 import { unixFetch } from './unix-fetch.ts';
@@ -66,7 +66,7 @@ async function launch(directory: string, options: DaemonOptions): Promise<{ chil
   ];
   const child = spawn(program, [...under, ...args], {
     stdio: ['ignore', 'inherit', 'pipe'],
-    env: { ...process.env, ...options.env },
+    env: { ...plainEnvironment(), ...options.env },
   });
   const log = readLog(child.stderr);
   return { child, log };
@@ -83,6 +83,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
 
 export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaemon> {
   const directory = options.directory ?? (await realpath(await mkdtemp(join(tmpdir(), 'wirt-'))));
+  // Guests have uids of their own, and must get through to the image that they boot.
+  await chmod(directory, 0o755);
   const stateDirectory = join(directory, 'state');
   const runDirectory = join(directory, 'run');
   const socket = join(runDirectory, 'wirtd.sock');
@@ -110,7 +112,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
     },
     start: async (again = {}) => {
       ({ child, log } = await launch(directory, again));
-      await log.find(({ msg }) => msg === 'daemon.ready', 'daemon.ready');
+      await log.find(({ event }) => event === 'daemon.ready', 'daemon.ready');
     },
     remains: () => remains(tag, runDirectory),
     create: (name, input = {}) => create(client, name, input),
@@ -122,7 +124,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
     },
   };
   try {
-    await log.find(({ msg }) => msg === 'daemon.ready', 'daemon.ready');
+    await log.find(({ event }) => event === 'daemon.ready', 'daemon.ready');
   } catch (error) {
     await daemon[Symbol.asyncDispose]();
     throw error;

@@ -15,6 +15,11 @@ const run = promisify(execFile);
 
 export const cacheDirectory = process.env['WIRT_TEST_CACHE'] ?? join(root, '.wirt/test-cache');
 
+/** The environment without what a person has set for a wirtd of their own. */
+export function plainEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WIRT_')));
+}
+
 /** Changes when what makes the image, or the store that records it, changes. */
 async function fingerprint(): Promise<string> {
   const hash = createHash('sha256');
@@ -49,10 +54,11 @@ export async function template(): Promise<string> {
     ['--state-dir', join(building, 'state'), '--run-dir', join(building, 'run')],
     {
       stdio: ['ignore', 'inherit', 'pipe'],
+      env: plainEnvironment(),
     },
   );
   try {
-    await readLog(daemon.stderr).find(({ msg }) => msg === 'daemon.ready', 'daemon.ready');
+    await readLog(daemon.stderr).find(({ event }) => event === 'daemon.ready', 'daemon.ready');
     const client = createClient({ fetch: unixFetch(socket) });
     await client.call('POST /v1/images/build', {
       body: { recipe: 'micro' },

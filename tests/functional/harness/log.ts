@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
 export interface LogLine {
-  readonly msg?: string;
+  readonly event?: string;
   readonly [field: string]: unknown;
 }
 
@@ -62,6 +62,6 @@ function parse(text: string): LogLine {
   try {
     return JSON.parse(text) as LogLine;
   } catch {
-    return { msg: text };
+    return { event: text };
   }
 }

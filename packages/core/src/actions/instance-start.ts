@@ -57,6 +57,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         },
       );
     }
+    await shared.host.requireQemu(AbortSignal.timeout(30_000));
     const { totalMib, availableMib } = await shared.host.memory();
     requireHostMemory(instance, totalMib, availableMib);
     return { image, accelerator: await shared.host.accelerator(instance.spec.accelerator) };
