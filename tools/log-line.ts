@@ -1,30 +1,32 @@
-// Turns one line of wirtd's JSON log into one that people read: time, level, message, the rest as key=value, and an
+// Turns one line of wirtd's JSON log into one that people read: time, level, event, the rest as key=value, and an
 // error's stack below. A line that is no JSON object is left as it is.
 import { styleText } from 'node:util';
 
-const levels: Record<number, { name: string; style: Parameters<typeof styleText>[0] }> = {
-  10: { name: 'trace', style: 'gray' },
-  20: { name: 'debug', style: 'gray' },
-  30: { name: 'info ', style: 'green' },
-  40: { name: 'warn ', style: 'yellow' },
-  50: { name: 'ERROR', style: 'red' },
-  60: { name: 'FATAL', style: 'red' },
+type Style = Parameters<typeof styleText>[0];
+
+const levels: Record<string, { name: string; style: Style }> = {
+  trace: { name: 'trace', style: 'gray' },
+  debug: { name: 'debug', style: 'gray' },
+  info: { name: 'info ', style: 'green' },
+  warn: { name: 'warn ', style: 'yellow' },
+  error: { name: 'ERROR', style: 'red' },
+  fatal: { name: 'FATAL', style: 'red' },
 };
 
 /** The readable form; with colours when `coloured`. */
 export function readableLine(line: string, coloured: boolean): string {
   const record = parseRecord(line);
   if (!record) return line;
-  const { time, level, msg, pid: _pid, hostname: _hostname, err, ...rest } = record;
-  const { name, style } = levels[Number(level)] ?? { name: String(level), style: 'gray' as const };
-  const paint = (how: Parameters<typeof styleText>[0], text: string): string =>
+  const { time, level, event, error, ...rest } = record;
+  const { name, style } = levels[String(level)] ?? { name: String(level), style: 'gray' as const };
+  const paint = (how: Style, text: string): string =>
     coloured ? styleText(how, text, { validateStream: false }) : text;
   const pairs = Object.entries(rest).map(([key, value]) => paint('gray', `${key}=${inWords(value)}`));
-  const stack = stackOf(err);
+  const stack = stackOf(error);
   const words = [
     paint('gray', clock(time)),
     paint(style, name),
-    typeof msg === 'string' ? msg : '',
+    typeof event === 'string' ? event : '',
     ...pairs,
   ];
   return words.join(' ') + (stack === '' ? '' : `\n${paint('gray', stack.replace(/^/gm, '    '))}`);
@@ -52,6 +54,12 @@ function inWords(value: unknown): string {
 
 function stackOf(error: unknown): string {
   if (error === undefined) return '';
-  const { stack } = (error ?? {}) as { stack?: unknown };
-  return typeof stack === 'string' ? stack : inWords(error);
+  const { stack, message, code, cause } = (error ?? {}) as Record<string, unknown>;
+  const said =
+    typeof stack === 'string'
+      ? stack
+      : typeof message === 'string'
+        ? `${message} [${String(code)}]`
+        : inWords(error);
+  return cause === undefined ? said : `${said}\ncaused by: ${stackOf(cause)}`;
 }

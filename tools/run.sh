@@ -60,11 +60,13 @@ else
 fi
 
 step "Guest $guest"
-if ! wirt show "$guest" --output name >/dev/null 2>&1; then
-  wirt run "$image" "$guest" --wait ready
-else
-  wirt start "$guest" --wait ready
-fi
+state=$(wirt show "$guest" --output json 2>/dev/null | sed -n 's/^ *"state": *"\([a-z]*\)".*/\1/p' | head -n 1)
+case $state in
+  '') wirt run "$image" "$guest" --wait ready ;;
+  running) echo "$guest is running" ;;
+  paused) wirt resume "$guest" ;;
+  *) wirt start "$guest" --wait ready ;;
+esac
 
 cat <<END
 

@@ -37,7 +37,12 @@ function add(sum: Tally, more: Tally): void {
 async function runTier(tier: string, folder: string): Promise<Tally> {
   const file = join(folder, `${tier}.tally`);
   const argv: [string, ...string[]] = [tool('vitest'), 'run', '--project', tier];
-  const { exitCode } = await runStep({ name: tier, argv, live: true, env: { WIRT_TEST_TALLY: file, QEMU_GA: agent } });
+  const { exitCode } = await runStep({
+    name: tier,
+    argv,
+    live: true,
+    env: { WIRT_TEST_TALLY: file, QEMU_GA: agent },
+  });
   return readTally(file, exitCode);
 }
 
