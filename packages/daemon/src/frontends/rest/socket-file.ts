@@ -143,10 +143,10 @@ class SocketFileDoor implements SocketFile {
     const before = this.#listening;
     try {
       await this.open();
-      log.warn('rest.socket_vanished', { path, action: 'listening anew' });
+      log.warn('rest.listening_anew', { path });
       before?.server.close();
     } catch (error) {
-      log.error('rest.socket_vanished', { path, action: 'could not listen anew; trying again', error });
+      log.error('rest.cannot_listen', { path, error });
     }
   }
 

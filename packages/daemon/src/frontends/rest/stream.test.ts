@@ -458,7 +458,7 @@ describe('the socket', () => {
     await using door = await openSocketDoor({ event: eventsThenQuiet([event(1)]) });
     const before = await ask(door, { path: '/v1/events' });
     await unlink(door.path);
-    await door.log.seen('rest.socket_vanished');
+    await door.log.seen('rest.listening_anew');
     expect((await ask(door, { path: '/v1/version' })).statusCode).toBe(200);
     expect(before.destroyed).toBe(false);
     before.destroy();
@@ -467,7 +467,7 @@ describe('the socket', () => {
   it('is made anew when its whole directory vanishes', async () => {
     await using door = await openSocketDoor({}, { socketCheckMs: 20 });
     await rm(dirname(door.path), { recursive: true });
-    await door.log.seen('rest.socket_vanished');
+    await door.log.seen('rest.listening_anew');
     expect((await ask(door, { path: '/v1/version' })).statusCode).toBe(200);
   });
 

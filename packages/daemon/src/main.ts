@@ -1,0 +1,175 @@
+// wirtd. Reads the options, builds the drivers and the actions, takes over what an earlier wirtd left, opens the REST door, and
+// ends gracefully when told. The only file that names a driver. Guests outlive it, however it ends.
+import { readFile } from 'node:fs/promises';
+import { enableCompileCache } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { causeText, WirtError } from '@wirt/api';
+import type { Core, Logger } from '@wirt/core';
+import { type Config, resolveConfig, surroundings } from './config.ts';
+import { helpText, readOptions, version } from './options.ts';
+
+/** Work that is under way may take this long to end after SIGTERM; what is left is taken up by the next wirtd. */
+const stopMs = 15_000;
+
+const exitStatus = { asked: 0, failed: 1, config: 2 } as const;
+
+/** Resolves with the first signal that asks wirtd to end; a second one ends it there and then. */
+function endAsked(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(exitStatus.failed);
+      controller.abort(new WirtError('daemon.stopping', `wirtd is stopping, asked by ${name}.`));
+    });
+  }
+  return controller.signal;
+}
+
+/** A defect: what is in memory can no longer be trusted. The log has it, the store has the truth, guests go on. */
+function dieOfDefects(logger: Logger): void {
+  const die = (error: unknown): void => {
+    logger.error('daemon.defect', { error });
+    process.exit(exitStatus.failed);
+  };
+  process.on('uncaughtException', die);
+  process.on('unhandledRejection', die);
+}
+
+/** The OpenAPI document lies beside the bundle, or in its folder of the clone. */
+async function readOpenapi(): Promise<Record<string, unknown>> {
+  const path = import.meta.url.endsWith('.ts') ? '../../../openapi/wirt.json' : './openapi.json';
+  return JSON.parse(await readFile(new URL(path, import.meta.url), 'utf8')) as Record<string, unknown>;
+}
+
+/** Drivers under actions. Loaded here and not above, so that --help and the compile cache come first. */
+async function assemble(config: Config, logger: Logger): Promise<{ core: Core; store: AsyncDisposable }> {
+  const [core, clock, faults, sqlite, qemu, cgroup, sandbox, host, imageFiles, imageMicro] =
+    await Promise.all([
+      import('@wirt/core'),
+      import('./platform/clock.ts'),
+      import('./platform/faults.ts'),
+      import('./drivers/store-sqlite/open.ts'),
+      import('./drivers/qemu/qemu.ts'),
+      import('./drivers/cgroup/cgroup.ts'),
+      import('./drivers/sandbox/sandbox.ts'),
+      import('./drivers/host/host.ts'),
+      import('./drivers/image-files/image-files.ts'),
+      import('./drivers/image-micro/image-micro.ts'),
+    ]);
+  const { stateDirectory, runDirectory, tag, qemuBinary, uidRange } = config;
+  const parts = {
+    clock: clock.systemClock,
+    faults: faults.createFaults(process.env['WIRT_FAULT']),
+    hypervisor: qemu.createQemuHypervisor({ stateDirectory, runDirectory, tag, qemuBinary, logger }),
+    resources: cgroup.createCgroupControl({
+      tag,
+      parent: config.cgroupParent,
+      systemd: config.systemd,
+      logger,
+    }),
+    sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory: config.uidClaimDirectory, logger }),
+    host: host.createHostInspector({
+      qemuBinary,
+      cacheDirectory: join(stateDirectory, 'cache'),
+      uidRange,
+      logger,
+    }),
+    imageFiles: imageFiles.createImageFiles({ stateDirectory }),
+    imageBuilders: [
+      imageMicro.createMicroImageBuilder({ workDirectory: join(stateDirectory, 'image-build') }),
+    ],
+    // QEMU's start is processor time: more side by side than there are processors end no sooner.
+    launchSlots: Math.max(2, availableParallelism()),
+    logger,
+  };
+  // From here on this wirtd holds the state directory; a second one is refused.
+  const store = await sqlite.openSqliteStore({ directory: stateDirectory, logger });
+  try {
+    return { core: await core.createActions({ ...parts, store }), store };
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Runs wirtd until `asked` aborts. */
+async function serve(config: Config, logger: Logger, asked: AbortSignal): Promise<void> {
+  const startedMs = performance.now();
+  const { stateDirectory, runDirectory, socketPath, tag } = config;
+  logger.info('daemon.starting', { version, pid: process.pid, stateDirectory, runDirectory, tag });
+  const { core, store } = await assemble(config, logger);
+  await using held = new AsyncDisposableStack();
+  held.use(store);
+  held.defer(() => core.stop(AbortSignal.timeout(stopMs)));
+  await core.recover(asked);
+  const { createRestServer } = await import('./frontends/rest/server.ts');
+  const rest = await createRestServer({
+    actions: core.actions,
+    version: { version, api: 'v1', node: process.version, pid: process.pid, stateDirectory },
+    openapi: readOpenapi,
+    logger,
+    ...(config.socketGid === undefined ? {} : { socketGid: config.socketGid }),
+  });
+  held.defer(() => rest.close());
+  await rest.listen(socketPath);
+  const { createNotifier } = await import('./platform/notify.ts');
+  const notifier = createNotifier({ env: process.env, logger });
+  logger.info('daemon.ready', { socket: socketPath, ms: Math.round(performance.now() - startedMs) });
+  await notifier.ready(`Serving ${socketPath}`);
+  if (!asked.aborted)
+    await new Promise((resolve) => asked.addEventListener('abort', resolve, { once: true }));
+  logger.info('daemon.stopping', { reason: asked.reason });
+  await notifier.stopping();
+}
+
+/** For people, who look at a terminal or at the last lines of the journal. */
+function explain(error: unknown): string {
+  if (!(error instanceof WirtError))
+    return `wirtd: ${error instanceof Error ? error.stack : String(error)}\n`;
+  const cause = causeText(error);
+  return [
+    `wirtd: ${error.message} [${error.code}]`,
+    ...(cause === undefined ? [] : [`  cause: ${cause}`]),
+    ...(error.hint === undefined ? [] : [`  hint: ${error.hint}`]),
+    '',
+  ].join('\n');
+}
+
+async function main(): Promise<number> {
+  const given = readOptions(process.argv.slice(2), process.env);
+  if (given.help !== undefined) {
+    process.stdout.write(helpText());
+    return exitStatus.asked;
+  }
+  if (given.version !== undefined) {
+    process.stdout.write(`wirtd ${version}\n`);
+    return exitStatus.asked;
+  }
+  const config = resolveConfig(given, surroundings(process.env));
+  enableCompileCache();
+  const { createLogger } = await import('./platform/logger.ts');
+  const logger = createLogger({ level: config.logLevel });
+  dieOfDefects(logger);
+  const asked = endAsked();
+  try {
+    await serve(config, logger, asked);
+  } catch (error) {
+    if (!asked.aborted) throw error;
+  }
+  logger.info('daemon.stopped');
+  return exitStatus.asked;
+}
+
+try {
+  const status = await main();
+  // What is still open (pipes to the shims of guests) must not hold it up.
+  process.exit(status);
+} catch (error) {
+  process.stderr.write(explain(error));
+  process.exit(
+    error instanceof WirtError && error.code === 'daemon.config_invalid'
+      ? exitStatus.config
+      : exitStatus.failed,
+  );
+}
