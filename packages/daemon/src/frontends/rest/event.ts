@@ -46,15 +46,17 @@ async function write(door: Door, raw: ServerResponse, { first, events, signal }:
     raw.end(signal.reason instanceof WirtError ? `: ${signal.reason.message}\n\n` : undefined);
   signal.addEventListener('abort', stop, { once: true });
   try {
-    for (let next = first; ; next = events.next()) {
-      const result = await next;
-      if (signal.aborted) return;
-      if (result.done === true) break;
+    let result = await first;
+    while (result.done !== true && !signal.aborted) {
       const event = result.value;
-      const frame = `id: ${event.revision}\ndata: ${JSON.stringify(event)}\n\n`;
-      if (!raw.write(frame)) await drained(raw, door.limits.stallMs);
+      const next = events.next();
+      // A transaction's events share its revision. Only the last of them carries the id, so that a client which is cut
+      // off between them does not go on behind the others.
+      const id = (await isWithin(next, event.revision)) ? '' : `id: ${event.revision}\n`;
+      if (!raw.write(`${id}data: ${JSON.stringify(event)}\n\n`)) await drained(raw, door.limits.stallMs);
+      result = await next;
     }
-    raw.end();
+    if (!signal.aborted) raw.end();
   } catch (error) {
     if (raw.destroyed || signal.aborted) return;
     const problem = toProblem(error);
@@ -66,6 +68,17 @@ async function write(door: Door, raw: ServerResponse, { first, events, signal }:
     // Not awaited: a generator that waits for its next event returns only when its own signal lets it.
     events.return?.()?.catch(() => undefined);
   }
+}
+
+/** Whether the next event is there already, and of the same revision: the events of a transaction come together. */
+async function isWithin(next: Promise<IteratorResult<Event, unknown>>, revision: number): Promise<boolean> {
+  const later = new Promise<false>((resolve) => setImmediate(resolve, false));
+  const same = next.then(
+    (result) => result.done !== true && result.value.revision === revision,
+    // Thrown again where it is awaited.
+    () => false,
+  );
+  return await Promise.race([same, later]);
 }
 
 /** Waits until the client has taken what was written; one that does not is cut off, so that nothing piles up. */

@@ -53,6 +53,17 @@ describe('the event stream', () => {
     expect(text).toContain('id: 9\n');
   });
 
+  it('gives the id only to the last event of a transaction, so that none is lost on resuming', async () => {
+    const stream = async function* () {
+      yield event(4);
+      yield event(4, { kind: 'operation' });
+      yield event(5);
+    };
+    await using door = await openSocketDoor({ event: { stream } });
+    const text = await textOf(await ask(door, { path: '/v1/events' }));
+    expect(text.match(/^(id: \d+|data)/gm)).toEqual(['data', 'id: 4', 'data', 'id: 5', 'data']);
+  });
+
   it('goes on behind Last-Event-ID, rather than behind an older `since`', async () => {
     const seen: { query?: unknown } = {};
     await using door = await openSocketDoor({ event: eventsThenQuiet([event(8)], seen) });
@@ -115,8 +126,11 @@ describe('the event stream', () => {
     let made = 0;
     const ended = Promise.withResolvers<void>();
     const stream: Actions['event']['stream'] = async function* (request) {
-      while (!request.signal.aborted) yield event((made += 1), { detail: 'x'.repeat(1000) });
-      ended.resolve();
+      try {
+        while (!request.signal.aborted) yield event((made += 1), { detail: 'x'.repeat(1000) });
+      } finally {
+        ended.resolve();
+      }
     };
     await using door = await openSocketDoor({ event: { stream } }, { stallMs: 50 });
     const answer = await ask(door, { path: '/v1/events' });
