@@ -10,6 +10,7 @@ import {
   readFileSync,
   realpathSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { configError, type Environment, type Given, type GivenOptions } from './options.ts';
@@ -83,6 +84,7 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
   makeDirectory(runDirectory, runGiven);
   checkOwnTmp(runDirectory, runGiven, around);
   const stateDirectory = realpathSync(absolute(stateGiven));
+  claimRunDirectory(runDirectory, runGiven, stateDirectory);
   return {
     ...checked,
     stateDirectory,
@@ -179,6 +181,30 @@ function checkOwnTmp(path: string, { from }: Given, { uid }: Surroundings): void
   throw configError(
     `${from}: ${path} does not belong to you alone, so it is not used.`,
     'Remove it, or give --run-dir DIR.',
+  );
+}
+
+/**
+ * A run directory belongs to one state directory, until the next boot: what another wirtd runs from it would look like
+ * left-overs, which are killed.
+ */
+function claimRunDirectory(runDirectory: string, { from }: Given, stateDirectory: string): void {
+  const path = join(runDirectory, 'state-directory');
+  try {
+    writeFileSync(path, `${stateDirectory}\n`, { flag: 'wx', mode: 0o600 });
+    return;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw configError(`${from}: ${path} cannot be written.`, `Look at it: namei -l ${path}`, cause);
+    }
+  }
+  const owner = readFileSync(path, 'utf8').trim();
+  // Empty: the machine or the daemon died while it was being written, and so before any guest was started from here.
+  if (owner === '') writeFileSync(path, `${stateDirectory}\n`, { mode: 0o600 });
+  if (owner === '' || owner === stateDirectory) return;
+  throw configError(
+    `${from}: ${runDirectory} is the run directory of the wirtd with the state directory ${owner}.`,
+    `Give this one another with --run-dir; or, when that one and its guests are gone for good: rm ${path}`,
   );
 }
 

@@ -98,12 +98,16 @@ async function serve(config: Config, logger: Logger, asked: AbortSignal): Promis
   const startedMs = performance.now();
   const { stateDirectory, runDirectory, socketPath, tag } = config;
   logger.info('daemon.starting', { version, pid: process.pid, stateDirectory, runDirectory, tag });
+  const [{ checkSocketFree }, { createRestServer }] = await Promise.all([
+    import('./frontends/rest/socket-file.ts'),
+    import('./frontends/rest/server.ts'),
+  ]);
+  await checkSocketFree(socketPath);
   const { core, store } = await assemble(config, logger);
   await using held = new AsyncDisposableStack();
   held.use(store);
   held.defer(() => core.stop(AbortSignal.timeout(stopMs)));
   await core.recover(asked);
-  const { createRestServer } = await import('./frontends/rest/server.ts');
   const rest = await createRestServer({
     actions: core.actions,
     version: { version, api: 'v1', node: process.version, pid: process.pid, stateDirectory },

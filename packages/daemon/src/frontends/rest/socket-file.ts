@@ -40,8 +40,8 @@ async function answers(path: string): Promise<boolean> {
   return promise.finally(() => socket.destroy());
 }
 
-/** Throws `daemon.already_running` or `daemon.config_invalid` when the place is taken. */
-async function checkFree(path: string): Promise<void> {
+/** Throws `daemon.already_running` or `daemon.config_invalid` when the place is taken. To be asked before anything is begun. */
+export async function checkSocketFree(path: string): Promise<void> {
   const present = await lstat(path).catch(() => undefined);
   if (present === undefined) return;
   if (!present.isSocket()) {
@@ -92,7 +92,7 @@ function listenError(path: string, cause: unknown): WirtError {
 }
 
 export async function listenOnSocketFile(options: SocketFileOptions): Promise<SocketFile> {
-  await checkFree(options.path);
+  await checkSocketFree(options.path);
   const door = new SocketFileDoor(options);
   try {
     await door.open();
