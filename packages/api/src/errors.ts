@@ -103,12 +103,18 @@ export class WirtError extends Error {
   }
 }
 
+/** JavaScript lets anything be thrown; an object that is no error has no sentence. */
+function sentenceOf(cause: unknown): string {
+  if (cause instanceof Error) return cause.message;
+  return typeof cause === 'object' && cause !== null ? 'an object that is no error' : String(cause);
+}
+
 /** The sentences of the causes below `error`, outermost first, joined for one line. Undefined without a cause. */
 export function causeText(error: unknown): string | undefined {
   const sentences: string[] = [];
   let current = error instanceof Error ? error.cause : undefined;
   while (current !== undefined && sentences.length < 5) {
-    sentences.push(current instanceof Error ? current.message : String(current));
+    sentences.push(sentenceOf(current));
     current = current instanceof Error ? current.cause : undefined;
   }
   return sentences.length > 0 ? sentences.join(': ') : undefined;

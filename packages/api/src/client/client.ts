@@ -3,11 +3,12 @@
  * program that only lists instances loads nothing else. Any `fetch` will do, also one over a Unix socket.
  */
 import type { z } from 'zod';
-import { type ErrorCode, WirtError } from '../errors.ts';
+import type { WirtError } from '../errors.ts';
 import type { Problem } from '../problem.ts';
 import type { AnyRouteKey, Routes } from '../routes.ts';
 import type { Event, EventQuery } from '../schemas/event.ts';
 import { serverSentEvents } from './event-stream.ts';
+import { problemError } from './failure.ts';
 
 type Part<K extends AnyRouteKey, P extends string, T extends string> =
   Routes[K] extends Record<P, infer S extends z.ZodType> ? { [key in T]: z.input<S> } : unknown;
@@ -68,16 +69,7 @@ export function requestLine(
 
 async function failure(response: Response): Promise<WirtError> {
   const problem = (await response.json().catch(() => undefined)) as Partial<Problem> | undefined;
-  const code: ErrorCode = problem?.code ?? 'internal';
-  return new WirtError(
-    code,
-    problem?.detail ?? `The server answered ${response.status} without a description.`,
-    {
-      ...(problem?.cause === undefined ? {} : { cause: problem.cause }),
-      ...(problem?.hint === undefined ? {} : { hint: problem.hint }),
-      ...(problem?.details === undefined ? {} : { details: problem.details }),
-    },
-  );
+  return problemError(problem, `The server answered ${response.status} without a description.`);
 }
 
 export function createClient({ fetch, baseUrl = 'http://wirt' }: ClientOptions): Client {
@@ -96,12 +88,12 @@ export function createClient({ fetch, baseUrl = 'http://wirt' }: ClientOptions):
   }
 
   return {
-    // The route table's types and LooseInput describe the same value; the generic cannot be proved to the compiler.
+    // What the server answers fits the route's schema; it is not checked again here, which would need zod at run time.
     async call(key, input) {
-      const response = await send(key, input as LooseInput);
+      const response = await send(key, input);
       return (response.status === 204 ? undefined : await response.json()) as CallOutput<typeof key>;
     },
-    stream: (key, input) => send(key, input as LooseInput),
+    stream: (key, input) => send(key, input),
     async *events(query, signal) {
       const response = await send('GET /v1/events', { query, signal });
       if (response.body === null) return;
