@@ -1,14 +1,5 @@
 /** Every command with its one-line summary, and how to load it: the only thing about the others that a command loads. */
-import type { Commands } from './command.ts';
-
-export interface Entry {
-  readonly name: string;
-  readonly summary: string;
-  readonly group: 'Instances' | 'Inside a guest' | 'Images' | 'Host' | 'Work' | 'This command';
-  readonly load: () => Promise<{ readonly commands: Commands }>;
-  /** Not shown in help. */
-  readonly hidden?: boolean;
-}
+import type { Entry } from './command.ts';
 
 const instance = () => import('./commands/instance.ts');
 const run = () => import('./commands/instance-run.ts');
@@ -114,21 +105,4 @@ const otherWords: Readonly<Record<string, string>> = {
 
 export function otherWordFor(word: string): string | undefined {
   return Object.hasOwn(otherWords, word) ? otherWords[word] : undefined;
-}
-
-/** The entry with the most words that `words` begins with, and how many they are. */
-export function findEntry(
-  words: readonly string[],
-): { readonly entry: Entry; readonly words: number } | undefined {
-  for (const count of [2, 1]) {
-    const name = words.slice(0, count).join(' ');
-    const entry = words.length >= count ? catalogue.find((each) => each.name === name) : undefined;
-    if (entry !== undefined) return { entry, words: count };
-  }
-  return undefined;
-}
-
-/** Entries below a first word: `image` has four. */
-export function entriesBelow(word: string): Entry[] {
-  return catalogue.filter(({ name }) => name.startsWith(`${word} `));
 }

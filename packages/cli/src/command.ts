@@ -1,9 +1,29 @@
 /** The description of a command: its arguments, options and examples as data, so that parser, help and completion agree. */
-import type { Context } from './context.ts';
-import type { View } from './print.ts';
+import type { Client } from '@wirt/api/client';
+import type { Io } from './io.ts';
+import type { OutputKind, View } from './print.ts';
 
 /** What the shell can complete with names from the daemon. */
 export type Completable = 'instance' | 'image' | 'operation' | 'file' | 'guest-file' | 'command';
+
+/** What a command is given: the client, its process, and how to tell people things while it works. */
+export interface Context {
+  readonly io: Io;
+  readonly output: OutputKind;
+  /** Every command there is. */
+  readonly catalogue: readonly Entry[];
+  readonly socketPath: string;
+  readonly client: Client;
+  /** A client with other deadlines than the usual 30 s for the head of an answer. */
+  clientWith(deadlines: { readonly answerMs?: number; readonly idleMs?: number }): Client;
+  /** Prints a view at once; for commands that go on after it. */
+  print(view: View): Promise<void>;
+  /** Prints one line of a stream: text for people, the record for programs. */
+  printLine(line: string, record: unknown): Promise<void>;
+  /** A line on standard error, made safe for a terminal. */
+  note(text: string): void;
+  readonly colour: boolean;
+}
 
 interface OptionHead {
   readonly summary: string;
@@ -101,3 +121,31 @@ export function command<const A extends ArgumentSpecs, const O extends OptionSpe
 }
 
 export type Commands = Readonly<Record<string, Command>>;
+
+/** A command in the catalogue: what is known of it before it is loaded. */
+export interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  readonly group: 'Instances' | 'Inside a guest' | 'Images' | 'Host' | 'Work' | 'This command';
+  readonly load: () => Promise<{ readonly commands: Commands }>;
+  /** Not shown in help. */
+  readonly hidden?: boolean;
+}
+
+/** The entry with the most words that `words` begins with, and how many they are. */
+export function findEntry(
+  entries: readonly Entry[],
+  words: readonly string[],
+): { readonly entry: Entry; readonly words: number } | undefined {
+  for (const count of [2, 1]) {
+    const name = words.slice(0, count).join(' ');
+    const entry = words.length >= count ? entries.find((each) => each.name === name) : undefined;
+    if (entry !== undefined) return { entry, words: count };
+  }
+  return undefined;
+}
+
+/** Entries below a first word: `image` has four. */
+export function entriesBelow(entries: readonly Entry[], word: string): Entry[] {
+  return entries.filter(({ name }) => name.startsWith(`${word} `));
+}

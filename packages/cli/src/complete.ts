@@ -2,8 +2,15 @@
  * What could come next on a command line that is being typed, from the same descriptions that the parser uses. Names
  * come live from the daemon, within a short deadline; a daemon that does not answer just completes nothing.
  */
-import { catalogue, type Entry, entriesBelow, findEntry } from './catalogue.ts';
-import type { Command, Completable, OptionSpec, OptionSpecs } from './command.ts';
+import {
+  type Command,
+  type Completable,
+  type Entry,
+  entriesBelow,
+  findEntry,
+  type OptionSpec,
+  type OptionSpecs,
+} from './command.ts';
 import { globalOptions } from './parse.ts';
 
 export interface Candidate {
@@ -26,7 +33,11 @@ export type NameSource = (
 const nothing: Completion = { candidates: [], files: false };
 
 /** `typed` are the words after `wirt`; the last is the one being completed, and may be empty. */
-export async function complete(typed: readonly string[], names: NameSource): Promise<Completion> {
+export async function complete(
+  entries: readonly Entry[],
+  typed: readonly string[],
+  names: NameSource,
+): Promise<Completion> {
   // Bash takes `--output=js` apart at the sign, into three words.
   const words = typed.filter((word) => word !== '=');
   if (typed.at(-1) === '=') words.push('');
@@ -34,10 +45,10 @@ export async function complete(typed: readonly string[], names: NameSource): Pro
   const before = words.slice(0, -1);
   const start = skipOptions(before, globalOptions);
   const commandWords = before.slice(start);
-  const found = findEntry(commandWords);
+  const found = findEntry(entries, commandWords);
   const asked = optionAwaiting(before.at(-1), found === undefined ? globalOptions : undefined);
   if (asked !== undefined) return completeValue(asked, current, '', names);
-  const next = nextWords(commandWords, current);
+  const next = nextWords(entries, commandWords, current);
   if (found === undefined)
     return current.startsWith('-') ? optionNames(globalOptions, current) : asCompletion(next);
   const { commands } = await found.entry.load();
@@ -52,16 +63,16 @@ function asCompletion(candidates: readonly Candidate[]): Completion {
 }
 
 /** Command words that may follow: all first ones, or those below a first one. */
-function nextWords(given: readonly string[], current: string): Candidate[] {
+function nextWords(entries: readonly Entry[], given: readonly string[], current: string): Candidate[] {
   const [first] = given;
   if (given.length > 1 || current.startsWith('-')) return [];
-  const entries: readonly Entry[] = first === undefined ? catalogue : entriesBelow(first);
+  const possible = first === undefined ? entries : entriesBelow(entries, first);
   const at = first === undefined ? 0 : 1;
   const found = new Map<string, string>();
-  for (const { name, summary, hidden } of entries) {
+  for (const { name, summary, hidden } of possible) {
     const word = name.split(' ')[at];
     if (hidden === true || word === undefined || !word.startsWith(current)) continue;
-    const others = entriesBelow(word).length > 0 && at === 0;
+    const others = entriesBelow(entries, word).length > 0 && at === 0;
     if (!found.has(word)) found.set(word, others ? `${summary}, and more` : summary);
   }
   return [...found].map(([value, description]) => ({ value, description }));

@@ -1,6 +1,6 @@
 /** The help texts, made from the catalogue and from the commands' descriptions. */
-import { catalogue, type Entry } from './catalogue.ts';
-import type { Command, OptionSpec } from './command.ts';
+import { catalogue } from './catalogue.ts';
+import type { Command, Entry, OptionSpec } from './command.ts';
 import { exitCodeMeanings } from './exit-code.ts';
 import { globalOptions, placeholder } from './parse.ts';
 

@@ -1,6 +1,6 @@
 /** From an argument list to an exit code: finds the command, loads it alone, parses, runs, prints. */
-import { catalogue, type Entry, entriesBelow, findEntry, otherWordFor } from './catalogue.ts';
-import type { Command, Outcome } from './command.ts';
+import { catalogue, otherWordFor } from './catalogue.ts';
+import { type Command, type Entry, entriesBelow, findEntry, type Outcome } from './command.ts';
 import { createContext } from './context.ts';
 import { exitCodeOfAll, exitCodes } from './exit-code.ts';
 import { type Io, write } from './io.ts';
@@ -30,7 +30,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
     return say(io, overview());
   }
   if (first === 'help') return printHelp(io, words.slice(1));
-  const found = findEntry(words);
+  const found = findEntry(catalogue, words);
   if (found === undefined) return unknownCommand(io, words);
   const command = await loadCommand(found.entry);
   const parsed = parseCommand(found.entry.name, command, [...leading, ...words.slice(found.words)]);
@@ -40,7 +40,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
 
 async function execute(io: Io, command: Command, parsed: Parsed): Promise<number> {
   const path = socketPath({ asked: parsed.socket, env: io.env, uid: io.uid });
-  const context = createContext(io, parsed.output, path);
+  const context = createContext({ io, output: parsed.output, catalogue }, path);
   const outcome: Outcome = await command.run(context, { args: parsed.args, options: parsed.options });
   if (outcome.view !== undefined) await context.print(outcome.view);
   const failures = outcome.failures ?? [];
@@ -84,16 +84,16 @@ async function printHelp(io: Io, words: readonly string[]): Promise<number> {
   const { commandHelp, groupHelp, overview } = await import('./help.ts');
   const [first] = words;
   if (first === undefined) return say(io, overview());
-  const found = findEntry(words);
+  const found = findEntry(catalogue, words);
   if (found !== undefined) return say(io, commandHelp(found.entry, await loadCommand(found.entry)));
-  const below = entriesBelow(first);
+  const below = entriesBelow(catalogue, first);
   if (below.length > 0) return say(io, groupHelp(first, below));
   return unknownCommand(io, words);
 }
 
 async function unknownCommand(io: Io, words: readonly string[]): Promise<number> {
   const [first = '', second] = words;
-  const below = entriesBelow(first);
+  const below = entriesBelow(catalogue, first);
   if (below.length > 0) {
     const asksHelp = second === '--help' || second === '-h';
     if (asksHelp) return printHelp(io, [first]);

@@ -5,7 +5,11 @@ export class BadValue extends Error {
   override readonly name = 'BadValue';
 }
 
-const mibPerUnit: Readonly<Record<string, number>> = { m: 1, g: 1024, t: 1_048_576 };
+const mibPerUnit: ReadonlyMap<string, number> = new Map([
+  ['m', 1],
+  ['g', 1024],
+  ['t', 1_048_576],
+]);
 
 /** `512M`, `2G`, `1.5G`, `1024MiB` in MiB. Powers of 1024 only; the unit is required. */
 export function parseMib(text: string): number {
@@ -17,7 +21,7 @@ export function parseMib(text: string): number {
     throw new BadValue(
       `counts in powers of 1024: write ${match[1]}${unit[0]?.toUpperCase()} or ${match[1]}${unit[0]?.toUpperCase()}iB`,
     );
-  const factor = /^[mgt](ib)?$/.test(unit) ? mibPerUnit[unit[0] ?? ''] : undefined;
+  const factor = /^[mgt](ib)?$/.test(unit) ? mibPerUnit.get(unit[0] ?? '') : undefined;
   if (factor === undefined)
     throw new BadValue(`knows the units M, G and T, and not ${quote(match[2] ?? '')}`);
   const mib = Number(match[1]) * factor;
@@ -25,12 +29,17 @@ export function parseMib(text: string): number {
   return mib;
 }
 
-const secondsPerUnit: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600 };
+const secondsPerUnit: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['s', 1],
+  ['m', 60],
+  ['h', 3600],
+]);
 
 /** `30`, `30s`, `2m`, `1h` in seconds. */
 export function parseSeconds(text: string): number {
   const match = /^(\d{1,9})([a-z]*)$/i.exec(text);
-  const factor = secondsPerUnit[match?.[2]?.toLowerCase() ?? '?'];
+  const factor = secondsPerUnit.get(match?.[2]?.toLowerCase() ?? '?');
   if (match === null || factor === undefined)
     throw new BadValue(`takes a time such as 30, 30s or 2m, and not ${quote(text)}`);
   return Number(match[1]) * factor;

@@ -4,7 +4,7 @@
  */
 import type { Instance, Operation, OperationKind } from '@wirt/api';
 import { type ErrorCode, WirtError } from '@wirt/api/errors';
-import { type Context, idempotent } from './context.ts';
+import type { Context } from './command.ts';
 import { Interrupted } from './exit-code.ts';
 import { createProgress } from './progress.ts';
 import { watchUntil } from './watch.ts';
@@ -64,7 +64,6 @@ export async function waitForOperation(
           if (options.cancelOnInterrupt !== true || !latest.cancellable) return false;
           await context.client.call('POST /v1/operations/{operation}/cancel', {
             params: { operation: first.id },
-            ...idempotent(),
           });
           return true;
         },

@@ -5,7 +5,7 @@
 import type { Event, EventQuery } from '@wirt/api';
 import { serverSentEvents } from '@wirt/api/client';
 import { WirtError } from '@wirt/api/errors';
-import type { Context } from './context.ts';
+import type { Context } from './command.ts';
 
 /** The daemon sends a comment every 15 s on a quiet stream; after three of them missing it is taken for dead. */
 const silenceMs = 50_000;

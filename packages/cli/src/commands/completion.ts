@@ -41,9 +41,8 @@ const answer = command({
   async run(context, { args }) {
     const at = args.words.lastIndexOf('--socket');
     const socket = at < 0 ? undefined : args.words[at + 1];
-    const there =
-      socket === undefined || socket === '' ? context : createContext(context.io, 'table', socket);
-    const found = await complete(args.words, namesFrom(there.clientWith({ answerMs })));
+    const there = socket === undefined || socket === '' ? context : createContext(context, socket);
+    const found = await complete(context.catalogue, args.words, namesFrom(there.clientWith({ answerMs })));
     if (context.output !== 'table') {
       return { view: { data: found, names: found.candidates.map(({ value }) => value), table: () => [] } };
     }

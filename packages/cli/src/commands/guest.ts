@@ -1,6 +1,5 @@
 /** `wirt logs`, `exec` and `cp`: what the guest wrote, programs in it, and its files. The console is in guest-console. */
-import { type Commands, command } from '../command.ts';
-import { type Context, idempotent } from '../context.ts';
+import { type Commands, type Context, command } from '../command.ts';
 import { exitCodes } from '../exit-code.ts';
 import { write } from '../io.ts';
 import { usageError } from '../parse.ts';
@@ -84,7 +83,6 @@ const exec = command({
         ...(stdin === undefined ? {} : { stdin }),
         timeoutSeconds: options.timeout,
       },
-      ...idempotent(),
     });
     const exitCode =
       result.exitCode ?? (result.signal === undefined ? exitCodes.failed : 128 + result.signal);

@@ -1,7 +1,7 @@
 /** `wirt start`, `stop`, `restart`, `reset`, `pause`, `resume`, `rm`: each for any number of instances, side by side. */
 import type { Instance, InstanceStop, Operation } from '@wirt/api';
-import { type Commands, command, type Outcome } from '../command.ts';
-import { type Context, idempotent } from '../context.ts';
+import { type Commands, type Context, command, type Outcome } from '../command.ts';
+import { idempotent } from '../context.ts';
 import { Interrupted } from '../exit-code.ts';
 import { usageError } from '../parse.ts';
 import { waitForOperation, waitForReady } from '../wait.ts';
@@ -205,7 +205,6 @@ function momentary(action: 'reset' | 'pause' | 'resume', past: string, example: 
       forEach(args.name, async (instance) => {
         const record = await context.client.call(`POST /v1/instances/{instance}/${action}`, {
           params: { instance },
-          ...idempotent(),
         });
         return { name: record.name, line: `${record.name} ${past}`, record };
       }),

@@ -1,7 +1,7 @@
 /** `wirt run`: creates an instance from an image and starts it. */
 import type { CallInput } from '@wirt/api/client';
-import { type Commands, command } from '../command.ts';
-import { type Context, idempotent } from '../context.ts';
+import { type Commands, type Context, command } from '../command.ts';
+import { idempotent } from '../context.ts';
 import { usageError } from '../parse.ts';
 import { actedOn, followInstance, type Waiting, waitOptions } from './instance-life.ts';
 import { actedView } from './instance-view.ts';

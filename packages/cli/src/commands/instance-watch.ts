@@ -1,6 +1,6 @@
 /** `wirt ls --watch`: the list again at every change, drawn over on a terminal and one after the other elsewhere. */
 import type { Instance } from '@wirt/api';
-import type { Context } from '../context.ts';
+import type { Context } from '../command.ts';
 import { write } from '../io.ts';
 import type { Listed } from '../paging.ts';
 import { jsonLine } from '../print.ts';

@@ -1,8 +1,7 @@
 /** `wirt ls`, `show`, `rename`: what is known of instances, and their names. The rest is in instance-run and -life. */
 import type { Instance, InstanceUpdate } from '@wirt/api';
 import { type InstanceState, instanceStates } from '@wirt/api/instance-can';
-import { type Commands, command } from '../command.ts';
-import type { Context } from '../context.ts';
+import { type Commands, type Context, command } from '../command.ts';
 import { type Listed, limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
 import { usageError } from '../parse.ts';
 import { actedView, instanceListView, instanceView, isolationView, listFields } from './instance-view.ts';

@@ -1,7 +1,6 @@
 /** `wirt operation ls|show|cancel`. */
 import type { Operation } from '@wirt/api';
 import { type Commands, command, type Outcome } from '../command.ts';
-import { idempotent } from '../context.ts';
 import { limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
 import type { View } from '../print.ts';
 import type { Cell, Tone } from '../table.ts';
@@ -151,7 +150,7 @@ const cancel = command({
     const failures: unknown[] = [];
     for (const operation of args.operation) {
       try {
-        const input = { params: { operation }, ...idempotent() };
+        const input = { params: { operation } };
         asked.push(await context.client.call('POST /v1/operations/{operation}/cancel', input));
       } catch (error) {
         failures.push(error);
