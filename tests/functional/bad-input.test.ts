@@ -1,4 +1,5 @@
 // Bad input is refused with a sentence that helps, and changes nothing.
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
@@ -97,11 +98,15 @@ describe('a request to create an instance is refused', () => {
     expect((await refusal(body)).code).toMatch(/^request\./);
   });
 
-  it('when its body is larger than a megabyte', async () => {
-    expect(await refusal({ name: 'web', spec, labels: { big: 'x'.repeat(2_000_000) } })).toMatchObject({
-      status: 413,
-      code: 'request.too_large',
-    });
+  it('when its body is larger than a megabyte, before the body is read', async () => {
+    const socket = connect(daemon.socket);
+    socket.write(
+      'POST /v1/instances HTTP/1.1\r\nhost: wirt\r\ncontent-type: application/json\r\ncontent-length: 2000000\r\n\r\n{',
+    );
+    const [answer] = (await once(socket, 'data', { signal: AbortSignal.timeout(5_000) })) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answer.toString()).toContain('request.too_large');
+    socket.destroy();
   });
 
   it('when it is deeply nested', async () => {

@@ -19,6 +19,8 @@ export function createImageActions(shared: Shared, life: InstanceLife): ImageAct
     list: ({ cursor, limit }) => Promise.resolve(pageOf(images.after(cursor), limit, () => true)),
     get: (ref) => Promise.resolve().then(() => images.require(ref)),
     build: async (request, input, wait) => {
+      const earlier = await operations.earlier(request);
+      if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
       const builder = builderFor(shared.imageBuilders, input.recipe);
       const image = newImage(shared, input.name ?? input.recipe, input.recipe);
       if (images.find(image.name) !== undefined) {

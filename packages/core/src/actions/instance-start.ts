@@ -42,6 +42,17 @@ export function requireHostMemory(
   );
 }
 
+/**
+ * A microvm has neither HPET nor ACPI timer. Linux then calibrates its TSC by the PIT, which under TCG fails whenever the
+ * host is busy, and the guest hangs at boot; under KVM it has kvmclock.
+ */
+function requireClock({ name, spec }: Instance, accelerator: Accelerator): void {
+  if (spec.machine !== 'microvm' || accelerator === 'kvm') return;
+  throw new WirtError('host.kvm_unusable', `Instance ${name} is a microvm, which needs KVM for its clock.`, {
+    hint: 'Create it with `--machine q35`; see `wirt host check` for what KVM lacks here.',
+  });
+}
+
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources } = shared;
   const launchSlot = pLimit(shared.launchSlots);
@@ -60,7 +71,9 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await shared.host.requireQemu(AbortSignal.timeout(30_000));
     const { totalMib, availableMib } = await shared.host.memory();
     requireHostMemory(instance, totalMib, availableMib);
-    return { image, accelerator: await shared.host.accelerator(instance.spec.accelerator) };
+    const accelerator = await shared.host.accelerator(instance.spec.accelerator);
+    requireClock(instance, accelerator);
+    return { image, accelerator };
   }
 
   /** The steps that make things on the host. What a step makes is taken back by name, so that a half-made one goes too. */

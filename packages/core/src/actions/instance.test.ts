@@ -157,6 +157,7 @@ describe('the life of an instance', () => {
         waitDone,
       );
     const first = await create('web', 'f');
+    expect(await create('web', 'f')).toMatchObject({ id: first.id });
     expect(await create('other', 'f')).toMatchObject({ id: first.id, target: { name: 'web' } });
     await expect(create('third', 'g')).rejects.toMatchObject({ code: 'request.idempotency_conflict' });
   });

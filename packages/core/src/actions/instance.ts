@@ -34,6 +34,8 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     input: object,
     wait: WaitQuery,
   ): Promise<Operation> {
+    const earlier = await operations.earlier(request);
+    if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
     const instance = instances.require(ref);
     requireRevision(instance, request.ifRevision);
     if (!shared.lanes.busy(instance.id)) requireCan(action, instance);
@@ -45,6 +47,8 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     list: async (query) => list(shared, query),
     get: async (ref) => instances.require(ref),
     create: async (request, input, wait) => {
+      const earlier = await operations.earlier(request);
+      if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
       const instance = await newInstance(shared, input);
       const { start, startPaused } = input;
       const operation = await life

@@ -83,7 +83,7 @@ export class OperationRunner {
   /** Starts an operation, or answers with the first one for the same idempotency key. Durable when it returns. */
   async start(request: Request, start: OperationStart): Promise<Operation> {
     if (this.#stopping) throw new WirtError('daemon.stopping', 'wirtd is stopping and takes no new work.');
-    const earlier = await this.#earlier(request);
+    const earlier = await this.earlier(request);
     if (earlier !== undefined) return earlier;
     const record: Operation = {
       id: this.newId(),
@@ -118,7 +118,7 @@ export class OperationRunner {
       await commit(this.#parts.store, [...start.staged, staged(record, 0), idempotency]);
     } catch (error) {
       // Two requests with one key at the same time: the store let the first through, and the second answers as it.
-      const first = isConflictOn(error, 'idempotency/') ? await this.#earlier(request) : undefined;
+      const first = isConflictOn(error, 'idempotency/') ? await this.earlier(request) : undefined;
       if (first !== undefined) return first;
       throw error;
     }
@@ -259,7 +259,11 @@ export class OperationRunner {
     await Promise.race([Promise.allSettled(all.map(({ ended }) => ended)), deadline]);
   }
 
-  async #earlier(request: Request): Promise<Operation | undefined> {
+  /**
+   * The operation that the request's idempotency key has started before, if it has. Asked before anything is checked, since
+   * what a request has brought about would refuse its repetition. Throws `request.idempotency_conflict`.
+   */
+  async earlier(request: Request): Promise<Operation | undefined> {
     const key = request.idempotency;
     if (key === undefined) return undefined;
     const found = await this.#parts.store.get(`idempotency/${key.key}`);

@@ -192,7 +192,7 @@ export function createFakeHost(): FakeHost {
     inspector: {
       inspect: () => Promise.reject(new WirtError('internal', 'A fake host is not inspected.')),
       check: () => Promise.resolve([]),
-      requireQemu: () => Promise.resolve(),
+      requireQemu: () => Promise.resolve({ version: 'fake' }),
       memory: () => Promise.resolve({ totalMib: 4096, availableMib: host.availableMib }),
       accelerator: () => Promise.resolve('tcg'),
       bootId: () => Promise.resolve(host.bootId),

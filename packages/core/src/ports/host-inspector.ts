@@ -6,7 +6,7 @@ export interface HostInspector {
   inspect(signal: AbortSignal): Promise<Host>;
   check(signal: AbortSignal): Promise<HostFinding[]>;
   /** Throws `host.qemu_missing`, `host.qemu_broken` or `host.qemu_too_old` unless QEMU can run Wirt's guests. */
-  requireQemu(signal: AbortSignal): Promise<void>;
+  requireQemu(signal: AbortSignal): Promise<{ readonly version: string }>;
   memory(): Promise<{ readonly totalMib: number; readonly availableMib: number }>;
   /** What `auto` takes. Throws `host.kvm_unusable` when `wanted` is `kvm` and KVM cannot run even a boot sector. */
   accelerator(wanted: 'auto' | Accelerator): Promise<Accelerator>;

@@ -35,7 +35,9 @@ export interface QemuInspector {
 
 const probeWaitMs = 30_000;
 
-export function createHostInspector(options: HostInspectorOptions): HostInspector & QemuInspector {
+export function createHostInspector(
+  options: HostInspectorOptions,
+): Omit<HostInspector, 'requireQemu'> & QemuInspector {
   const { files = createHostFiles(), uidRange } = options;
   const qemu = createQemuProbe(options);
   const isPrivileged = (): boolean => process.geteuid?.() === 0;
