@@ -87,9 +87,16 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$lock" ]; then
 fi
 
 # The guest agent that tests talk to is unpacked, never installed: installed, it would serve this machine's own host.
+# Without it the tests of the agent are skipped, and say so.
 agent=.wirt/test-cache/qemu-guest-agent
+fetch_agent() {
+  ( cd "$agent" && apt-get -qq -o APT::Sandbox::User=root download qemu-guest-agent && dpkg-deb -x qemu-guest-agent_*.deb . )
+}
 if [ -n "$want_test" ] && [ ! -x "$agent/usr/sbin/qemu-ga" ] && is_debian; then
   say "unpacking qemu-guest-agent for the tests"
   mkdir -p "$agent"
-  ( cd "$agent" && apt-get -qq download qemu-guest-agent && dpkg-deb -x qemu-guest-agent_*.deb . )
+  if ! fetch_agent 2>/dev/null; then # the package lists may be empty or old
+    [ "$(id -u)" != 0 ] || apt-get -qq update
+    fetch_agent || say "qemu-guest-agent could not be had; its tests will be skipped"
+  fi
 fi
