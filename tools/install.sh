@@ -18,7 +18,7 @@ put_launcher() {
 # $1, as put here by make install.
 cache=\${XDG_CACHE_HOME:-\${HOME:+\$HOME/.cache}}
 [ -z "\$cache" ] || export NODE_COMPILE_CACHE="\$cache/wirt/node"
-exec $2 $lib/dist/$1.mjs "\$@"
+${3:-}exec $2 ${4:-}$lib/dist/$1.mjs "\$@"
 END
   chmod 755 "$target.new"
   mv -f "$target.new" "$target"
@@ -46,7 +46,9 @@ do_install() {
     runtime=$(command -v node)
   fi
   put_launcher wirt "$runtime"
-  put_launcher wirtd "$runtime"
+  # As in bin/wirtd: memory is a figure.
+  put_launcher wirtd "$runtime" 'MALLOC_ARENA_MAX=2 ' \
+    '--optimize-for-size --max-semi-space-size=1 --heap-growing-percent=20 '
   sed "s|@PREFIX@|$prefix|g" packaging/systemd/wirtd.service > "$destdir$units/wirtd.service"
   echo "installed: $destdir$prefix/bin/wirt, $destdir$prefix/bin/wirtd, $destdir$lib, $destdir$units/wirtd.service"
   if systemd_runs; then
