@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import type { Input, Io, Output } from './io.ts';
+import type { Io } from './io.ts';
 import { run } from './program.ts';
 
 export interface Asked {
@@ -186,9 +186,9 @@ export function startWirt(argv: readonly string[], options: RunOptions = {}): Ru
   const terminal = options.terminal === undefined ? {} : { isTTY: true, ...options.terminal };
   const setRawMode = (raw: boolean): void => void options.rawModes?.push(raw);
   const io: Io = {
-    stdin: Object.assign(stdin, terminal, options.terminal === undefined ? {} : { setRawMode }) as Input,
-    stdout: Object.assign(stdout, terminal) as Output,
-    stderr: Object.assign(stderr, terminal) as Output,
+    stdin: Object.assign(stdin, terminal, options.terminal === undefined ? {} : { setRawMode }),
+    stdout: Object.assign(stdout, terminal),
+    stderr: Object.assign(stderr, terminal),
     env: {
       ...(options.daemon === undefined ? {} : { WIRT_SOCKET: options.daemon.socketPath }),
       ...options.env,

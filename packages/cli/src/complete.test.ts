@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { catalogue } from './catalogue.ts';
+import { complete, type NameSource } from './complete.ts';
+
+const names: NameSource = (kind) => {
+  const found = { instance: ['demo', 'db-1', '$(reboot)', 'x y'], image: ['micro'], operation: ['01KA'] }[
+    kind
+  ];
+  return Promise.resolve(found.map((value) => ({ value, description: '' })));
+};
+
+async function completed(...words: string[]): Promise<string[]> {
+  const { candidates, files } = await complete(catalogue, words, names);
+  return [...candidates.map(({ value }) => value), ...(files ? [':files'] : [])];
+}
+
+describe('completion', () => {
+  it('offers commands, and what is below them', async () => {
+    expect(await completed('')).toEqual(expect.arrayContaining(['run', 'ls', 'image', 'host', 'operation']));
+    expect(await completed('')).not.toContain('complete');
+    expect(await completed('re')).toEqual(['restart', 'reset', 'resume', 'rename']);
+    expect(await completed('image', '')).toEqual(['ls', 'show', 'build', 'rm']);
+    expect(await completed('host', '')).toEqual(['check']);
+    expect(await completed('--socket', '/x', 'sh')).toEqual(['show']);
+  });
+
+  it('offers the options of the command and of every command', async () => {
+    expect(await completed('stop', '--')).toEqual(
+      expect.arrayContaining(['--force', '--acpi', '--grace', '--no-wait', '--output', '--socket', '--help']),
+    );
+    expect(await completed('run', '--mem')).toEqual(['--memory']);
+    expect(await completed('--out')).toEqual(['--output']);
+  });
+
+  it('offers the choices of an option, in both spellings and as bash splits them', async () => {
+    const kinds = ['table', 'json', 'yaml', 'name'];
+    expect(await completed('ls', '--output', '')).toEqual(kinds);
+    expect(await completed('ls', '-o', 'j')).toEqual(['json']);
+    expect(await completed('ls', '--output=j')).toEqual(['--output=json']);
+    expect(await completed('ls', '--output', '=', 'j')).toEqual(['json']);
+    expect(await completed('ls', '--output', '=')).toEqual(kinds);
+    expect(await completed('run', '--restart', 'on')).toEqual(['on-failure']);
+  });
+
+  it('offers names from the daemon where they fit, each once', async () => {
+    expect(await completed('show', '')).toEqual(['demo', 'db-1']);
+    expect(await completed('show', 'de')).toEqual(['demo']);
+    expect(await completed('show', 'demo', '')).toEqual([]);
+    expect(await completed('rm', '--force', 'demo', '')).toEqual(['db-1']);
+    expect(await completed('run', '')).toEqual(['micro']);
+    expect(await completed('run', '--cpus', '2', '')).toEqual(['micro']);
+    expect(await completed('operation', 'show', '')).toEqual(['01KA']);
+    expect(await completed('ls', '--image', '')).toEqual(['micro']);
+  });
+
+  it('never offers a name that means something to a shell', async () => {
+    expect(await completed('rm', '')).not.toContain('$(reboot)');
+    expect(await completed('rm', '')).not.toContain('x y');
+  });
+
+  it('offers guests and files for cp, files for the socket, and nothing behind --', async () => {
+    expect(await completed('cp', 'de')).toEqual(['demo:', ':files']);
+    expect(await completed('cp', './a', './')).toEqual([':files']);
+    expect(await completed('ls', '--socket', '')).toEqual([':files']);
+    expect(await completed('exec', 'demo', '--', '')).toEqual([]);
+    expect(await completed('completion', '')).toEqual(['bash', 'zsh', 'fish']);
+    expect(await completed('frobnicate', '')).toEqual([]);
+  });
+});
