@@ -42,7 +42,8 @@ function readProcesses(): string[] {
     const isWirtd = argv
       .slice(0, 4)
       .some((word) => /(^|\/)wirtd(\.mjs)?$|packages\/daemon\/src\/main\.ts$/.test(word));
-    if (!isQemu && !isWirtd) continue;
+    const isShim = argv.includes('wirt-guest'); // the shell that is QEMU's parent
+    if (!isQemu && !isWirtd && !isShim) continue;
     const startedAt = readOr('', () => readFileSync(`/proc/${pid}/stat`, 'utf8'))
       .split(') ')
       .at(-1)
@@ -60,9 +61,14 @@ function readLinks(): string[] {
   });
 }
 
+/** Every group of a wirtd and of its guests. The group called wirt, which holds those of all wirtds, stays for good. */
 function readGroups(): string[] {
-  const patterns = [1, 2, 3, 4, 5].map((depth) => `/sys/fs/cgroup/${'*/'.repeat(depth - 1)}wirt*`);
-  return readOr<string[]>([], () => globSync(patterns)).map((path) => `cgroup: ${path}`);
+  const patterns = [1, 2, 3, 4].flatMap((depth) => {
+    const above = `/sys/fs/cgroup/${'*/'.repeat(depth - 1)}`;
+    return [`${above}wirt?*/`, `${above}wirt/**/`];
+  });
+  const found = readOr<string[]>([], () => globSync(patterns)).map((path) => path.replace(/\/$/, ''));
+  return found.filter((path) => basename(path) !== 'wirt').map((path) => `cgroup: ${path}`);
 }
 
 function readMounts(): string[] {
@@ -70,13 +76,14 @@ function readMounts(): string[] {
   return lines.filter((line) => line !== '').map((line) => `mount: ${line.split(' ')[4]}`);
 }
 
+/** Files of wirtd in the usual places. The folder of claimed uids stays for good, empty. */
 function readFiles(): string[] {
   const patterns = [
-    '/run/wirt*',
+    '/run/wirt',
     '/run/wirt/**',
+    '/run/wirt-uids/*',
     '/tmp/wirt-*',
     '/dev/shm/wirt*',
-    '/var/lib/wirt',
     '/var/lib/wirt/*',
   ];
   return readOr<string[]>([], () => globSync(patterns)).map((path) => `file: ${path}`);

@@ -1,7 +1,7 @@
 // What a daemon's guests have on the host, looked for in the kernel and the file system and not asked of the daemon.
 import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises'; // polls for a group to be free: there is no event
 
 const claimDirectory = '/run/wirt-uids';
 
@@ -22,20 +22,24 @@ export async function processesOf(
   return found;
 }
 
-async function controlGroupsOf(tag: string, directory = '/sys/fs/cgroup', depth = 4): Promise<string[]> {
+/** The daemon's own group in each hierarchy, empty or not. */
+async function ownGroupsOf(tag: string, directory = '/sys/fs/cgroup', depth = 4): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(directory, { withFileTypes: true }).catch(() => [])) {
     if (!entry.isDirectory()) continue;
     const path = join(directory, entry.name);
-    if (entry.name === tag) {
-      found.push(
-        ...(await entries(path))
-          .filter((name) => /^[0-9A-Z]{26}$/.test(name))
-          .map((name) => join(path, name)),
-      );
-    } else if (depth > 0) {
-      found.push(...(await controlGroupsOf(tag, path, depth - 1)));
-    }
+    if (entry.name === tag) found.push(path);
+    else if (depth > 0) found.push(...(await ownGroupsOf(tag, path, depth - 1)));
+  }
+  return found;
+}
+
+/** The groups of its guests. */
+async function controlGroupsOf(tag: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const own of await ownGroupsOf(tag)) {
+    const guests = (await entries(own)).filter((name) => /^[0-9A-Z]{26}$/.test(name));
+    found.push(...guests.map((name) => join(own, name)));
   }
   return found;
 }
@@ -56,6 +60,18 @@ export async function remains(tag: string, runDirectory: string): Promise<string
   return [...processes, ...(await controlGroupsOf(tag)), ...(await uidsOf(tag)), ...files];
 }
 
+/** A group is busy until the last process in it has been reaped, of which the kernel tells nobody on cgroup v1. */
+async function removeGroup(path: string): Promise<void> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const failed = await rmdir(path).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    if (failed !== 'EBUSY') return;
+    await pause(10);
+  }
+}
+
 /** Ends what a test left of a daemon that is gone: processes, control groups, uids. */
 export async function clearHost(tag: string): Promise<void> {
   for (const { pid } of await processesOf(tag)) {
@@ -65,19 +81,7 @@ export async function clearHost(tag: string): Promise<void> {
       // It has just ended by itself.
     }
   }
-  for (const path of await controlGroupsOf(tag)) {
-    // A group is busy until the last process in it has been reaped.
-    for (
-      let tries = 0;
-      tries < 100 &&
-      !(await rmdir(path).then(
-        () => true,
-        () => false,
-      ));
-      tries += 1
-    )
-      await pause(10);
-    await rmdir(join(path, '..')).catch(() => undefined);
-  }
+  for (const path of await controlGroupsOf(tag)) await removeGroup(path);
+  for (const path of await ownGroupsOf(tag)) await removeGroup(path);
   for (const uid of await uidsOf(tag)) await rm(join(claimDirectory, uid.slice(4)), { force: true });
 }
