@@ -37,7 +37,7 @@ export async function bareStartMs(pid: number): Promise<number> {
   try {
     const qmp = await connected(join(directory, 'qmp0.sock'));
     const took = performance.now() - from;
-    qmp.close();
+    await qmp.close();
     return took;
   } finally {
     const exit = once(child, 'exit');

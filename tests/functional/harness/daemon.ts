@@ -56,7 +56,7 @@ export type PartialCreate = Partial<Omit<InstanceCreate, 'spec'>> & {
 };
 
 async function launch(directory: string, options: DaemonOptions): Promise<{ child: ChildProcess; log: Log }> {
-  const [program = '', ...under] = [...(options.under ?? []), join(cloneRoot, 'bin/wirtd')];
+  const [program, ...under] = [...(options.under ?? []), join(cloneRoot, 'bin/wirtd')];
   const args = [
     '--state-dir',
     join(directory, 'state'),

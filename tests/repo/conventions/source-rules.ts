@@ -25,7 +25,9 @@ export function brokenRules(source: Source): string[] {
 }
 
 export function isTestPath(path: string): boolean {
-  return path.startsWith('tests/') || /\.(test|contract)\.ts$/.test(path);
+  return (
+    (path.startsWith('tests/') && !path.startsWith('tests/bench/')) || /\.(test|contract)\.ts$/.test(path)
+  );
 }
 
 /** Lines where the words stand one after the other as tokens. */
