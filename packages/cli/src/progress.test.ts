@@ -1,6 +1,5 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import type { Output } from './io.ts';
 import { barLine, createProgress, type Report } from './progress.ts';
 
 function stage(name: string, done?: number): Report {
@@ -14,7 +13,7 @@ function stage(name: string, done?: number): Report {
 function shown(terminal: boolean, elapsedMs: readonly number[], reports: readonly Report[]): string {
   const stream = Object.assign(new PassThrough(), terminal ? { isTTY: true, columns: 60 } : {});
   const times = [0, ...elapsedMs];
-  const progress = createProgress({ stream: stream as Output, now: () => times.shift() ?? 99_000 });
+  const progress = createProgress({ stream, now: () => times.shift() ?? 99_000 });
   for (const report of reports) progress.report(report);
   progress.end();
   return String(stream.read() ?? '');

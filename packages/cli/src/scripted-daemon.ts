@@ -35,6 +35,8 @@ export interface ScriptedDaemon extends AsyncDisposable {
   readonly asked: readonly Asked[];
   /** `METHOD /path` of everything asked. */
   readonly lines: readonly string[];
+  /** Resolves when the line has been asked so many times, and a stream has begun to be answered. */
+  heard(line: string, times?: number): Promise<void>;
   /** Sends an event to everybody who follows. */
   emit(event: object): void;
   /** Cuts all connections. */
@@ -50,15 +52,19 @@ export async function startScriptedDaemon(
   const socketPath = join(folder, 'wirtd.sock');
   const asked: Asked[] = [];
   const followers = new Set<ServerResponse>();
+  const listeners = new Set<() => void>();
   const server = createServer((request, response) => {
     void readAll(request).then((body) => {
       const each = describe(request, body);
       asked.push(each);
       const line = `${each.method} ${each.path}`;
       const script = scripts[line];
-      if (script === undefined && line === 'GET /v1/events') return follow(followers, response);
-      const reply = script === undefined ? notFound(line) : script(each, response);
-      if (reply !== undefined) send(response, reply);
+      if (script === undefined && line === 'GET /v1/events') follow(followers, response);
+      else {
+        const reply = script === undefined ? notFound(line) : script(each, response);
+        if (reply !== undefined) send(response, reply);
+      }
+      for (const listener of listeners) listener();
     });
   });
   const consoles = new WebSocketServer({ noServer: true });
@@ -84,6 +90,16 @@ export async function startScriptedDaemon(
     get lines() {
       return asked.map(({ method, path }) => `${method} ${path}`);
     },
+    heard: (line, times = 1) =>
+      new Promise((resolve) => {
+        const listen = (): void => {
+          if (asked.filter(({ method, path }) => `${method} ${path}` === line).length < times) return;
+          listeners.delete(listen);
+          resolve();
+        };
+        listeners.add(listen);
+        listen();
+      }),
     emit: (event) => {
       for (const each of followers) each.write(`data: ${JSON.stringify(event)}\n\n`);
     },
@@ -165,6 +181,8 @@ export interface RunOptions {
   readonly terminal?: { readonly columns: number; readonly rows: number };
   readonly env?: Readonly<Record<string, string>>;
   readonly rawModes?: boolean[];
+  /** The clock of progress and ages runs, three seconds at every look. */
+  readonly runningClock?: boolean;
 }
 
 /** Starts a command line. Time stands at 2026-11-22 12:00 UTC for ages; deadlines run as always. */
@@ -182,6 +200,8 @@ export function startWirt(argv: readonly string[], options: RunOptions = {}): Ru
   hear('stdout', stdout);
   hear('stderr', stderr);
   if (options.input !== undefined) stdin.end(options.input);
+  const noon = Date.parse('2026-11-22T12:00:00Z');
+  let ticks = 0;
   const handlers = new Set<() => void>();
   const terminal = options.terminal === undefined ? {} : { isTTY: true, ...options.terminal };
   const setRawMode = (raw: boolean): void => void options.rawModes?.push(raw);
@@ -194,7 +214,7 @@ export function startWirt(argv: readonly string[], options: RunOptions = {}): Ru
       ...options.env,
     },
     uid: 1000,
-    now: () => Date.parse('2026-11-22T12:00:00Z') + (performance.now() % 1000) / 1000,
+    now: () => noon + (options.runningClock === true ? (ticks += 3000) : 0),
     onInterrupt: (handler) => {
       handlers.add(handler);
       return () => handlers.delete(handler);

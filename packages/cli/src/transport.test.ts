@@ -85,12 +85,15 @@ describe('the transport', () => {
     const client = createClient({
       fetch: createSocketFetch({ socketPath: daemon.socketPath, answerMs: 5000 }),
     });
-    const bytes = new Readable({ read: () => bytesFail() }) as Readable & { path?: string };
-    const bytesFail = (): void => void bytes.destroy(new Error('the disk is on fire'));
+    const burning = new Readable({
+      read() {
+        this.destroy(new Error('the disk is on fire'));
+      },
+    });
     const sent = client.call('PUT /v1/instances/{instance}/files', {
       params: { instance: 'demo' },
       query: { path: '/x' },
-      bytes: bytes as never,
+      bytes: burning as never,
     });
     await expect(sent).rejects.toThrow('the disk is on fire');
   });

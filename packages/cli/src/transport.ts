@@ -72,12 +72,12 @@ function sendBody(
   body.pipe(request);
 }
 
-/** The part of a Response in use. `body` is a byte stream that can be iterated, which is all that anybody does. */
+/** The part of a Response in use. `body` can be iterated, which is all that anybody does with it. */
 interface Answer {
   readonly ok: boolean;
   readonly status: number;
   readonly headers: { get(name: string): string | null };
-  readonly body: IncomingMessage;
+  readonly body: AsyncIterable<Uint8Array>;
   json(): Promise<unknown>;
 }
 
@@ -92,9 +92,18 @@ function answer(message: IncomingMessage, line: string, options: SocketFetchOpti
         return value === undefined ? null : String(value);
       },
     },
-    body: message,
+    body: { [Symbol.asyncIterator]: () => bytesOf(message, options) },
     json: async () => JSON.parse(await readText(message, line, options)) as unknown,
   };
+}
+
+async function* bytesOf(message: IncomingMessage, options: SocketFetchOptions): AsyncGenerator<Uint8Array> {
+  try {
+    // No encoding is set, so that the chunks are Buffers.
+    yield* message as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw error instanceof Error ? unreachable(error, options) : error;
+  }
 }
 
 function readText(message: IncomingMessage, line: string, options: SocketFetchOptions): Promise<string> {

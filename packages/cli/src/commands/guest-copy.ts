@@ -67,18 +67,16 @@ type LocalPlace = Exclude<Place, { kind: 'guest' }>;
 
 async function fetchFile(context: Context, source: GuestPlace, target: LocalPlace): Promise<Outcome> {
   const client = context.clientWith({ answerMs: idleMs, idleMs });
-  const { body } = await client.stream('GET /v1/instances/{instance}/files', {
+  const { body: content } = await client.stream('GET /v1/instances/{instance}/files', {
     params: { instance: source.instance },
     query: { path: source.path },
   });
-  // Our transport's body is a byte stream of Node's, see transport.ts.
-  const content = body as unknown as Readable;
   if (target.kind === 'standard') {
-    for await (const chunk of content) await write(context.io.stdout, chunk as Uint8Array);
+    for await (const chunk of content ?? []) await write(context.io.stdout, chunk);
     return {};
   }
   const path = await localTarget(target.path, source.path);
-  const bytes = await local(`write ${path}`, () => replaceFile(path, content));
+  const bytes = await local(`write ${path}`, () => replaceFile(path, content ?? []));
   return copied(`${source.instance}:${source.path}`, path, bytes);
 }
 
@@ -91,7 +89,10 @@ async function localTarget(path: string, guestPath: string): Promise<string> {
   return join(path, name);
 }
 
-async function replaceFile(path: string, content: Readable): Promise<number> {
+async function replaceFile(
+  path: string,
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<number> {
   const found = await stat(path).catch(() => undefined);
   // A device or a FIFO is written to; a file is replaced when the whole of it is there.
   const direct = found !== undefined && !found.isFile();

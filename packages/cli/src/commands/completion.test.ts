@@ -1,0 +1,88 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { completionScripts, shells } from '../completion-scripts.ts';
+import { anInstance, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
+
+describe('wirt complete', () => {
+  it('offers names live from the daemon, with what they are', async () => {
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances': () => ({ json: { items: [anInstance] } }),
+    });
+    const { code, stdout } = await runWirt(['complete', '--', 'show', 'd'], { daemon });
+    expect([code, stdout]).toEqual([0, 'demo\trunning, micro\n']);
+    expect(daemon.asked[0]?.query).toMatchObject({ name: 'd' });
+  });
+
+  it('asks the daemon that the command line names', async () => {
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances': () => ({ json: { items: [anInstance] } }),
+    });
+    const words = ['stop', '--socket', daemon.socketPath, ''];
+    expect((await runWirt(['complete', '--', ...words])).stdout).toBe('demo\trunning, micro\n');
+  });
+
+  it('offers nothing, and says nothing, when the daemon is not there or does not answer', async () => {
+    const quiet = { code: 0, stdout: '', stderr: '' };
+    expect(await runWirt(['complete', '--', 'show', '--socket', '/nowhere/s', ''])).toEqual(quiet);
+    await using daemon = await startScriptedDaemon({ 'GET /v1/instances': () => undefined });
+    expect(await runWirt(['complete', '--', 'show', ''], { daemon })).toEqual(quiet);
+  });
+});
+
+describe('wirt completion', () => {
+  it.each(shells)('prints the script of %s', async (shell) => {
+    const { code, stdout } = await runWirt(['completion', shell]);
+    expect([code, stdout]).toEqual([0, completionScripts[shell]]);
+    expect(stdout).toContain('wirt complete -- ');
+    expect(stdout).not.toMatch(/\beval "\$[^(]/);
+  });
+
+  describe('in bash', () => {
+    let folder: string;
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), 'wirt-bash-'));
+      // Answers as wirt would, with the words that it was given.
+      writeFileSync(
+        join(folder, 'wirt'),
+        '#!/bin/sh\nprintf "%s\\n" "$@" > "$0.args"\nprintf "demo\\tit runs\\ndb-1\\t\\n"\n[ "$3" = cp ] && printf ":files\\n"\nexit 0\n',
+      );
+      chmodSync(join(folder, 'wirt'), 0o755);
+    });
+    afterEach(() => rmSync(folder, { recursive: true }));
+
+    function complete(words: readonly string[]): { replies: string[]; given: string[] } {
+      const quoted = words.map((word) => `'${word}'`).join(' ');
+      const script = `
+        compopt() { :; }
+        ${completionScripts.bash}
+        cd ${folder}
+        COMP_WORDS=(wirt ${quoted}); COMP_CWORD=${words.length}
+        _wirt
+        printf '%s\\n' "\${COMPREPLY[@]}"; echo --; cat wirt.args`;
+      const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script], {
+        encoding: 'utf8',
+        env: { PATH: `${folder}:${process.env['PATH']}` },
+      });
+      expect(stderr).toBe('');
+      const [replies = '', given = ''] = stdout.split('--\ncomplete\n--\n');
+      return { replies: replies.trim().split('\n'), given: given.replace(/\n$/, '').split('\n') };
+    }
+
+    it('completes with what wirt answers', () => {
+      expect(complete(['show', ''])).toEqual({ replies: ['demo', 'db-1'], given: ['show', ''] });
+    });
+
+    it('adds file names where wirt asks for them', () => {
+      expect(complete(['cp', 'w']).replies).toEqual(['demo', 'db-1', 'wirt', 'wirt.args']);
+    });
+
+    it('evaluates nothing that was typed', () => {
+      const word = `$(touch ${'x'})`;
+      expect(complete(['show', word, '`touch x`', '']).given).toEqual(['show', word, '`touch x`', '']);
+      expect(complete(['cp', '']).replies).not.toContain('x');
+    });
+  });
+});
