@@ -76,7 +76,8 @@ export async function template(): Promise<string> {
 /** Fills the state directory from the template. Files of images are linked, since nothing ever changes them. */
 export async function fromTemplate(stateDirectory: string, owner?: number): Promise<void> {
   const source = await template();
-  await mkdir(stateDirectory, { recursive: true });
+  // As wirtd makes it: guests pass through, and list nothing.
+  await mkdir(stateDirectory, { recursive: true, mode: 0o711 });
   await cp(source, stateDirectory, {
     recursive: true,
     filter: (path) => !path.startsWith(join(source, 'images')),

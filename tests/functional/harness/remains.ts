@@ -17,7 +17,9 @@ export async function processesOf(
   for (const pid of await entries('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const command = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ');
-    if (command.includes(`wirt-${tag}-`)) found.push({ pid: Number(pid), command: command.slice(0, 80) });
+    const at = command.indexOf(`wirt-${tag}-`);
+    if (at >= 0)
+      found.push({ pid: Number(pid), command: `${command.slice(0, 20)} … ${command.slice(at, at + 40)}` });
   }
   return found;
 }
