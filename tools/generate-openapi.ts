@@ -10,7 +10,8 @@ import {
   problemSchema,
   type Route,
   routes,
-  waitQuery,
+  takesIdempotencyKey,
+  takesIfMatch,
 } from '@wirt/api';
 import { createSchemaBook, type JsonObject, type SchemaBook } from './openapi-schemas.ts';
 
@@ -77,14 +78,17 @@ function buildOperation(book: SchemaBook, problem: JsonObject, method: string, r
       ...headers(method, route),
     ],
     ...(body === undefined ? {} : { requestBody: body }),
-    responses: { ...success(book, route), ...failures(problem, body !== undefined, route) },
+    responses: { ...success(book, route), ...failures(problem, body !== undefined, method, route) },
   };
 }
 
 function describe(route: Route): JsonObject {
   const states = route.can && `Allowed while the instance is ${instanceCan[route.can].join(', ')}.`;
   const words = [route.description, states].filter((each) => each !== undefined);
-  return words.length > 0 ? { description: words.join('\n\n') } : {};
+  return {
+    ...(words.length > 0 ? { description: words.join('\n\n') } : {}),
+    ...(route.can === undefined ? {} : { 'x-wirt-states': [...instanceCan[route.can]] }),
+  };
 }
 
 /** One parameter for each field of the schema. */
@@ -105,13 +109,13 @@ function parameters(book: SchemaBook, schema: Route['params'], where: 'path' | '
 
 function headers(method: string, route: Route): JsonObject[] {
   const found: JsonObject[] = [];
-  if (method === 'POST' && route.query === waitQuery) {
+  if (takesIdempotencyKey(method, route)) {
     const description =
       'A repeated request with the same key is answered with the operation of the first one.';
     const schema = { type: 'string', minLength: 1, maxLength: 255 };
     found.push({ name: 'Idempotency-Key', in: 'header', required: false, description, schema });
   }
-  if (method === 'PATCH' || method === 'DELETE') {
+  if (takesIfMatch(method, route)) {
     const description = 'The ETag of the revision that the change is meant for.';
     found.push({ name: 'If-Match', in: 'header', required: false, description, schema: { type: 'string' } });
   }
@@ -130,7 +134,9 @@ function headers(method: string, route: Route): JsonObject[] {
 
 function requestBody(book: SchemaBook, method: string, route: Route): JsonObject | undefined {
   if (route.body !== undefined) {
-    return { required: true, content: { 'application/json': { schema: book.add(route.body, 'input') } } };
+    // A body whose fields all have defaults may be left out.
+    const required = !route.body.safeParse({}).success;
+    return { required, content: { 'application/json': { schema: book.add(route.body, 'input') } } };
   }
   if (route.kind !== 'bytes' || method === 'GET') return undefined;
   return { required: true, content: { 'application/octet-stream': { schema: {} } } };
@@ -172,11 +178,13 @@ function success(book: SchemaBook, route: Route): JsonObject {
 }
 
 /** One response for each status, naming the codes that it may carry. */
-function failures(problem: JsonObject, hasBody: boolean, route: Route): JsonObject {
+function failures(problem: JsonObject, hasBody: boolean, method: string, route: Route): JsonObject {
   const codes = new Set<ErrorCode>([
     ...route.errors,
     ...everywhere,
     ...(hasBody ? ['request.too_large' as const] : []),
+    ...(takesIfMatch(method, route) ? ['request.revision_mismatch' as const] : []),
+    ...(takesIdempotencyKey(method, route) ? ['request.idempotency_conflict' as const] : []),
   ]);
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of codes) {

@@ -4,6 +4,7 @@ export * from './instance-can.ts';
 export * from './nearest.ts';
 export * from './problem.ts';
 export * from './route.ts';
+export * from './route-headers.ts';
 export * from './routes/event.ts';
 export * from './routes/guest.ts';
 export * from './routes/host.ts';

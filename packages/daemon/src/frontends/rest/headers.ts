@@ -1,15 +1,9 @@
 /** The request headers with a meaning of their own: Idempotency-Key, If-Match, Last-Event-ID. */
 import { createHash } from 'node:crypto';
 import type { Route } from '@wirt/api';
-import { WirtError, waitQuery } from '@wirt/api';
+import { takesIdempotencyKey, takesIfMatch, WirtError } from '@wirt/api';
 
 const maxKeyChars = 255;
-
-/** Only routes that start an operation remember keys: the operation is what is answered again. */
-function remembersKeys(method: string, route: Route): boolean {
-  // DELETE starts operations too, but repeating it does no harm: the second finds nothing.
-  return method === 'POST' && route.query === waitQuery;
-}
 
 export interface Idempotency {
   readonly key: string;
@@ -22,7 +16,7 @@ export function idempotency(
   request: { readonly method: string; readonly path: string; readonly route: Route; readonly body: unknown },
 ): Idempotency | undefined {
   if (header === undefined || request.method === 'GET') return undefined;
-  if (!remembersKeys(request.method, request.route)) {
+  if (!takesIdempotencyKey(request.method, request.route)) {
     throw new WirtError(
       'request.invalid',
       `Idempotency-Key is not taken by ${request.method} ${request.path}.`,
@@ -54,8 +48,13 @@ export function canonicalJson(value: unknown): string {
 }
 
 /** Reads If-Match (RFC 9110 §13.1.1) into a revision; `*` sets no condition, since a missing record is an error anyway. */
-export function ifRevision(header: string | undefined): number | undefined {
-  if (header === undefined || header.trim() === '*') return undefined;
+export function ifRevision(header: string | undefined, method: string, route: Route): number | undefined {
+  if (header === undefined || method === 'GET' || header.trim() === '*') return undefined;
+  if (!takesIfMatch(method, route)) {
+    throw new WirtError('request.invalid', `If-Match is not taken by ${route.operationId}.`, {
+      hint: 'Leave the header out: only changes of an instance heed it.',
+    });
+  }
   const digits = /^\s*"(\d{1,15})"\s*$/.exec(header)?.[1];
   if (digits === undefined) {
     throw new WirtError('request.invalid', 'If-Match must be one ETag as it was answered, such as "42".');

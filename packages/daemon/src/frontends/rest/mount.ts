@@ -79,7 +79,7 @@ export async function readCall<K extends AnyRouteKey>(
     route,
     body,
   });
-  const revision = ifRevision(incoming.headers['if-match']);
+  const revision = ifRevision(incoming.headers['if-match'], incoming.method, route);
   const request: Request = {
     caller: 'socket',
     signal,

@@ -153,6 +153,14 @@ describe('headers with a meaning', () => {
     expect([answer.statusCode, seen.revision]).toEqual([200, 42]);
   });
 
+  it('refuses If-Match where it would not be heeded', async () => {
+    const answer = await inject(
+      {},
+      { method: 'DELETE', url: '/v1/images/micro', headers: { 'if-match': '"1"' } },
+    );
+    expect(answer.json()).toMatchObject({ status: 400, code: 'request.invalid' });
+  });
+
   it.each(['W/"4"', '4', '"x"', '"1", "2"'])('refuses the If-Match %s', async (header) => {
     const answer = await inject(
       {},
