@@ -12,7 +12,14 @@ let prefix = '';
 const at = (path: string): string => join(prefix, path);
 
 function make(goal: string): string {
-  const args = ['--no-print-directory', '-C', cloneRoot, goal, `PREFIX=${prefix}`, `SYSTEMD_UNITS=${at('units')}`];
+  const args = [
+    '--no-print-directory',
+    '-C',
+    cloneRoot,
+    goal,
+    `PREFIX=${prefix}`,
+    `SYSTEMD_UNITS=${at('units')}`,
+  ];
   return execFileSync('make', args, { encoding: 'utf8' });
 }
 
@@ -39,7 +46,12 @@ describe('make install', () => {
   it('puts a systemd unit in place that starts the installed wirtd and lets guests outlive it', () => {
     const unit = readFileSync(at('units/wirtd.service'), 'utf8').split('\n');
     expect(unit).toContain(`ExecStart=${at('bin/wirtd')}`);
-    for (const line of ['KillMode=process', 'RuntimeDirectoryPreserve=yes', 'NotifyAccess=all', 'Delegate=yes']) {
+    for (const line of [
+      'KillMode=process',
+      'RuntimeDirectoryPreserve=yes',
+      'NotifyAccess=all',
+      'Delegate=yes',
+    ]) {
       expect(unit).toContain(line);
     }
   });
