@@ -41,3 +41,22 @@ export function splitAtKey(
 export function keyName(key: number): string {
   return `Ctrl-${String.fromCharCode(key | 0x40)}`;
 }
+
+/**
+ * What the guest wrote before, without its questions to the terminal (ECMA-48 DSR and DA; xterm's window reports,
+ * DECRQM, DECRQSS, colour queries): the answers would be typed into a guest that no longer waits for them.
+ */
+export function withoutQueries(replay: Uint8Array): Uint8Array {
+  const text = Buffer.from(replay).toString('latin1');
+  return Buffer.from(text.replace(queries, ''), 'latin1');
+}
+
+const queries = new RegExp(
+  [
+    '\\x1b\\[[?>=]?[0-9;]*(?:[cnt]|\\$p)',
+    '\\x1bZ',
+    '\\x1bP[$+]q[^\\x1b]*\\x1b\\\\',
+    '\\x1b\\][0-9;]*\\?(?:\\x07|\\x1b\\\\)',
+  ].join('|'),
+  'g',
+);

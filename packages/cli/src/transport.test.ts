@@ -93,7 +93,7 @@ describe('the transport', () => {
     const sent = client.call('PUT /v1/instances/{instance}/files', {
       params: { instance: 'demo' },
       query: { path: '/x' },
-      bytes: burning as never,
+      bytes: burning,
     });
     await expect(sent).rejects.toThrow('the disk is on fire');
   });

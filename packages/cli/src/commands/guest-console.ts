@@ -11,7 +11,7 @@ import { WebSocket } from 'ws';
 import { type Commands, type Context, command } from '../command.ts';
 import { exitCodes, Interrupted } from '../exit-code.ts';
 import { write } from '../io.ts';
-import { keyName, rawTerminal, splitAtKey } from '../terminal.ts';
+import { keyName, rawTerminal, splitAtKey, withoutQueries } from '../terminal.ts';
 import { unreachable } from '../transport.ts';
 
 const connectMs = 30_000;
@@ -137,12 +137,16 @@ async function attend(context: Context, socket: WebSocket, options: ConsoleOptio
 
   // Output in order, and the end only after all of it.
   let printed = Promise.resolve();
+  // The first frame is what was written before, where anything was.
+  let isReplay = io.stdin.isTTY === true;
   socket.on('message', (data: Buffer, isBinary) => {
     silence.feed();
     settle.feed();
     if (!isBinary) return;
     socket.pause();
-    printed = printed.then(() => write(io.stdout, data)).then(() => socket.resume());
+    const output = isReplay ? withoutQueries(data) : data;
+    isReplay = false;
+    printed = printed.then(() => write(io.stdout, output)).then(() => socket.resume());
     printed.catch(reject);
   });
   socket.on('ping', silence.feed);

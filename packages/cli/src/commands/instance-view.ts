@@ -81,7 +81,7 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
     ['Id', id],
     ['Project', project],
     ['State', stateCell(status.state)],
-    ['Since', `${status.since} (${ageText(status.since, nowMs)})`],
+    ['Since', `${status.since} (${ageText(status.since, nowMs)} ago)`],
     ['Created', createdAt],
     ...(status.accelerator === undefined ? [] : [['Accelerator', status.accelerator] as const]),
     ...(process === undefined
@@ -223,6 +223,7 @@ function yesNo(value: boolean): Cell {
 }
 
 function seccompCell({ seccomp, seccompFilters }: Isolation): Cell {
-  const filters = seccompFilters === undefined ? '' : ` (${seccompFilters} filters)`;
+  const filters =
+    seccompFilters === undefined ? '' : ` (${seccompFilters} ${seccompFilters === 1 ? 'filter' : 'filters'})`;
   return { text: `${seccomp}${filters}`, tone: seccomp === 'filter' ? 'good' : 'bad' };
 }

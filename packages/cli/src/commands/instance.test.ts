@@ -176,7 +176,7 @@ describe('wirt show', () => {
       'GET /v1/instances/demo/isolation': () => ({ json: isolation }),
     });
     const { stdout } = await runWirt(['show', 'demo', '--isolation'], { daemon });
-    for (const part of ['filter (1 filters)', 'SELinux is off', '/wirt/x', 'mnt:[1]', '/x\\ny', 'CAP_X'])
+    for (const part of ['filter (1 filter)', 'SELinux is off', '/wirt/x', 'mnt:[1]', '/x\\ny', 'CAP_X'])
       expect(stdout).toContain(part);
     const asJson = await runWirt(['show', 'demo', '--isolation', '-o', 'json'], { daemon });
     expect(JSON.parse(asJson.stdout)).toEqual(isolation);
