@@ -153,6 +153,8 @@ describe('wirtd started by an ordinary user', () => {
       });
       expect(await daemon.remains()).toEqual([]);
     } finally {
+      await daemon?.[Symbol.asyncDispose]();
+      daemon = undefined;
       await rm(directory, { recursive: true, force: true });
     }
   });

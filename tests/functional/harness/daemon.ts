@@ -120,7 +120,9 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
     [Symbol.asyncDispose]: async () => {
       await end(child, 'SIGKILL');
       await clearHost(tag);
-      await rm(directory, { recursive: true, force: true, maxRetries: 3 });
+      // A directory that the test brought may be a mount, and is its own to remove.
+      if (options.directory === undefined)
+        await rm(directory, { recursive: true, force: true, maxRetries: 3 });
     },
   };
   try {
