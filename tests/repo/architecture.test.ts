@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { LayerTable } from './layers/table.ts';
 import { markdownTables } from './markdown.ts';
+import { missingPaths } from './markdown-paths.ts';
 import { readText } from './tree.ts';
 
 const table = JSON.parse(readText('layers.json')) as LayerTable;
@@ -29,8 +30,7 @@ describe('ARCHITECTURE.md', () => {
     expect(shown?.rows).toEqual(expectedRows(table));
   });
 
-  it('names no file or folder of the repository that is not there', async () => {
-    const { missingPaths } = await import('./markdown-paths.ts');
+  it('names no file or folder of the repository that is not there', () => {
     expect(missingPaths('ARCHITECTURE.md')).toEqual([]);
   });
 });
