@@ -1,11 +1,41 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { anInstance, startScriptedDaemon } from './scripted-daemon.ts';
 
 const main = new URL('./main.ts', import.meta.url).pathname;
+
+/** Every file that the file imports by a static import, itself included, and what they import from elsewhere. */
+function loads(file: string, files = new Set<string>(), others = new Set<string>()) {
+  if (files.has(file)) return { files, others };
+  files.add(file);
+  const text = readFileSync(file, 'utf8');
+  for (const [, typeOnly, from = ''] of text.matchAll(/^(?:import|export)( type)? [^;]*?from '([^']+)';/gm)) {
+    if (typeOnly !== undefined) continue;
+    if (from.startsWith('.')) loads(join(dirname(file), from), files, others);
+    else others.add(from);
+  }
+  return { files, others };
+}
+
+describe('wirt ls', () => {
+  it('loads nothing that it does not need: no package but the client, and no node: module by import', () => {
+    const loaded = { files: new Set<string>(), others: new Set<string>() };
+    for (const file of ['program.ts', 'commands/instance.ts'])
+      loads(join(dirname(main), file), loaded.files, loaded.others);
+    expect([...loaded.others].sort()).toEqual([
+      '@wirt/api/client',
+      '@wirt/api/errors',
+      '@wirt/api/instance-can',
+    ]);
+    const names = [...loaded.files].map((file) => basename(file));
+    expect(names).toEqual(expect.arrayContaining(['transport.ts', 'print.ts', 'parse.ts', 'catalogue.ts']));
+    for (const unneeded of ['help.ts', 'failure.ts', 'wait.ts', 'progress.ts'])
+      expect(names).not.toContain(unneeded);
+  });
+});
 
 describe('the process', () => {
   let cache: string;

@@ -50,7 +50,8 @@ export function jsonLine(data: unknown): string {
 
 /** Strings that could act on a terminal are double-quoted, where YAML knows JSON's escapes. */
 export async function yamlText(data: unknown): Promise<string> {
-  const { Document, Scalar, visit } = await import('yaml');
+  // A CommonJS package: bundled, it has its names below `default` only.
+  const { Document, Scalar, visit } = (await import('yaml')).default;
   const document = new Document(data ?? null, { aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {

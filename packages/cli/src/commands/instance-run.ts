@@ -25,7 +25,7 @@ const options = {
     choices: ['never', 'on-failure', 'always'],
     summary: 'What to do when the guest ends by itself (default never)',
   },
-  autostart: { kind: 'flag', summary: 'Start it whenever wirtd starts' },
+  autostart: { kind: 'flag', summary: 'Start it once after each boot of the host' },
   overcommit: { kind: 'flag', summary: 'Start although the host has less memory free' },
   machine: { kind: 'choice', choices: ['q35', 'microvm'], summary: 'QEMU machine type (default q35)' },
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
