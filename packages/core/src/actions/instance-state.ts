@@ -67,7 +67,7 @@ export function observedState(guest: Guest): 'running' | 'paused' | 'unresponsiv
 export function requireCan(action: InstanceAction, instance: Instance): void {
   const { state } = instance.status;
   if (can(action, state)) return;
-  const allowed = actionsIn(state).filter((name) => !['rename', 'update'].includes(name));
+  const allowed = actionsIn(state).filter((name) => !['rename', 'update', 'isolation'].includes(name));
   throw new WirtError(
     'instance.state_conflict',
     `Instance ${instance.name} is ${state}, and ${action} is not possible in this state.`,
