@@ -1,16 +1,13 @@
 #!/usr/bin/env node
 /**
  * The command `wirt`. The compile cache comes first and everything else is loaded after it, so that the second start
- * compiles nothing. The cache is in a folder of this user: one that others can write to would let them run code as us.
+ * compiles nothing.
  */
 import { enableCompileCache } from 'node:module';
+import { compileCacheFolder } from './compile-cache.ts';
 
-const { env } = process;
-const cacheRoot =
-  process.getuid?.() === 0
-    ? '/var/cache'
-    : (env['XDG_CACHE_HOME'] ?? (env['HOME'] && `${env['HOME']}/.cache`));
-if (cacheRoot !== undefined && cacheRoot.startsWith('/')) enableCompileCache(`${cacheRoot}/wirt/node`);
+const cache = compileCacheFolder(process.getuid?.(), process.env);
+if (cache !== undefined) enableCompileCache(cache);
 
 const [{ run }, { processIo }] = await Promise.all([import('./program.ts'), import('./io.ts')]);
 
