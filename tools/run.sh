@@ -3,8 +3,9 @@
 # second run takes seconds, starts wirtd again if it died, and leaves running guests alone.
 set -eu
 cd "${0%/*}/.."
-log=.wirt/wirtd.log
-pid_file=.wirt/wirtd.pid
+home=${WIRT_RUN_HOME:-.wirt} # where the log and the pid of the wirtd of make run are
+log=$home/wirtd.log
+pid_file=$home/wirtd.pid
 guest=demo
 image=micro
 
@@ -18,7 +19,7 @@ is_ours() { # the process that we started, and not another one with its number
 }
 
 start_daemon() {
-  mkdir -p .wirt
+  mkdir -p "$home"
   setsid bin/wirtd >> "$log" 2>&1 < /dev/null &
   pid=$!
   echo "$pid" > "$pid_file"

@@ -3,7 +3,8 @@
 # it, and the next wirtd takes them over again.
 set -eu
 cd "${0%/*}/.."
-pid_file=.wirt/wirtd.pid
+home=${WIRT_RUN_HOME:-.wirt}
+pid_file=$home/wirtd.pid
 guest=demo
 
 if bin/wirt show "$guest" --output name >/dev/null 2>&1; then
@@ -20,7 +21,7 @@ tries=0
 while kill -0 "$pid" 2>/dev/null; do
   tries=$((tries + 1))
   if [ "$tries" -gt 300 ]; then
-    echo "wirtd ($pid) is still there after 30 s; its log is .wirt/wirtd.log" >&2
+    echo "wirtd ($pid) is still there after 30 s; its log is $home/wirtd.log" >&2
     exit 1
   fi
   sleep 0.1

@@ -6,21 +6,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cloneRoot } from './harness/daemon.ts';
+import { make } from './harness/make.ts';
 
 let prefix = '';
 const at = (path: string): string => join(prefix, path);
 
-function make(goal: string): string {
-  const args = [
-    '--no-print-directory',
-    '-C',
-    cloneRoot,
-    goal,
-    `PREFIX=${prefix}`,
-    `SYSTEMD_UNITS=${at('units')}`,
-  ];
-  return execFileSync('make', args, { encoding: 'utf8' });
+async function open(goal: string): Promise<string> {
+  const { exitCode, output } = await make([goal, `PREFIX=${prefix}`, `SYSTEMD_UNITS=${at('units')}`]);
+  expect(exitCode, output).toBe(0);
+  return output;
 }
 
 /** Runs an installed program elsewhere, with nothing in PATH that could be a Node. */
@@ -32,7 +26,7 @@ function installed(program: string, ...args: string[]): string {
 describe('make install', () => {
   beforeAll(async () => {
     prefix = await mkdtemp(join(tmpdir(), 'wirt-install-'));
-    make('install');
+    await open('install');
   });
 
   afterAll(() => rm(prefix, { recursive: true, force: true }));
@@ -56,14 +50,14 @@ describe('make install', () => {
     }
   });
 
-  it('replaces what is there when it is run again', () => {
-    expect(make('install')).toContain(`installed: ${at('bin/wirt')}`);
+  it('replaces what is there when it is run again', async () => {
+    expect(await open('install')).toContain(`installed: ${at('bin/wirt')}`);
     expect(readdirSync(at('bin')).sort()).toEqual(['wirt', 'wirtd']);
     expect(installed('wirtd', '--version')).toMatch(/^wirtd /);
   });
 
-  it('is taken back by make uninstall, which names what it keeps', () => {
-    expect(make('uninstall')).toContain('kept: guests and images');
+  it('is taken back by make uninstall, which names what it keeps', async () => {
+    expect(await open('uninstall')).toContain('kept: guests and images');
     expect(readdirSync(at('bin'))).toEqual([]);
     expect(existsSync(at('lib/wirt'))).toBe(false);
     expect(existsSync(at('units/wirtd.service'))).toBe(false);
