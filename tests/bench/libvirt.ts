@@ -8,6 +8,10 @@ import { median, timeMs, times } from './measure.ts';
 
 const run = promisify(execFile);
 
+/** libvirt probes QEMU at the first definition, which takes half a minute where processes are reaped late. */
+const probeDeadlineMs = 180_000;
+const deadlineMs = 30_000;
+
 export interface LibvirtTimes {
   readonly startMs: number;
   readonly destroyMs: number;
@@ -52,8 +56,8 @@ export async function libvirtTimes(
     return undefined;
   const directory = await mkdtemp(join(tmpdir(), 'wirt-libvirt-'));
   const stop = await daemons(directory);
-  const virsh = (...commands: string[]): Promise<number> =>
-    timeMs(() => run('virsh', ['-q', '-c', 'qemu:///system', commands.join('; ')]));
+  const virsh = (commands: readonly string[], timeout = deadlineMs): Promise<number> =>
+    timeMs(() => run('virsh', ['-q', '-c', 'qemu:///system', commands.join('; ')], { timeout }));
   try {
     // Its QEMU runs as a user of its own, who must be able to read the guest's files.
     for (const [from, to] of [
@@ -64,12 +68,13 @@ export async function libvirtTimes(
     await run('chmod', ['755', directory]);
     const file = join(directory, 'domain.xml');
     await writeFile(file, domain('wirt-bench', join(directory, 'kernel'), join(directory, 'initrd')));
-    const idle = median(await times(runs, () => virsh('uri')));
+    await virsh([`define ${file}`, 'undefine wirt-bench'], probeDeadlineMs);
+    const idle = median(await times(runs, () => virsh(['uri'])));
     const destroys: number[] = [];
     const starts = await times(runs, async () => {
-      const took = await virsh(`define ${file}`, 'start wirt-bench');
-      destroys.push(await virsh('destroy wirt-bench'));
-      await virsh('undefine wirt-bench');
+      const took = await virsh([`define ${file}`, 'start wirt-bench']);
+      destroys.push(await virsh(['destroy wirt-bench']));
+      await virsh(['undefine wirt-bench']);
       return took;
     });
     return { startMs: median(starts) - idle, destroyMs: median(destroys.sort((a, b) => a - b)) - idle };

@@ -10,6 +10,7 @@ import { libvirtTimes } from './libvirt.ts';
 import { type Figure, median, ms, percentile, printTable, timeMs, times } from './measure.ts';
 
 const runs = 20;
+const peerRuns = 7;
 const spec = { image: 'micro', memoryMib: 64 } as const;
 const at = (instance: string) => ({ params: { instance } });
 
@@ -78,7 +79,7 @@ async function launch(daemon: TestDaemon): Promise<Figure[]> {
   const peer = await libvirtTimes(
     join(files, items[0]?.status.kernel ?? ''),
     join(files, items[0]?.status.initrd ?? ''),
-    runs,
+    peerRuns,
   );
   const absent = 'libvirt is not installed';
   return [
