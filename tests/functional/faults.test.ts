@@ -173,7 +173,7 @@ describe('a state directory', () => {
 
   it('that another wirtd uses is refused, and the other’s pid named', async () => {
     const daemon = await daemonWith();
-    const args = ['--state-dir', daemon.stateDirectory, '--run-dir', join(daemon.directory, 'other')];
+    const args = ['--state-dir', daemon.stateDirectory, '--run-dir', daemon.runDirectory];
     const second = await run(join(cloneRoot, 'bin/wirtd'), args, { timeout: 20_000 }).then(
       () => ({ code: 0, stderr: '' }),
       (error: { code: number; stderr: string }) => error,

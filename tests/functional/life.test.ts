@@ -65,10 +65,10 @@ describe('a guest', () => {
       body: {},
       query: { wait: 'ready' },
     });
-    await daemon.client.call('POST /v1/instances/{instance}/exec', {
-      ...at('web'),
-      body: { argv: ['poweroff'] },
-    });
+    // The guest may be gone before its agent can tell how the program ended.
+    await daemon.client
+      .call('POST /v1/instances/{instance}/exec', { ...at('web'), body: { argv: ['poweroff'] } })
+      .catch(() => undefined);
     expect((await daemon.reach('web', 'stopped'))?.status.exit).toMatchObject({
       reason: 'guest-shutdown',
       code: 0,

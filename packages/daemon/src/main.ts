@@ -102,11 +102,12 @@ async function serve(config: Config, logger: Logger, asked: AbortSignal): Promis
     import('./frontends/rest/socket-file.ts'),
     import('./frontends/rest/server.ts'),
   ]);
-  await checkSocketFree(socketPath);
+  // The store first: a second wirtd on the same directories is to be told the pid of the first.
   const { core, store } = await assemble(config, logger);
   await using held = new AsyncDisposableStack();
   held.use(store);
   held.defer(() => core.stop(AbortSignal.timeout(stopMs)));
+  await checkSocketFree(socketPath);
   await core.recover(asked);
   const rest = await createRestServer({
     actions: core.actions,

@@ -1,8 +1,8 @@
 /** What is done with a running guest from outside: its console, its logs, and its agent. */
 import { type Instance, type InstanceAction, WirtError } from '@wirt/api';
-import type { Guest } from '../ports/hypervisor.ts';
+import type { Guest, GuestAgent } from '../ports/hypervisor.ts';
 import type { GuestActions } from './actions.ts';
-import { requireCan } from './instance-state.ts';
+import { inWordsOf, requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 
@@ -25,28 +25,43 @@ export function createGuestActions(
     return { instance, guest };
   }
 
-  /** The guest, if its agent answers. */
-  function agentOf(ref: string, action: 'exec' | 'cp'): Guest {
+  /** The guest's agent, if it answers; `say` turns its errors into words about the instance. */
+  function agentOf(
+    ref: string,
+    action: 'exec' | 'cp',
+  ): { agent: GuestAgent; say: (error: unknown) => never } {
     const { instance, guest } = guestOf(ref, action);
-    if (guest.state.agent) return guest;
+    const say = (error: unknown): never => {
+      throw inWordsOf(instance, error);
+    };
+    if (guest.state.agent) return { agent: guest.agent, say };
     throw new WirtError('guest.agent_unavailable', `No guest agent answers in ${instance.name}.`, {
-      hint: `Wait until it has booted: \`wirt start ${instance.name} --wait ready\`, or use \`wirt console ${instance.name}\`.`,
+      hint: `Wait until it has booted: \`wirt show ${instance.name}\` tells, or use \`wirt console ${instance.name}\`.`,
     });
   }
 
+  async function* read(ref: string, path: string, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    const { agent, say } = agentOf(ref, 'cp');
+    try {
+      yield* agent.readFile(path, signal);
+    } catch (error) {
+      say(error);
+    }
+  }
+
   return {
-    console: (_request, ref) => Promise.resolve().then(() => guestOf(ref, 'console').guest.console),
-    logs: (_request, ref, source) =>
-      Promise.resolve().then(() => hypervisor.readLog(instances.require(ref).id, source)),
+    console: async (_request, ref) => guestOf(ref, 'console').guest.console,
+    logs: async (_request, ref, source) => hypervisor.readLog(instances.require(ref).id, source),
     exec: async (request, ref, input) => {
-      const { agent } = agentOf(ref, 'exec');
+      const { agent, say } = agentOf(ref, 'exec');
       const deadline = AbortSignal.timeout(input.timeoutSeconds * 1000 + agentSlackMs);
-      return agent.exec(input, AbortSignal.any([request.signal, deadline]));
+      return agent.exec(input, AbortSignal.any([request.signal, deadline])).catch(say);
     },
-    readFile: (request, ref, path) =>
-      Promise.resolve().then(() => agentOf(ref, 'cp').agent.readFile(path, transfer(request.signal))),
-    writeFile: async (request, ref, path, content) =>
-      agentOf(ref, 'cp').agent.writeFile(path, content, transfer(request.signal)),
+    readFile: async (request, ref, path) => read(ref, path, transfer(request.signal)),
+    writeFile: async (request, ref, path, content) => {
+      const { agent, say } = agentOf(ref, 'cp');
+      await agent.writeFile(path, content, transfer(request.signal)).catch(say);
+    },
   };
 }
 

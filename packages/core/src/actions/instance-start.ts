@@ -8,7 +8,7 @@ import type { Accelerator } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { inState } from './instance-state.ts';
+import { inState, inWordsOf } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -144,8 +144,9 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
-    } catch (error) {
+    } catch (raw) {
       await undo.run();
+      const error = inWordsOf(shared.instances.get(id) ?? { id, name: id }, raw);
       await recordFailure(id, error, input);
       throw error;
     }

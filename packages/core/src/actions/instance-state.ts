@@ -26,7 +26,8 @@ export function inState(
     ...kept
   } = instance.status;
   const run = hasProcess(state) ? pick(instance.status) : { agent: false };
-  return { ...instance, status: { ...kept, ...run, ...changes, state, since: clock.now() } };
+  const since = state === instance.status.state ? instance.status.since : clock.now();
+  return { ...instance, status: { ...kept, ...run, ...changes, state, since } };
 }
 
 function hasProcess(state: InstanceState): boolean {
@@ -95,4 +96,15 @@ export function requireRevision(
       details: { revision: record.revision },
     },
   );
+}
+
+/** Drivers know a guest by its id only; people know its name. Gives back the same error with the name in its place. */
+export function inWordsOf({ id, name }: Pick<Instance, 'id' | 'name'>, error: unknown): unknown {
+  if (!(error instanceof WirtError)) return error;
+  const { code, message, cause, hint, details } = error;
+  return new WirtError(code, message.replaceAll(id, name), {
+    ...(cause === undefined ? {} : { cause }),
+    ...(hint === undefined ? {} : { hint: hint.replaceAll(id, name) }),
+    ...(details === undefined ? {} : { details }),
+  });
 }

@@ -15,7 +15,7 @@ import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { requireHostMemory } from './instance-start.ts';
-import { inState, observedState, requireCan, requireRevision } from './instance-state.ts';
+import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameTaken } from './records.ts';
 import { answer } from './waiting.ts';
@@ -170,7 +170,9 @@ function command(
     const guest = live.get(id);
     if (guest === undefined)
       throw new WirtError('instance.state_conflict', `Instance ${instance.name} has just ended.`);
-    await run(guest, AbortSignal.timeout(commandDeadlineMs));
+    await run(guest, AbortSignal.timeout(commandDeadlineMs)).catch((error: unknown) => {
+      throw inWordsOf(instance, error);
+    });
     const state = observedState(guest);
     const agent = guest.state.agent;
     if (state !== instance.status.state)

@@ -114,15 +114,19 @@ export class OperationRunner {
             ],
       applied: () => undefined,
     };
+    let revision = 0;
+    const acknowledged = (committed: number): void => {
+      revision = committed;
+    };
     try {
-      await commit(this.#parts.store, [...start.staged, staged(record, 0), idempotency]);
+      await commit(this.#parts.store, [...start.staged, staged(record, 0, acknowledged), idempotency]);
     } catch (error) {
       // Two requests with one key at the same time: the store let the first through, and the second answers as it.
       const first = isConflictOn(error, 'idempotency/') ? await this.earlier(request) : undefined;
       if (first !== undefined) return first;
       throw error;
     }
-    return this.#run(record, start.work);
+    return this.#run({ ...record, revision }, start.work);
   }
 
   /** Takes up an operation that an earlier daemon left unended. */
@@ -175,12 +179,17 @@ export class OperationRunner {
   }
 
   async #end(active: Active, record: Operation, changes: readonly Staged[]): Promise<void> {
-    await commit(this.#parts.store, [...changes, staged(record)]);
-    active.record = record;
+    await commit(this.#parts.store, [
+      ...changes,
+      staged(record, undefined, (revision) => {
+        active.record = { ...record, revision };
+      }),
+    ]);
   }
 
   async #endBadly(active: Active, error: unknown): Promise<void> {
     const record = this.#failed(active.record, error);
+    active.record = record;
     // While the daemon stops, an aborted operation is left as it is: the next daemon finishes or undoes it.
     if (!(this.#stopping && active.abort.signal.aborted)) {
       try {
@@ -189,7 +198,6 @@ export class OperationRunner {
         this.#parts.logger.error('operation.end_not_stored', { operation: record.id, error: storeError });
       }
     }
-    active.record = record;
   }
 
   #failed(record: Operation, error: unknown): Operation {
@@ -289,7 +297,11 @@ function isConflictOn(error: unknown, prefix: string): boolean {
 }
 
 /** Ended operations expire by themselves. */
-function staged(record: Operation, ifRevision?: number): Staged {
+function staged(
+  record: Operation,
+  ifRevision?: number,
+  applied: Staged['applied'] = () => undefined,
+): Staged {
   const { revision: _, ...value } = record;
   const write = {
     type: 'put',
@@ -299,7 +311,7 @@ function staged(record: Operation, ifRevision?: number): Staged {
     ...(record.finishedAt === undefined ? {} : { ttlMs: keptMs }),
     ...(ifRevision === undefined ? {} : { ifRevision }),
   } as const;
-  return { writes: [write], applied: () => undefined };
+  return { writes: [write], applied };
 }
 
 /** What the store holds of an operation, as the record. */

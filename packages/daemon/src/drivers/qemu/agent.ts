@@ -81,7 +81,7 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
     open = undefined;
   };
   const use = async (what: string): Promise<AgentConnection> => {
-    const hint = 'See whether qemu-guest-agent runs in the guest: wirt console NAME';
+    const hint = `See whether qemu-guest-agent runs in the guest: \`wirt console ${id}\`.`;
     const message = `Instance ${id} could not ${what}: no guest agent answers.`;
     if (open === undefined) throw new WirtError('guest.agent_unavailable', message, { hint });
     try {
@@ -173,7 +173,7 @@ function agentFailure(error: unknown, signal: AbortSignal, id: string, what: str
   if (error instanceof AgentTooLarge)
     return new WirtError('guest.output_too_large', message, { cause: error });
   if (error instanceof AgentTimeout) {
-    const hint = 'A program goes on in the guest; give it longer with --timeout, or see: wirt console NAME';
+    const hint = `A program goes on in the guest; give it longer with --timeout, or see \`wirt console ${id}\`.`;
     return new WirtError('guest.agent_timeout', message, { cause: error, hint });
   }
   return error instanceof AgentFailure

@@ -186,7 +186,7 @@ async function hold(
 function unresponsive(id: string, command: string, cause: unknown): WirtError {
   return new WirtError('instance.unresponsive', `QEMU of instance ${id} did not answer ${command}.`, {
     ...(cause === undefined ? {} : { cause }),
-    hint: 'Wait until it answers again, or end it: wirt stop --force NAME',
+    hint: `Wait until it answers again, or end it: \`wirt stop --force ${id}\`.`,
   });
 }
 

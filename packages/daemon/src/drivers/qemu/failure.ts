@@ -46,7 +46,7 @@ export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
   return new WirtError('instance.start_failed', `QEMU did not start instance ${id}.`, {
     cause: lastLine === '' ? (end.cause ?? new Error(describe(exit))) : new Error(lastLine),
     details: { exit: exit ?? { kind: 'ended' } },
-    hint: 'QEMU’s messages: wirt logs NAME --qemu',
+    hint: `QEMU’s messages: \`wirt logs ${id} --qemu\`.`,
   });
 }
 
