@@ -20,3 +20,8 @@ cache=${XDG_CACHE_HOME:-${HOME:+$HOME/.cache}}
 if [ -n "$cache" ] && [ -z "${NODE_COMPILE_CACHE:-}" ]; then
   export NODE_COMPILE_CACHE="$cache/wirt/node"
 fi
+
+# How wirtd's Node is run: memory is a figure too. A small young generation and a heap that grows slowly, for some
+# processor time. Read here by tools/install.sh as well.
+wirtd_node_options='--optimize-for-size --max-semi-space-size=1 --heap-growing-percent=20'
+wirtd_arenas=2

@@ -18,7 +18,7 @@ put_launcher() {
 # $1, as put here by make install.
 cache=\${XDG_CACHE_HOME:-\${HOME:+\$HOME/.cache}}
 [ -z "\$cache" ] || export NODE_COMPILE_CACHE="\$cache/wirt/node"
-${3:-}exec $2 ${4:-}$lib/dist/$1.mjs "\$@"
+${3:-}exec $2 $lib/dist/$1.mjs "\$@"
 END
   chmod 755 "$target.new"
   mv -f "$target.new" "$target"
@@ -35,20 +35,21 @@ do_install() {
   for file in "$destdir$lib/dist/"*; do
     [ -e "dist/${file##*/}" ] || rm -f "$file"
   done
-  node=$(readlink -f node_modules/.bin/node || true)
-  if [ -x "$node" ]; then
+  here=bin
+  . bin/launch.sh # node, and how wirtd is run by it
+  node=$(readlink -f "$node")
+  if [ -x node_modules/.bin/node ]; then
     # Replaced by name: the old file stays whole under a wirtd that is running from it.
     cp "$node" "$destdir$lib/node.new"
     chmod 755 "$destdir$lib/node.new"
     mv -f "$destdir$lib/node.new" "$destdir$lib/node"
     runtime=$lib/node
   else
-    runtime=$(command -v node)
+    runtime=$node
   fi
   put_launcher wirt "$runtime"
-  # As in bin/wirtd: memory is a figure.
-  put_launcher wirtd "$runtime" 'MALLOC_ARENA_MAX=2 ' \
-    '--optimize-for-size --max-semi-space-size=1 --heap-growing-percent=20 '
+  put_launcher wirtd "$runtime $wirtd_node_options" "export MALLOC_ARENA_MAX=$wirtd_arenas
+"
   sed "s|@PREFIX@|$prefix|g" packaging/systemd/wirtd.service > "$destdir$units/wirtd.service"
   echo "installed: $destdir$prefix/bin/wirt, $destdir$prefix/bin/wirtd, $destdir$lib, $destdir$units/wirtd.service"
   if systemd_runs; then
