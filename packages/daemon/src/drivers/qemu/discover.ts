@@ -114,7 +114,10 @@ async function belongs(uid: number, id: string, options: DiscoverOptions): Promi
   return !/^\d+\n$/.test(text) || uid === Number(text) || uid === daemonUid();
 }
 
-/** Kills a found process, and returns when it and its shim are gone. */
+/**
+ * Kills a guest by the process that it was found as, and returns when that and its shim are gone; found as its shim alone, also
+ * when what the shim has started meanwhile is gone.
+ */
 export async function killFound(found: FoundGuest, signal: AbortSignal): Promise<void> {
   const stat = await readStat(found.process.pid);
   const shim = stat && {
@@ -122,11 +125,21 @@ export async function killFound(found: FoundGuest, signal: AbortSignal): Promise
     isShim: (await readCommandLine(stat.parent)).includes(shimMarker),
   };
   const shimStat = shim?.isShim ? await readStat(shim.pid) : undefined;
-  if ((await readCommandLine(found.process.pid)).includes(shimMarker)) await killGroup(found.process);
+  const isShim = (await readCommandLine(found.process.pid)).includes(shimMarker);
+  const children = isShim ? await childrenOf(found.process.pid) : [];
+  if (isShim) await killGroup(found.process);
   else await signalProcess(found.process, 'SIGKILL');
-  while (!(await waitUntilGone(found.process, 1_000, signal)));
+  for (const each of [found.process, ...children]) while (!(await waitUntilGone(each, 1_000, signal)));
   if (shim && shimStat)
     await waitUntilGone({ pid: shim.pid, startTicks: shimStat.startTicks }, 1_000, signal);
+}
+
+async function childrenOf(parent: number): Promise<Identified[]> {
+  const stats = await inBatches(await listPids(), async (pid) => {
+    const stat = await readStat(pid);
+    return stat?.parent === parent ? { pid, startTicks: stat.startTicks } : undefined;
+  });
+  return stats.filter((each) => each !== undefined);
 }
 
 /** A shim that has no child yet is ended with what it may just be starting. It leads a group of its own. */

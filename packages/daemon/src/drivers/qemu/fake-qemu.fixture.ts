@@ -8,8 +8,11 @@ import { chmod, writeFile } from 'node:fs/promises';
  * - `other-guest`: is the QEMU of another guest.
  * - `silent`: never answers.
  * - `hangs-up`: closes the first connection at the first `query-status`, and is good from then on.
+ * - `stalls`: does not answer `query-status` on the second connection, and is good from the third on.
+ *
+ * All of them serve one connection at a time, as QEMU does: the next one waits until the one before is closed.
  */
-export type FakeMode = 'broken' | 'garbage' | 'other-guest' | 'silent' | 'hangs-up';
+export type FakeMode = 'broken' | 'garbage' | 'other-guest' | 'silent' | 'hangs-up' | 'stalls';
 
 const program = String.raw`
 const { createServer } = require('node:net');
@@ -22,11 +25,16 @@ const answer = (socket, request) => {
   if (request.execute === 'query-chardev') return [];
   if (request.execute !== 'query-status') return {};
   if (mode === 'hangs-up' && connections === 1) return void socket.destroy();
+  if (mode === 'stalls' && connections === 2) return undefined;
   return { running: false, status: 'prelaunch' };
 };
-const serve = (socket) => {
-  connections += 1;
+let before = Promise.resolve();
+const serve = async (socket) => {
   socket.on('error', () => {});
+  const turn = before;
+  before = new Promise((resolve) => socket.once('close', resolve));
+  await turn;
+  connections += 1;
   if (mode === 'silent') return;
   if (mode === 'garbage') return void socket.write('\x00\xff{]nonsense\n');
   socket.write(JSON.stringify({ QMP: { version: { qemu: { micro: 0, minor: 2, major: 7 }, package: '' }, capabilities: [] } }) + '\n');

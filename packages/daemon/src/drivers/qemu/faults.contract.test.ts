@@ -12,6 +12,7 @@ import {
   ownIdentity,
   type QemuHarness,
 } from './harness.fixture.ts';
+import { readProcess, readStat } from './proc.ts';
 
 const never = new AbortController().signal;
 let harness: QemuHarness;
@@ -119,6 +120,17 @@ describe('a QMP peer', () => {
     await guest.kill(never);
   });
 
+  it('that stops answering amid the attach is unresponsive, and responsive on a connection of its own later', async () => {
+    const qemuBinary = await fake('stalls');
+    const first = await launch({ qemuBinary });
+    first.detach();
+    const guest = await harness.open({ qemuBinary }).attach({ id: first.id, process: first.process }, never);
+    expect(guest.state.responsive).toBe(false);
+    await untilEvent(guest, 'responsive');
+    await guest.kill(never);
+    expect(await harness.processes(first.id)).toEqual([]);
+  });
+
   it('of another guest is not taken up as this one', async () => {
     const qemuBinary = await fake('hangs-up');
     const first = await launch({ qemuBinary });
@@ -168,6 +180,19 @@ describe('the shim', () => {
     await again.resume(never);
     await again.kill(never);
     expect((await again.exited).process).toEqual({ kind: 'lost' });
+  });
+
+  it('takes what it has started along when a guest is killed that was found as its shim alone', async () => {
+    const launched = await launch();
+    const { id } = launched;
+    launched.detach();
+    const shimPid = (await readStat(launched.process.pid))?.parent ?? 0;
+    const shim = await readProcess(shimPid);
+    if (shim === undefined) throw new Error('The shim was not found.');
+    expect(await harness.processes(id)).toContain(shimPid);
+    const guest = await harness.open().attach({ id, process: shim }, never);
+    await guest.kill(never);
+    expect(await harness.processes(id)).toEqual([]);
   });
 
   it('is not harmed by signals that end QEMU', async () => {

@@ -6,10 +6,10 @@ import { type AgentLink, createAgentLink } from './agent.ts';
 import { agentPort } from './arguments.ts';
 import type { ConsoleLink } from './console.ts';
 import { type Control, createControl, type Observation, type QmpTarget } from './control.ts';
+import { killFound } from './discover.ts';
 import { guestExit, waitForExit } from './exit.ts';
 import { boundRunLog } from './logs.ts';
 import type { GuestPaths } from './paths.ts';
-import { signalProcess, waitUntilGone } from './proc.ts';
 
 /** For the shim's word after the process is gone. */
 const exitFileMs = 1_000;
@@ -154,8 +154,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     powerDown: (signal) => control.execute('system_powerdown', signal),
     async kill(signal) {
       signal.throwIfAborted();
-      await signalProcess(parts.process, 'SIGKILL');
-      while (!(await waitUntilGone(parts.process, 1_000, signal)));
+      await killFound({ id, process: parts.process }, signal);
       endLogged();
       await gone.promise;
     },

@@ -2,9 +2,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import type { FoundGuest, Guest, Hypervisor, Logger } from '@wirt/core';
 import { uuidOf } from '@wirt/core';
+import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
 import { createConsoleLink } from './console.ts';
-import { connectTo, observe } from './control.ts';
+import { connectTo, type Observation, observe, type QmpTarget } from './control.ts';
 import { discover, killFound } from './discover.ts';
 import { readPostMortem } from './exit.ts';
 import { createEventRelay, createGuest } from './guest.ts';
@@ -60,18 +61,12 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
       const relay = createEventRelay();
       const target = { id, uuid: uuidOf(id), path: paths.sockets.qmp };
       const console = await createConsoleLink({ id, paths, logger });
-      const connected = await connectTo(target, {
-        timeoutMs: attachDeadlineMs,
-        signal,
-        onEvent: relay.onEvent,
-      }).then(
-        async (connection) => ({ connection, observation: await observe(connection, attachDeadlineMs) }),
-        (error: unknown) => {
-          logger.warn('guest.attach_silent', { id, pid: process.pid, error });
-          return undefined;
-        },
-      );
+      const connected = await connectToFound(target, signal, relay.onEvent).catch((error: unknown) => {
+        logger.warn('guest.attach_silent', { id, pid: process.pid, error });
+        return undefined;
+      });
       if (signal.aborted) {
+        console.detach();
         await connected?.connection.close();
         signal.throwIfAborted();
       }
@@ -98,6 +93,21 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
     forget: (id) => remove(pathsOf(id).state),
     readLog: (id, source) => readWholeLog(pathsOf(id)[source === 'qemu' ? 'qemuLog' : 'consoleLog']),
   };
+}
+
+/** A QEMU that was stopped or died at any moment of it leaves no connection open: QEMU serves one at a time. */
+async function connectToFound(
+  target: QmpTarget,
+  signal: AbortSignal,
+  onEvent: (event: QmpEvent) => void,
+): Promise<{ connection: QmpConnection; observation: Observation }> {
+  const connection = await connectTo(target, { timeoutMs: attachDeadlineMs, signal, onEvent });
+  try {
+    return { connection, observation: await observe(connection, attachDeadlineMs) };
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
 }
 
 async function remove(directory: string): Promise<void> {
