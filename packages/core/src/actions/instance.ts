@@ -82,7 +82,7 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
       const { process } = instance.status;
       if (process === undefined)
         throw new WirtError('instance.state_conflict', `Instance ${instance.name} has no process.`);
-      return shared.sandbox.inspect(instance.id, process.pid);
+      return shared.sandbox.inspect(instance.id, process);
     },
   };
 }

@@ -2,6 +2,7 @@
 // and a true account of a process's confinement.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Identity, Sandbox } from './sandbox.ts';
 
@@ -15,6 +16,11 @@ export interface SandboxUnderTest {
 
 const idOf = (index: number): string => `01J9ZK3W8Y7Q5T2R4M6N8P${String(1000 + index)}`;
 const kvm = false;
+
+async function processOf(pid: number): Promise<{ pid: number; startTicks: number }> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+  return { pid, startTicks: Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) };
+}
 
 export function sandboxContract(name: string, make: () => Promise<SandboxUnderTest>): void {
   describe(`${name} as Sandbox`, () => {
@@ -119,7 +125,7 @@ export function sandboxContract(name: string, make: () => Promise<SandboxUnderTe
       const one = (await machine()).daemon('one');
       const identity = await one.claim(idOf(1), { kvm });
       const { pid } = await startAs(identity);
-      const isolation = await one.inspect(idOf(1), pid);
+      const isolation = await one.inspect(idOf(1), await processOf(pid));
       const { uid } = identity;
       expect(isolation).toMatchObject({
         pid,
@@ -142,7 +148,7 @@ export function sandboxContract(name: string, make: () => Promise<SandboxUnderTe
 
     it('does not make a process look better than it is', async () => {
       const one = (await machine()).daemon('one');
-      const isolation = await one.inspect(idOf(1), process.pid);
+      const isolation = await one.inspect(idOf(1), await processOf(process.pid));
       expect(isolation.noNewPrivileges).toBe(false);
       expect(isolation.capabilities.effective).toContain('cap_chown');
       expect(isolation.uids).toEqual([0, 0, 0, 0]);
@@ -151,8 +157,16 @@ export function sandboxContract(name: string, make: () => Promise<SandboxUnderTe
     it('says that a process is gone', async () => {
       const one = (await machine()).daemon('one');
       const { pid, child } = await startAs(await one.claim(idOf(1), { kvm }));
+      const ended = await processOf(pid);
       await end(child);
-      await expect(one.inspect(idOf(1), pid)).rejects.toMatchObject({ code: 'instance.state_conflict' });
+      await expect(one.inspect(idOf(1), ended)).rejects.toMatchObject({ code: 'instance.state_conflict' });
+    });
+
+    it('does not take another process for one that had its pid', async () => {
+      const one = (await machine()).daemon('one');
+      const { pid, startTicks } = await processOf(process.pid);
+      const earlier = { pid, startTicks: startTicks - 1 };
+      await expect(one.inspect(idOf(1), earlier)).rejects.toMatchObject({ code: 'instance.state_conflict' });
     });
   });
 }

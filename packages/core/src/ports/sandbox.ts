@@ -1,5 +1,5 @@
 /** The identity under which a guest's process runs, and the proof of how it is confined. */
-import type { Isolation } from '@wirt/api';
+import type { InstanceProcess, Isolation } from '@wirt/api';
 
 /** Without `uid` the daemon is not privileged, and guests run as the daemon's own user. */
 export interface Identity {
@@ -23,6 +23,9 @@ export interface Sandbox {
   release(id: string): Promise<void>;
   /** Ids for which this daemon holds a uid. */
   claimed(): Promise<string[]>;
-  /** Reads a process's confinement from /proc and cgroupfs. Throws `instance.state_conflict` when it is gone. */
-  inspect(id: string, pid: number): Promise<Isolation>;
+  /**
+   * Reads a process's confinement from /proc and cgroupfs. Throws `instance.state_conflict` when it is gone, also when another
+   * process has its pid by now.
+   */
+  inspect(id: string, process: Pick<InstanceProcess, 'pid' | 'startTicks'>): Promise<Isolation>;
 }

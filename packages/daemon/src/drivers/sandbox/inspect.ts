@@ -1,13 +1,17 @@
 // Reads how a process is confined, from the kernel and not from any record. All of it is of one and the same process: its
-// start time is compared before and after.
+// start time is compared before and after with the one on record, since pids come again.
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { type Isolation, WirtError } from '@wirt/api';
+import { type InstanceProcess, type Isolation, WirtError } from '@wirt/api';
 import { parseCgroups, parseStartTime, parseStatus } from './status.ts';
 
-export async function inspectProcess(id: string, pid: number): Promise<Isolation> {
+export async function inspectProcess(
+  id: string,
+  { pid, startTicks }: Pick<InstanceProcess, 'pid' | 'startTicks'>,
+): Promise<Isolation> {
   const directory = `/proc/${pid}`;
   try {
     const started = parseStartTime(await readFile(`${directory}/stat`, 'utf8'));
+    if (started !== String(startTicks)) throw gone('another process has its number');
     const { isDead, ...status } = parseStatus(await readFile(`${directory}/status`, 'utf8'));
     const isolation: Isolation = {
       pid,
@@ -18,7 +22,7 @@ export async function inspectProcess(id: string, pid: number): Promise<Isolation
       openFiles: await openFiles(directory),
     };
     if (isDead || parseStartTime(await readFile(`${directory}/stat`, 'utf8')) !== started)
-      throw Object.assign(new Error('the process ended while it was read'), { code: 'ESRCH' });
+      throw gone('it ended while it was read');
     return isolation;
   } catch (cause) {
     const errno = (cause as NodeJS.ErrnoException).code ?? '';
@@ -31,6 +35,10 @@ export async function inspectProcess(id: string, pid: number): Promise<Isolation
       });
     throw cause;
   }
+}
+
+function gone(why: string): Error {
+  return Object.assign(new Error(why), { code: 'ESRCH' });
 }
 
 /** With AppArmor the same file holds a profile, so it is only read where SELinux is on. */
