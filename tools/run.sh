@@ -3,35 +3,35 @@
 # second run takes seconds, starts wirtd again if it died, and leaves running guests alone.
 set -eu
 cd "${0%/*}/.."
-home=${WIRT_RUN_HOME:-.wirt} # where the log and the pid of the wirtd of make run are
-log=$home/wirtd.log
-pid_file=$home/wirtd.pid
-guest=demo
+. tools/own-wirtd.sh
 image=micro
+boot_seconds=150 # until the agent of a guest that starts, or runs already, must have answered
 
 step() { printf '\n==> %s\n' "$*"; }
-wirt() { bin/wirt "$@"; }
-answers() { wirt ls --output name >/dev/null 2>&1; }
+agent_answers() { wirt exec "$guest" --timeout 5 -- true >/dev/null 2>&1; }
 
-is_ours() { # the process that we started, and not another one with its number
-  pid=$(cat "$pid_file" 2>/dev/null || true)
-  [ -n "$pid" ] && tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -q wirtd
-}
-
-start_daemon() {
-  mkdir -p "$home"
-  setsid bin/wirtd >> "$log" 2>&1 < /dev/null &
-  pid=$!
-  echo "$pid" > "$pid_file"
-  tries=0
-  until answers; do
-    tries=$((tries + 1))
-    if ! kill -0 "$pid" 2>/dev/null || [ "$tries" -gt 150 ]; then
-      echo "wirtd did not come up; the end of $log says:" >&2
-      tail -n 15 "$log" >&2
+until_ready() { # from whatever state it is in, also of a start that was left by Ctrl-C
+  deadline=$(($(date +%s) + boot_seconds))
+  said=
+  while :; do
+    state=$(guest_state)
+    case $state in
+      '') wirt run "$image" "$guest" --wait ready && return ;;
+      stopped | crashed) wirt start "$guest" --wait ready && return ;;
+      paused) wirt resume "$guest" || : ;; # when it is not paused any more
+      running) ! agent_answers || return 0 ;;
+    esac
+    case $state in
+      '' | stopped | crashed) exit 1 ;; # it said why
+    esac
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      echo "$guest is $state, and its agent has not answered for $boot_seconds s." >&2
+      echo "See \`bin/wirt logs $guest\`; \`bin/wirt stop --force $guest\` ends it, then make run starts it again." >&2
       exit 1
     fi
-    sleep 0.2
+    [ "$said" = "$state" ] || echo "$guest is $state: waiting for its agent"
+    said=$state
+    sleep 0.5
   done
 }
 
@@ -43,8 +43,7 @@ tools/node tools/build.ts
 step 'wirtd'
 if is_ours && [ dist/.stamp -nt "$pid_file" ]; then
   echo 'wirtd is of an earlier build: starting it again (guests keep running)'
-  kill "$pid"
-  while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+  end_daemon
   start_daemon
 elif answers; then
   echo 'wirtd is running'
@@ -61,13 +60,8 @@ else
 fi
 
 step "Guest $guest"
-state=$(wirt show "$guest" --output json 2>/dev/null | sed -n 's/^ *"state": *"\([a-z]*\)".*/\1/p' | head -n 1)
-case $state in
-  '') wirt run "$image" "$guest" --wait ready ;;
-  running) echo "$guest is running" ;;
-  paused) wirt resume "$guest" ;;
-  *) wirt start "$guest" --wait ready ;;
-esac
+until_ready
+echo "$guest is running"
 
 cat <<END
 

@@ -1,30 +1,38 @@
 #!/bin/sh
-# make stop: shuts down the guest of make run, then the wirtd that make run started. Other guests keep running without
-# it, and the next wirtd takes them over again.
+# make stop: shuts down the guest of make run, then the wirtd that make run started. When that one died, it is started
+# again for it, as its guests run on. Other guests keep running without it, and the next wirtd takes them over again.
 set -eu
 cd "${0%/*}/.."
-home=${WIRT_RUN_HOME:-.wirt}
-pid_file=$home/wirtd.pid
-guest=demo
+. tools/own-wirtd.sh
 
-if bin/wirt show "$guest" --output name >/dev/null 2>&1; then
-  bin/wirt stop "$guest"
+run_directory() { # where wirtd keeps it: see bin/wirtd --help
+  if [ -n "${WIRT_RUN_DIR:-}" ]; then
+    echo "$WIRT_RUN_DIR"
+  elif [ "$(id -u)" = 0 ]; then
+    echo /run/wirt
+  elif [ -n "${XDG_RUNTIME_DIR:-}" ]; then
+    echo "$XDG_RUNTIME_DIR/wirt"
+  else
+    echo "/tmp/wirt-$(id -u)"
+  fi
+}
+
+# A pid on file is of a wirtd that was not stopped by make stop.
+if [ -f "$pid_file" ] && ! is_ours && ! answers && [ -n "$(ls -A "$(run_directory)/instances" 2>/dev/null)" ]; then
+  echo 'wirtd of this clone has died: starting it again to stop its guest'
+  start_daemon
 fi
 
-pid=$(cat "$pid_file" 2>/dev/null || true)
-if [ -z "$pid" ] || ! tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -q wirtd; then
+case $(guest_state) in
+  '' | stopped | removing) ;;
+  *) wirt stop "$guest" ;;
+esac
+
+if ! is_ours; then
+  rm -f "$pid_file"
   echo 'wirtd of this clone is not running'
   exit 0
 fi
-kill "$pid"
-tries=0
-while kill -0 "$pid" 2>/dev/null; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 300 ]; then
-    echo "wirtd ($pid) is still there after 30 s; its log is $home/wirtd.log" >&2
-    exit 1
-  fi
-  sleep 0.1
-done
+end_daemon
 rm -f "$pid_file"
 echo 'wirtd has stopped'

@@ -1,7 +1,7 @@
 // make run and make stop, as in the README: from nothing to a guest that answers; again, in seconds; after the daemon was
 // killed, with the same guest; and all gone. In directories of its own, beside whatever runs on this machine.
 import { createHash } from 'node:crypto';
-import { chmod, mkdtemp, readFile, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,6 +20,22 @@ async function guestPid(): Promise<number> {
   const { status } = JSON.parse(stdout) as { status: { state: string; process: { pid: number } } };
   expect(status.state).toBe('running');
   return status.process.pid;
+}
+
+async function expectAnswer(): Promise<void> {
+  const told = await wirt(at('run/wirtd.sock'), ['exec', 'demo', '--', 'uname', '-s']);
+  expect(told).toEqual({ exitCode: 0, stdout: 'Linux\n', stderr: '' });
+}
+
+/** Whatever make run has started and runs, by the environment that it was given. */
+async function ownProcesses(): Promise<string[]> {
+  const own: string[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    if (environment.includes(`WIRT_RUN_HOME=${at('home')}`))
+      own.push(`${pid} ${await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')}`);
+  }
+  return own;
 }
 
 beforeAll(async () => {
@@ -50,8 +66,7 @@ describe('make run', () => {
     expect(exitCode).toBe(0);
     firstDaemon = await daemonPid();
     guest = await guestPid();
-    const told = await wirt(at('run/wirtd.sock'), ['exec', 'demo', '--', 'uname', '-s']);
-    expect(told).toEqual({ exitCode: 0, stdout: 'Linux\n', stderr: '' });
+    await expectAnswer();
   });
 
   it('does nothing again that is done, within seconds', async () => {
@@ -77,6 +92,23 @@ describe('make run', () => {
     expect((await make(['run'], env)).exitCode).toBe(0);
     expect(await guestPid()).not.toBe(guest);
   });
+
+  it('waits for a guest whose start was left by Ctrl-C', async () => {
+    await wirt(at('run/wirtd.sock'), ['stop', '--force', 'demo']);
+    const { exitCode } = await wirt(at('run/wirtd.sock'), ['start', 'demo', '--wait', 'none']);
+    expect(exitCode).toBe(0);
+    const run = await make(['run'], env);
+    expect(run).toMatchObject({ exitCode: 0, output: expect.stringContaining('waiting for its agent') });
+    await expectAnswer();
+  });
+
+  it('lets a paused guest run on', async () => {
+    const before = await guestPid();
+    await wirt(at('run/wirtd.sock'), ['pause', 'demo']);
+    expect((await make(['run'], env)).exitCode).toBe(0);
+    expect(await guestPid()).toBe(before);
+    await expectAnswer();
+  });
 });
 
 describe('make stop', () => {
@@ -85,6 +117,18 @@ describe('make stop', () => {
     expect(output).toContain('wirtd has stopped');
     expect(exitCode).toBe(0);
     expect(await remains(tag(), at('run'))).toEqual([]);
+    expect(await ownProcesses()).toEqual([]);
+  });
+
+  it('stops the guest also when wirtd has died', async () => {
+    expect((await make(['run'], env)).exitCode).toBe(0);
+    expect(await ownProcesses()).not.toEqual([]);
+    process.kill(await daemonPid(), 'SIGKILL');
+    const { exitCode, output } = await make(['stop'], env);
+    expect(output).toMatch(/has died: starting it again[^]*wirtd has stopped/);
+    expect(exitCode).toBe(0);
+    expect(await remains(tag(), at('run'))).toEqual([]);
+    expect(await ownProcesses()).toEqual([]);
   });
 
   it('is content when nothing runs', async () => {
