@@ -1,6 +1,8 @@
 // Bad input is refused with a sentence that helps, and changes nothing.
 import { once } from 'node:events';
+import { readdir, readlink } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises'; // polls /proc, which has no events
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
 
@@ -114,6 +116,23 @@ describe('a request to create an instance is refused', () => {
   });
 });
 
+/** The sockets that wirtd has open now, by their inodes. */
+async function socketsOfDaemon(): Promise<string[]> {
+  const directory = `/proc/${daemon.pid()}/fd`;
+  const targets = await Promise.all(
+    (await readdir(directory)).map((fd) => readlink(`${directory}/${fd}`).catch(() => '')),
+  );
+  return targets.filter((target) => target.startsWith('socket:'));
+}
+
+async function socketsUntil(test: (sockets: readonly string[]) => boolean, what: string): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!test(await socketsOfDaemon())) {
+    if (performance.now() > deadline) throw new Error(`not within 10 s: ${what}`);
+    await pause(10);
+  }
+}
+
 describe('the daemon', () => {
   it('answers an unknown route with a problem', async () => {
     expect(await refusal({}, '/v1/instanecs')).toMatchObject({ status: 404, code: 'request.not_found' });
@@ -132,11 +151,16 @@ describe('the daemon', () => {
   });
 
   it('drops a client that goes away in the middle of its body, and nothing is made', async () => {
+    const before = await socketsOfDaemon();
     const socket = connect(daemon.socket);
     socket.write(
       'POST /v1/instances HTTP/1.1\r\nhost: wirt\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"name":"half"',
-      () => socket.destroy(),
     );
+    const ofClient = (now: readonly string[]) => now.filter((one) => !before.includes(one));
+    await socketsUntil((now) => ofClient(now).length === 1, 'one more connection');
+    const [accepted = ''] = ofClient(await socketsOfDaemon());
+    socket.destroy();
+    await socketsUntil((now) => !now.includes(accepted), 'the connection closed');
     expect((await daemon.client.call('GET /v1/instances', {})).items).toEqual([]);
   });
 
