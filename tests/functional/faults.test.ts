@@ -3,9 +3,11 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises'; // paces requests: nothing is waited for with it
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { cloneRoot, type DaemonOptions, startDaemon, type TestDaemon } from './harness/daemon.ts';
+import { writeLiar } from './harness/liar.ts';
 
 const run = promisify(execFile);
 const undo: (() => Promise<unknown>)[] = [];
@@ -26,22 +28,57 @@ const at = (instance: string) => ({ params: { instance } });
 const pidOf = async (daemon: TestDaemon, name: string): Promise<number> =>
   (await daemon.client.call('GET /v1/instances/{instance}', at(name))).status.process?.pid ?? 0;
 
+async function endByForce(daemon: TestDaemon, name: string): Promise<void> {
+  const body = { mode: 'force' } as const;
+  await daemon.client.call('POST /v1/instances/{instance}/stop', {
+    ...at(name),
+    body,
+    query: { wait: 'done' },
+  });
+}
+
+/** Twenty requests about a running guest, a tenth of a second apart so that a wait of seconds is covered; the longest, in ms. */
+async function longestOfTwenty(daemon: TestDaemon, name: string): Promise<number> {
+  let longestMs = 0;
+  const timed = async <T>(request: Promise<T>): Promise<T> => {
+    const sentAt = performance.now();
+    const answer = await request;
+    longestMs = Math.max(longestMs, performance.now() - sentAt);
+    return answer;
+  };
+  for (let round = 0; round < 20; round += 1) {
+    if (round % 2 === 0) {
+      const { status } = await timed(daemon.client.call('GET /v1/instances/{instance}', at(name)));
+      expect(status.state).toBe(round % 4 === 0 ? 'running' : 'paused');
+    } else if (round % 4 === 1) {
+      const { status } = await timed(daemon.client.call('POST /v1/instances/{instance}/pause', at(name)));
+      expect(status.state).toBe('paused');
+    } else {
+      const { status } = await timed(daemon.client.call('POST /v1/instances/{instance}/resume', at(name)));
+      expect(status.state).toBe('running');
+    }
+    await pause(100);
+  }
+  return longestMs;
+}
+
 describe('a QEMU that is stopped by SIGSTOP', () => {
-  it('is shown as unresponsive, holds nobody else up, and is back when it answers', async () => {
+  it('is shown as unresponsive within three seconds, holds nobody else up, and is back when it answers', async () => {
     const daemon = await daemonWith();
     await daemon.create('stuck', { start: true });
     await daemon.create('fine', { start: true });
     const pid = await pidOf(daemon, 'stuck');
+    const stoppedAt = performance.now();
     process.kill(pid, 'SIGSTOP');
-    await daemon.reach('stuck', 'unresponsive');
-    expect((await daemon.client.call('POST /v1/instances/{instance}/pause', at('fine'))).status.state).toBe(
-      'paused',
-    );
+    const noticed = daemon.reach('stuck', 'unresponsive').then(() => performance.now() - stoppedAt);
+    expect(await longestOfTwenty(daemon, 'fine')).toBeLessThan(1_000);
+    expect(await noticed).toBeLessThanOrEqual(3_000);
     await expect(
       daemon.client.call('POST /v1/instances/{instance}/pause', at('stuck')),
     ).rejects.toMatchObject({
       code: 'instance.state_conflict',
     });
+    expect(await longestOfTwenty(daemon, 'fine')).toBeLessThan(1_000);
     process.kill(pid, 'SIGCONT');
     await daemon.reach('stuck', 'running');
   });
@@ -50,11 +87,7 @@ describe('a QEMU that is stopped by SIGSTOP', () => {
     const daemon = await daemonWith();
     await daemon.create('stuck', { start: true });
     process.kill(await pidOf(daemon, 'stuck'), 'SIGSTOP');
-    await daemon.client.call('POST /v1/instances/{instance}/stop', {
-      ...at('stuck'),
-      body: { mode: 'force' },
-      query: { wait: 'done' },
-    });
+    await endByForce(daemon, 'stuck');
     expect(await daemon.remains()).toEqual([]);
   });
 
@@ -72,14 +105,19 @@ describe('a QEMU that is stopped by SIGSTOP', () => {
   });
 });
 
-/** A program in the place of QEMU. */
-async function impostor(script: string): Promise<string> {
+/** Guests, with uids of their own, may read it. */
+async function programDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'wirt-impostor-'));
   undo.push(() => rm(directory, { recursive: true, force: true }));
-  const path = join(directory, 'qemu-system-x86_64');
+  await chmod(directory, 0o755);
+  return directory;
+}
+
+/** A program in the place of QEMU. */
+async function impostor(script: string): Promise<string> {
+  const path = join(await programDirectory(), 'qemu-system-x86_64');
   await writeFile(path, script);
   await chmod(path, 0o755);
-  await chmod(directory, 0o755);
   return path;
 }
 
@@ -111,6 +149,18 @@ describe('a QEMU binary', () => {
     expect(await startRefused(qemu)).toMatchObject({ code: 'host.qemu_broken' });
   });
 
+  it('that lacks what every guest needs is named as too old, with what it lacks', async () => {
+    // By way of a file: QEMU quits without waiting for a slow reader of a pipe.
+    const qemu = await impostor(
+      '#!/bin/sh\nqemu-system-x86_64 "$@" > "$0.answers"\nexec sed s/memory-backend-memfd/memory-backend-other/g "$0.answers"\n',
+    );
+    expect(await startRefused(qemu)).toMatchObject({
+      code: 'host.qemu_too_old',
+      details: { missing: ['memory-backend-memfd'] },
+      hint: expect.stringContaining('--qemu'),
+    });
+  });
+
   it('that speaks garbage on QMP starts no guest, and wirtd goes on', async () => {
     const node = process.execPath;
     // As QEMU when it is probed; as a liar when it has a guest to run and inherits its QMP socket as descriptor 3.
@@ -120,6 +170,20 @@ describe('a QEMU binary', () => {
       ' ;; esac\nexec qemu-system-x86_64 "$@"\n`,
     );
     expect((await startRefused(qemu)).code).toBe('instance.start_failed');
+  });
+
+  it('that turns to garbage while its guest runs is unresponsive, holds nobody else up, and ends by force', async () => {
+    const daemon = await daemonWith({ args: ['--qemu', await writeLiar(await programDirectory())] });
+    await daemon.create('liar', { start: true });
+    await daemon.create('fine', { start: true });
+    process.kill(await pidOf(daemon, 'liar'), 'SIGUSR2');
+    await daemon.reach('liar', 'unresponsive');
+    expect(await longestOfTwenty(daemon, 'fine')).toBeLessThan(1_000);
+    expect((await daemon.client.call('GET /v1/instances/{instance}', at('liar'))).status.state).toBe(
+      'unresponsive',
+    );
+    for (const name of ['liar', 'fine']) await endByForce(daemon, name);
+    expect(await daemon.remains()).toEqual([]);
   });
 });
 
@@ -132,6 +196,20 @@ async function smallDisk(): Promise<string> {
   undo.push(() => rm(directory, { recursive: true, force: true }));
   undo.push(() => run('umount', ['-l', state]));
   return directory;
+}
+
+/** A state directory on an ext4 of its own, which `remount,abort` makes read-only with files open, as a failing disk does. */
+async function failingDisk(): Promise<{ directory: string; device: string }> {
+  const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-disk-')));
+  const state = join(directory, 'state');
+  const device = join(directory, 'disk');
+  undo.push(() => rm(directory, { recursive: true, force: true }));
+  await mkdir(state);
+  await run('truncate', ['-s', '256M', device]);
+  await run('mkfs.ext4', ['-q', device]);
+  await run('mount', ['-o', 'loop,errors=remount-ro', device, state]);
+  undo.push(() => run('umount', ['-l', state]));
+  return { directory, device };
 }
 
 describe('a state directory', () => {
@@ -152,15 +230,11 @@ describe('a state directory', () => {
     expect((await daemon.client.call('GET /v1/instances/{instance}', at('web'))).status.state).toBe('paused');
     await rm(filler);
     await daemon.create('after');
-    await daemon.client.call('POST /v1/instances/{instance}/stop', {
-      ...at('web'),
-      body: { mode: 'force' },
-      query: { wait: 'done' },
-    });
+    await endByForce(daemon, 'web');
     expect(await daemon.remains()).toEqual([]);
   });
 
-  it('that turns read-only refuses new work, and says so', async () => {
+  it('that is read-only when wirtd starts is refused, and wirtd says so', async () => {
     const directory = await smallDisk();
     const daemon = await daemonWith({ directory });
     await daemon.kill();
@@ -169,6 +243,34 @@ describe('a state directory', () => {
     await run('mount', ['-o', 'remount,rw', daemon.stateDirectory]);
     await daemon.start();
     await daemon.create('web');
+  });
+
+  it('that turns read-only under wirtd refuses new work and harms no guest; repaired, all goes on', async () => {
+    const { directory, device } = await failingDisk();
+    const daemon = await daemonWith({ directory });
+    await daemon.create('web', { start: true, startPaused: true });
+    const pid = await pidOf(daemon, 'web');
+    // The image was put there a moment ago, and is no matter of this test.
+    await run('sync', ['-f', daemon.stateDirectory]);
+    await run('mount', ['-o', 'remount,abort', daemon.stateDirectory]);
+    await expect(daemon.create('more')).rejects.toMatchObject({
+      code: 'host.storage_read_only',
+      hint: expect.stringContaining('findmnt'),
+    });
+    expect((await daemon.client.call('GET /v1/instances', {})).items).toMatchObject([
+      { name: 'web', status: { state: 'paused', process: { pid } } },
+    ]);
+    // An ext4 that has given up is writable only after it was checked and mounted anew, and the guest's log is on it.
+    process.kill(pid, 'SIGKILL');
+    await daemon.log().find(({ event }) => event === 'guest.exited', 'guest.exited');
+    await daemon.kill();
+    await run('umount', [daemon.stateDirectory]);
+    await run('e2fsck', ['-p', device]).catch(({ code }: { code: number }) => expect(code).toBe(1));
+    await run('mount', ['-o', 'loop', device, daemon.stateDirectory]);
+    await daemon.start();
+    expect((await daemon.reach('web', 'crashed'))?.status.exit).toMatchObject({ signal: 'SIGKILL' });
+    expect(await daemon.remains()).toEqual([]);
+    await daemon.create('more', { start: true, startPaused: true });
   });
 
   it('that another wirtd uses is refused, and the other’s pid named', async () => {
@@ -197,11 +299,7 @@ describe('a run directory that is emptied', () => {
     );
     await daemon.create('new', { start: true, startPaused: true });
     for (const name of ['web', 'new']) {
-      await daemon.client.call('POST /v1/instances/{instance}/stop', {
-        ...at(name),
-        body: { mode: 'force' },
-        query: { wait: 'done' },
-      });
+      await endByForce(daemon, name);
     }
     expect(await daemon.remains()).toEqual([]);
   });
