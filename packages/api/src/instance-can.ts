@@ -21,18 +21,21 @@ export type InstanceState = (typeof instanceStates)[number];
  * - `running`, `paused`: QEMU runs, with processors running or stopped.
  * - `unresponsive`: QEMU runs but does not answer on QMP.
  * - `crashed`: no process; ended unasked, see `status.exit`. A restart may be due.
+ *
+ * `stop` where nothing runs calls off a restart that is due. What is asked while an operation is at it waits for its end;
+ * `stop` and `remove` are allowed then, so that one whose end could not be recorded leaves no instance stuck.
  */
 export const instanceCan = {
   start: ['stopped', 'crashed'],
-  stop: ['running', 'paused', 'unresponsive', 'crashed'],
+  stop: ['stopped', 'starting', 'running', 'paused', 'stopping', 'unresponsive', 'crashed'],
   restart: ['running', 'paused', 'unresponsive'],
   reset: ['running', 'paused'],
   pause: ['running'],
   resume: ['paused'],
   rename: ['stopped', 'running', 'paused', 'crashed', 'unresponsive'],
   update: ['stopped', 'running', 'paused', 'crashed', 'unresponsive'],
-  remove: ['stopped', 'crashed'],
-  'remove --force': ['stopped', 'crashed', 'running', 'paused', 'unresponsive'],
+  remove: ['stopped', 'crashed', 'removing'],
+  'remove --force': instanceStates,
   console: ['running', 'paused', 'unresponsive'],
   exec: ['running'],
   cp: ['running'],

@@ -153,7 +153,8 @@ function possibleNow({ name, status }: Instance): Field[] {
     const line = commandFor(action, name);
     return line === undefined ? [] : [[action, line]];
   });
-  return fields.length > 0 ? fields : [['wait', `wirt operation ls --target ${name}`]];
+  const underway = ['starting', 'stopping', 'removing'].includes(status.state);
+  return underway ? [['wait', `wirt operation ls --target ${name}`], ...fields] : fields;
 }
 
 /** What became of several instances, a line each. */

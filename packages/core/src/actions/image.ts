@@ -7,7 +7,7 @@ import type { ImageActions } from './actions.ts';
 import type { InstanceLife } from './instance-life.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { commit, nameTaken } from './records.ts';
+import { commit, nameConflict, nameTaken } from './records.ts';
 import { answer } from './waiting.ts';
 
 /** A build downloads about 100 MB; past this it hangs. */
@@ -24,9 +24,7 @@ export function createImageActions(shared: Shared, life: InstanceLife): ImageAct
       const builder = builderFor(shared.imageBuilders, input.recipe);
       const image = newImage(shared, input.name ?? input.recipe, input.recipe);
       if (images.find(image.name) !== undefined) {
-        throw new WirtError('image.name_taken', `There is another image named ${image.name}.`, {
-          hint: `Choose another name with \`--name\`, or remove it: \`wirt image rm ${image.name}\`.`,
-        });
+        throw nameTaken('image', image.name);
       }
       const target = { kind: 'image', id: image.id, name: image.name } as const;
       const operation = await operations
@@ -40,7 +38,7 @@ export function createImageActions(shared: Shared, life: InstanceLife): ImageAct
           work: build(shared, builder, image.id),
         })
         .catch((error: unknown) => {
-          throw nameTaken(error, 'image', image.name);
+          throw nameConflict(error, 'image', image.name);
         });
       return answer(operations, life.live, request, operation, wait);
     },

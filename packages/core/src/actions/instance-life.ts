@@ -10,10 +10,11 @@ import {
   instanceStartSchema,
   instanceStopSchema,
   type Operation,
+  WirtError,
 } from '@wirt/api';
 import type { Request } from './actions.ts';
 import { type BootInstance, createBoot } from './instance-start.ts';
-import { inState, requireCan } from './instance-state.ts';
+import { failure, inState, inWordsOf, observedState, requireCan } from './instance-state.ts';
 import { createStop, type StopInstance } from './instance-stop.ts';
 import { createWatch, type WatchInstance } from './instance-watch.ts';
 import { LiveGuests } from './live-guests.ts';
@@ -44,6 +45,7 @@ const neverCancelled = new AbortController().signal;
 
 interface LifeParts {
   readonly shared: Shared;
+  readonly live: LiveGuests;
   readonly boot: BootInstance;
   readonly stop: StopInstance;
   readonly watch: WatchInstance;
@@ -57,7 +59,8 @@ export function createLife(shared: Shared): InstanceLife {
 
   const watch = createWatch(shared, stop.tearDown, async (id, restarts) => {
     const instance = instances.get(id);
-    if (instance === undefined || !can('start', instance.status.state)) return;
+    // What a person has done since the timer was set is in the record.
+    if (instance?.status.restartAt === undefined || !can('start', instance.status.state)) return;
     const request: Request = { caller: 'restart-policy', signal: neverCancelled };
     const operation = await life.start(request, 'instance.start', instance, { paused: false, restarts });
     const ended = await shared.operations.ended(operation.id);
@@ -65,7 +68,7 @@ export function createLife(shared: Shared): InstanceLife {
   });
   live.onEnded = watch.ended;
 
-  const parts: LifeParts = { shared, boot, stop, watch };
+  const parts: LifeParts = { shared, live, boot, stop, watch };
   const works = {
     'instance.create': (id) => create(parts, id),
     'instance.start': (id) => start(parts, id),
@@ -74,11 +77,13 @@ export function createLife(shared: Shared): InstanceLife {
     'instance.remove': (id) => remove(parts, id),
   } as const satisfies Record<InstanceKind, (id: string) => Work>;
 
+  const workOf = (kind: InstanceKind, id: string): Work => settled(parts, id, works[kind](id));
+
   const life: InstanceLife = {
     live,
     watch,
     halt: stop,
-    workOf: (kind, id) => works[kind](id),
+    workOf,
     start: (request, kind, { id, name, project }, input, staged = []) => {
       const cancellable = kind === 'instance.create' || kind === 'instance.start';
       const target = { kind: 'instance', id, name } as const;
@@ -89,12 +94,46 @@ export function createLife(shared: Shared): InstanceLife {
         input,
         cancellable,
         staged,
-        work: works[kind](id),
+        work: workOf(kind, id),
       };
       return shared.operations.start(request, operation);
     },
   };
   return life;
+}
+
+/**
+ * The work, whose failure leaves no state that only an operation may leave: the instance is then what its guest is, or
+ * `crashed` with the reason, so that what failed can be tried again.
+ */
+function settled({ shared, live }: LifeParts, id: string, work: Work): Work {
+  const { store, instances, clock, logger } = shared;
+  return async (progress) => {
+    try {
+      await work(progress);
+    } catch (raw) {
+      const instance = instances.get(id);
+      // The next daemon goes on from where this one was stopped.
+      if (instance === undefined || isStopping(raw)) throw raw;
+      const error = inWordsOf(instance, raw);
+      const { state } = instance.status;
+      if (state === 'starting' || state === 'stopping' || state === 'removing') {
+        const guest = live.get(id);
+        const record =
+          guest === undefined
+            ? inState(clock, instance, 'crashed', { exit: failure(error, clock.now()) })
+            : inState(clock, instance, observedState(guest), { agent: guest.state.agent });
+        await commit(store, [instances.put(record)]).catch((storeError: unknown) => {
+          logger.error('instance.failure_not_stored', { instance: id, error: storeError });
+        });
+      }
+      throw error;
+    }
+  };
+}
+
+function isStopping(error: unknown): boolean {
+  return error instanceof WirtError && error.code === 'daemon.stopping';
 }
 
 function create({ boot }: LifeParts, id: string): Work {
@@ -124,10 +163,10 @@ function halt({ shared, stop, watch }: LifeParts, id: string): Work {
     const { state } = instance.status;
     watch.unschedule(id);
     // What was asked has come about while this waited for its turn.
-    if (state === 'stopped') return;
+    if (state === 'stopped' && instance.status.restartAt === undefined) return;
     if (state !== 'stopping') requireCan('stop', instance);
     const stopped =
-      state === 'crashed'
+      state === 'crashed' || state === 'stopped'
         ? shared.instances.put(inState(shared.clock, instance, 'stopped'))
         : await stop.halt(instance, instanceStopSchema.parse(progress.input), progress);
     await progress.complete([stopped]);

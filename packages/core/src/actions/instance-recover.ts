@@ -2,7 +2,7 @@
  * Brings records and host together after a restart of the daemon: adopts guests that run, explains those that ended
  * meanwhile, finishes or takes up again what was interrupted, and clears what nobody owns. Starts no guest while in doubt.
  */
-import type { Instance, Operation } from '@wirt/api';
+import { type Instance, type Operation, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { FoundGuest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
@@ -22,14 +22,26 @@ export async function recoverInstances(
   signal: AbortSignal,
 ): Promise<void> {
   const found = new Map((await shared.hypervisor.discover()).map((guest) => [guest.id, guest]));
+  const busy = new Set(open.map(({ target }) => target.id));
   const slot = pLimit(attachesAtOnce);
-  const all = [...shared.instances.after()];
-  await Promise.all(
-    all.map((instance) => slot(() => recoverOne(shared, life, instance, found.get(instance.id), signal))),
-  );
+  const one = (instance: Instance): Promise<void> =>
+    apart(shared, instance.id, () =>
+      recoverOne(shared, life, instance, found.get(instance.id), busy, signal),
+    );
+  await Promise.all([...shared.instances.after()].map((instance) => slot(() => one(instance))));
   await clearOrphans(shared, life, found);
-  for (const operation of open) await takeUp(shared, life, operation);
-  await autostart(shared, life);
+  for (const operation of open)
+    await apart(shared, operation.target.id, () => takeUp(shared, life, operation));
+  await autostart(shared, life, busy);
+}
+
+/** What goes wrong with one guest must not keep the daemon from all the others. */
+async function apart(shared: Shared, id: string, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    shared.logger.error('instance.recovery_failed', { instance: id, error });
+  }
 }
 
 async function recoverOne(
@@ -37,40 +49,52 @@ async function recoverOne(
   life: InstanceLife,
   instance: Instance,
   found: FoundGuest | undefined,
+  busy: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, instances, clock, hypervisor, logger } = shared;
-  if (found !== undefined) {
-    const guest = await hypervisor.attach(found, signal);
-    life.live.add(guest);
-    const { state } = instance.status;
-    logger.info('instance.adopted', { instance: instance.id, pid: found.process.pid, state });
-    // What an operation was at goes on from where it stood, once its operation is taken up.
-    if (state === 'starting' || state === 'stopping' || state === 'removing') {
-      await commit(store, [
-        instances.put({ ...instance, status: { ...instance.status, process: found.process } }),
-      ]);
-      return;
-    }
-    const observed = { process: found.process, agent: guest.state.agent };
-    await commit(store, [instances.put(inState(clock, instance, observedState(guest), observed))]);
-    return;
-  }
+  const { hypervisor } = shared;
+  if (found !== undefined) return adopt(shared, life, instance, found, busy, signal);
   switch (instance.status.state) {
     case 'running':
     case 'paused':
     case 'unresponsive':
-      await life.watch.ended(instance.id, await hypervisor.postMortem(instance.id));
-      return;
+      return life.watch.ended(instance.id, await hypervisor.postMortem(instance.id));
     case 'crashed':
     case 'stopped':
-      life.watch.schedule(instance);
-      return;
+      return life.watch.schedule(instance);
     case 'starting':
     case 'stopping':
     case 'removing':
-      return;
+      // An operation goes on with it; where its end could not be recorded, there is none.
+      if (!busy.has(instance.id))
+        await life.watch.ended(instance.id, await hypervisor.postMortem(instance.id));
   }
+}
+
+async function adopt(
+  shared: Shared,
+  life: InstanceLife,
+  instance: Instance,
+  found: FoundGuest,
+  busy: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, instances, clock, hypervisor, logger } = shared;
+  const guest = await hypervisor.attach(found, signal);
+  life.live.add(guest);
+  const { status } = instance;
+  logger.info('instance.adopted', { instance: instance.id, pid: found.process.pid, state: status.state });
+  const underway = ['starting', 'stopping', 'removing'].includes(status.state) && busy.has(instance.id);
+  // What an operation was at goes on from where it stood, once its operation is taken up.
+  const state = underway ? status.state : observedState(guest);
+  const { agent } = guest.state;
+  const same =
+    status.process?.pid === found.process.pid && status.process.startTicks === found.process.startTicks;
+  if (same && status.state === state && status.agent === agent) return;
+  const record = underway
+    ? { ...instance, status: { ...status, process: found.process } }
+    : inState(clock, instance, state, { process: found.process, agent });
+  await commit(store, [instances.put(record)]);
 }
 
 /** Objects on the host that carry an id without a run: of a record that is gone, or of a step that a crash interrupted. */
@@ -83,29 +107,31 @@ async function clearOrphans(
   for (const guest of found.values()) {
     if (instances.get(guest.id) !== undefined) continue;
     logger.warn('instance.orphan_killed', { instance: guest.id, pid: guest.process.pid });
-    await hypervisor.kill(guest, AbortSignal.timeout(deadlineMs));
+    await apart(shared, guest.id, () => hypervisor.kill(guest, AbortSignal.timeout(deadlineMs)));
   }
   const owners = await Promise.all([hypervisor.list(), resources.list(), sandbox.claimed()]);
   for (const id of new Set(owners.flat())) {
     if (life.live.get(id) !== undefined) continue;
     logger.info('instance.orphan_cleared', { instance: id });
-    await life.halt.tearDown(id, 'instance.end');
-    if (instances.get(id) === undefined) await hypervisor.forget(id);
+    await apart(shared, id, async () => {
+      await life.halt.tearDown(id, 'instance.end');
+      if (instances.get(id) === undefined) await hypervisor.forget(id);
+    });
   }
 }
 
-/** Finishes an operation whose aim was reached, takes up again one that was not, fails one that cannot be. */
+/** Finishes an operation whose aim was reached, takes up again one that was not. */
 async function takeUp(shared: Shared, life: InstanceLife, operation: Operation): Promise<void> {
   const { operations, instances, logger } = shared;
   const { kind, target } = operation;
   if (kind === 'image.build') return;
   const instance = instances.get(target.id);
   logger.info('operation.taken_up', { operation: operation.id, kind, target: target.id });
-  if (instance === undefined || (await finished(shared, life, operation, instance))) {
-    await operations.settle(operation, { state: 'done', recovery: 'finished' });
-    return;
-  }
-  operations.resume(operation, life.workOf(kind, target.id));
+  // A start that cannot be brought to its end is done anew, and fails there as any start does.
+  const reached =
+    instance === undefined || (await finished(shared, life, operation, instance).catch(() => false));
+  if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
+  else operations.resume(operation, life.workOf(kind, target.id));
 }
 
 /**
@@ -124,7 +150,17 @@ async function finished(
   const paused = operation.input['paused'] === true || operation.input['startPaused'] === true;
   return lanes.run(instance.id, async () => {
     const signal = AbortSignal.timeout(deadlineMs);
-    if (!guest.state.responsive) {
+    try {
+      // Not waited for: every other guest would wait with it.
+      if (!guest.state.responsive)
+        throw new WirtError('instance.unresponsive', `QEMU of ${instance.name} is silent.`);
+      if (!paused) await guest.resume(signal);
+      const accelerator = await shared.host.accelerator(instance.spec.accelerator);
+      const run = { process: guest.process, accelerator, agent: guest.state.agent, startedAt: clock.now() };
+      const record = inState(clock, instances.require(instance.id), guest.state.processors, run);
+      await commit(store, [instances.put(record)]);
+      return true;
+    } catch {
       life.live.delete(instance.id);
       await guest.kill(signal);
       await life.halt.tearDown(instance.id, 'instance.end');
@@ -132,27 +168,26 @@ async function finished(
       await commit(store, [instances.put({ ...current, status: { ...current.status, process: undefined } })]);
       return false;
     }
-    if (!paused) await guest.resume(signal);
-    const accelerator = await shared.host.accelerator(instance.spec.accelerator);
-    const run = { process: guest.process, accelerator, agent: guest.state.agent, startedAt: clock.now() };
-    await commit(store, [
-      instances.put(inState(clock, instances.require(instance.id), guest.state.processors, run)),
-    ]);
-    return true;
   });
 }
 
-/** Once for every boot of the host, so that a guest stopped by a person stays stopped when only the daemon restarts. */
-async function autostart(shared: Shared, life: InstanceLife): Promise<void> {
+/**
+ * Once for every boot of the host, so that a guest stopped by a person stays stopped when only the daemon restarts. The boot is
+ * noted when all are under way: a daemon that dies before starts the rest again.
+ */
+async function autostart(shared: Shared, life: InstanceLife, busy: ReadonlySet<string>): Promise<void> {
   const { store, host, instances, logger } = shared;
   const boot = await host.bootId();
   if ((await store.get(bootKey))?.value === boot) return;
-  await store.write([{ type: 'put', key: bootKey, value: boot }]);
   const request: Request = { caller: 'autostart', signal: AbortSignal.timeout(deadlineMs) };
   for (const instance of [...instances.after()]) {
     const { state } = instance.status;
-    if (!instance.spec.autostart || (state !== 'stopped' && state !== 'crashed')) continue;
+    if (!instance.spec.autostart || busy.has(instance.id) || (state !== 'stopped' && state !== 'crashed'))
+      continue;
     logger.info('instance.autostart', { instance: instance.id });
-    await life.start(request, 'instance.start', instance, { paused: false });
+    await apart(shared, instance.id, () =>
+      life.start(request, 'instance.start', instance, { paused: false }),
+    );
   }
+  await apart(shared, 'autostart', () => store.write([{ type: 'put', key: bootKey, value: boot }]));
 }

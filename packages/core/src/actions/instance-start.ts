@@ -2,13 +2,13 @@
  * Starts a guest: admission, identity, control group, QEMU, processors. Every step registers its undo before the next;
  * a start that fails leaves the host as it was. Runs in the lane of the instance, within an operation.
  */
-import { causeText, type Image, type Instance, type InstanceExit, WirtError } from '@wirt/api';
+import { type Image, type Instance, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { Accelerator } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { inState, inWordsOf } from './instance-state.ts';
+import { failure, inState, inWordsOf } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -22,24 +22,48 @@ export interface StartInput {
 
 export type BootInstance = (id: string, input: StartInput, progress: Progress) => Promise<void>;
 
-/** Throws `host.insufficient_memory` when no amount of stopping other things would make room for the guest. */
+/**
+ * Refuses a guest for which there is no room: what is available now counts, and what running guests may yet take, since a
+ * guest's memory is taken from the host only as it is touched. Throws `host.insufficient_memory` with the sum.
+ */
 export function requireHostMemory(
-  instance: Pick<Instance, 'name' | 'spec'>,
-  totalMib: number,
-  availableMib: number,
+  { name, spec }: Pick<Instance, 'name' | 'spec'>,
+  host: { readonly totalMib: number; readonly availableMib: number },
+  promisedMib: number,
 ): void {
-  const { memoryMib, overcommit } = instance.spec;
+  const { memoryMib, overcommit } = spec;
+  const { totalMib } = host;
   const neededMib = memoryMib + qemuOverheadMib;
+  const availableMib = Math.max(0, Math.min(host.availableMib, totalMib - promisedMib));
   if (overcommit || neededMib <= availableMib) return;
+  const promised = promisedMib > 0 ? `; ${promisedMib} MiB are promised to running guests` : '';
   throw new WirtError(
     'host.insufficient_memory',
-    `Instance ${instance.name} needs ${neededMib} MiB (${memoryMib} MiB and ${qemuOverheadMib} MiB for QEMU), and the host has ` +
-      `${availableMib} MiB available of ${totalMib} MiB.`,
+    `Instance ${name} needs ${neededMib} MiB (${memoryMib} MiB and ${qemuOverheadMib} MiB for QEMU), and the host has ` +
+      `${availableMib} MiB available of ${totalMib} MiB${promised}.`,
     {
       hint: 'Give it less with `--memory`, stop other guests, or take the risk with `--overcommit`.',
-      details: { memoryMib, neededMib, availableMib, totalMib },
+      details: { memoryMib, neededMib, availableMib, totalMib, promisedMib },
     },
   );
+}
+
+/** What the guests that run, or are admitted and being started, may take of the host's memory. */
+function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<string>): number {
+  let sumMib = 0;
+  for (const { id, spec, status } of instances) {
+    if (status.process === undefined && !admitted.has(id)) continue;
+    if (!spec.overcommit) sumMib += spec.memoryMib + qemuOverheadMib;
+  }
+  return sumMib;
+}
+
+/** Throws `image.not_found` while the image is being built. */
+export function requireReady(image: Image): Image {
+  if (image.status.state === 'ready') return image;
+  throw new WirtError('image.not_found', `Image ${image.name} is still being built.`, {
+    hint: 'Wait for it: `wirt operation ls`.',
+  });
 }
 
 /**
@@ -56,21 +80,16 @@ function requireClock({ name, spec }: Instance, accelerator: Accelerator): void 
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources } = shared;
   const launchSlot = pLimit(shared.launchSlots);
+  /** Starts under way, whose records show no process yet. */
+  const admitted = new Set<string>();
 
   async function admit(instance: Instance): Promise<{ image: Image; accelerator: Accelerator }> {
-    const image = shared.images.require(instance.spec.image, instance.project);
-    if (image.status.state !== 'ready') {
-      throw new WirtError(
-        'image.not_found',
-        `Image ${image.name} is still being built, so ${instance.name} cannot start.`,
-        {
-          hint: 'Wait for it: `wirt operation ls`.',
-        },
-      );
-    }
+    const image = requireReady(shared.images.require(instance.spec.image, instance.project));
     await shared.host.requireQemu(AbortSignal.timeout(30_000));
-    const { totalMib, availableMib } = await shared.host.memory();
-    requireHostMemory(instance, totalMib, availableMib);
+    const memory = await shared.host.memory();
+    requireHostMemory(instance, memory, promisedMemoryMib(instances.after(), admitted));
+    // At once, with no await since the check, so that guests started side by side see each other.
+    admitted.add(instance.id);
     const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     requireClock(instance, accelerator);
     return { image, accelerator };
@@ -117,7 +136,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   async function recordFailure(id: string, error: unknown, input: StartInput): Promise<void> {
     const instance = instances.get(id);
     if (instance === undefined) return;
-    const exit = failedStart(error, clock.now());
+    const exit = failure(inWordsOf(instance, error), clock.now());
     await commit(store, [
       instances.put(inState(clock, instance, 'crashed', { exit, restarts: input.restarts })),
     ]);
@@ -144,17 +163,12 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
-    } catch (raw) {
+    } catch (error) {
       await undo.run();
-      const error = inWordsOf(shared.instances.get(id) ?? { id, name: id }, raw);
       await recordFailure(id, error, input);
       throw error;
+    } finally {
+      admitted.delete(id);
     }
   };
-}
-
-function failedStart(error: unknown, at: string): InstanceExit {
-  const message = error instanceof Error ? error.message : String(error);
-  const cause = causeText(error);
-  return { at, reason: 'error', message: cause === undefined ? message : `${message} ${cause}` };
 }

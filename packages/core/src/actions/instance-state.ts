@@ -2,8 +2,10 @@
 import {
   actionsIn,
   can,
+  causeText,
   type Instance,
   type InstanceAction,
+  type InstanceExit,
   type InstanceState,
   type InstanceStatus,
   WirtError,
@@ -107,4 +109,11 @@ export function inWordsOf({ id, name }: Pick<Instance, 'id' | 'name'>, error: un
     ...(hint === undefined ? {} : { hint: hint.replaceAll(id, name) }),
     ...(details === undefined ? {} : { details }),
   });
+}
+
+/** How a failed action shows in the record of an instance that has no process. */
+export function failure(error: unknown, at: string): InstanceExit {
+  const message = error instanceof Error ? error.message : String(error);
+  const cause = causeText(error);
+  return { at, reason: 'error', message: cause === undefined ? message : `${message} ${cause}` };
 }

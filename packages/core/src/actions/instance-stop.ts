@@ -65,6 +65,7 @@ export function createStop(shared: Shared, live: LiveGuests): StopInstance {
   ): Promise<{ exit: GuestExit; asked: 'stop' | 'force' }> {
     if (input.mode !== 'force') {
       progress.stage('power-button');
+      await faults.at('instance.stop/power-button');
       const grace = new AbortController();
       graces.set(guest.id, grace);
       const hurry = AbortSignal.any([grace.signal, progress.signal]);

@@ -61,7 +61,10 @@ export function createWatch(
     const instance = instances.get(id);
     if (instance === undefined) return;
     const oomKills = await resources.oomKills(id).catch(() => 0);
-    await tearDown(id, 'instance.end');
+    // What cannot be cleared now is in nobody's way, and is cleared by the next start, removal or recovery.
+    await tearDown(id, 'instance.end').catch((error: unknown) => {
+      logger.error('instance.tear_down_failed', { instance: id, error });
+    });
     const exit = explainExit({
       at: clock.now(),
       exit: guestExit,

@@ -282,6 +282,133 @@ describe('a start of which a step fails', () => {
   });
 });
 
+describe('a stop or a removal of which a step fails', () => {
+  it.each(stopSteps)('shows the reason and can be done again: %s', async (step) => {
+    const fake = await createFakeCore();
+    await fake.create({ name: 'web', start: true });
+    fake.fault = { step, kind: 'fail' };
+    await expect(fake.core.actions.instance.stop(fake.request, 'web', force, waitDone)).rejects.toThrow();
+    expect((await instanceOf(fake)).status.state).toMatch(/^(running|crashed)$/);
+    fake.fault = undefined;
+    await fake.core.actions.instance.stop(fake.request, 'web', force, waitDone);
+    await fake.core.actions.instance.remove(fake.request, 'web', { force: false }, waitDone);
+    expect(fake.host.remains()).toEqual([]);
+  });
+
+  it.each(removeSteps)('can be removed after all: %s', async (step) => {
+    const fake = await createFakeCore();
+    await fake.create({ name: 'web' });
+    fake.fault = { step, kind: 'fail' };
+    const remove = () => fake.core.actions.instance.remove(fake.request, 'web', { force: true }, waitDone);
+    await expect(remove()).rejects.toThrow();
+    fake.fault = undefined;
+    await remove();
+    await expect(instanceOf(fake)).rejects.toMatchObject({ code: 'instance.not_found' });
+  });
+
+  it('is not the end of an instance whose failure could not be recorded either', async () => {
+    const fake = await createFakeCore();
+    await fake.create({ name: 'web', start: true });
+    const full = new WirtError('host.storage_full', 'The disk is full.');
+    const original = fake.host.resources.remove;
+    Object.assign(fake.host.resources, {
+      remove: async (...given: Parameters<typeof original>) => {
+        await original(...given);
+        fake.store.failWith(full);
+      },
+    });
+    await expect(fake.core.actions.instance.stop(fake.request, 'web', force, waitDone)).rejects.toThrow();
+    Object.assign(fake.host.resources, { remove: original });
+    fake.store.failWith(undefined);
+    await fake.restart();
+    await until(fake, (state) => state === 'stopped' || state === 'crashed');
+    await fake.core.actions.instance.remove(fake.request, 'web', { force: false }, waitDone);
+    expect(fake.host.remains()).toEqual([]);
+  });
+});
+
+describe('a recovery in which something fails', () => {
+  it('goes on with all the others', async () => {
+    const fake = await createFakeCore();
+    const broken = await fake.create({ name: 'broken', start: true });
+    await fake.create({ name: 'web', start: true });
+    const original = fake.host.hypervisor.attach;
+    Object.assign(fake.host.hypervisor, {
+      attach: (...given: Parameters<typeof original>) =>
+        given[0].id === broken.target.id ? Promise.reject(new Error('no')) : original(...given),
+    });
+    await fake.restart();
+    expect((await instanceOf(fake)).status.state).toBe('running');
+    await fake.core.actions.instance.stop(fake.request, 'web', force, waitDone);
+  });
+
+  it('adopts guests although the store takes nothing', async () => {
+    const fake = await createFakeCore();
+    await fake.create({ name: 'web', start: true });
+    fake.store.failWith(new WirtError('host.storage_full', 'The disk is full.'));
+    await fake.restart();
+    fake.store.failWith(undefined);
+    expect((await fake.core.actions.instance.pause(fake.request, 'web')).status.state).toBe('paused');
+  });
+});
+
+describe('a restart that is due', () => {
+  it('is called off by stop, also of a guest that powered off by itself, and stays so', async () => {
+    const fake = await createFakeCore();
+    const { target } = await fake.create({ name: 'web', start: true, spec: { restart: 'always' } });
+    fake.host.end(target.id, { shutdownReason: 'guest-shutdown' });
+    await until(fake, (state) => state === 'stopped');
+    await fake.core.actions.instance.stop(fake.request, 'web', force, waitDone);
+    await fake.restart();
+    fake.clock.advance(10_000);
+    expect((await instanceOf(fake)).status).toMatchObject({ state: 'stopped' });
+    expect((await instanceOf(fake)).status.restartAt).toBeUndefined();
+  });
+
+  it('is called off when the policy becomes never', async () => {
+    const fake = await createFakeCore();
+    const { target } = await fake.create({ name: 'web', start: true, spec: { restart: 'always' } });
+    fake.host.end(target.id, killedExit);
+    await until(fake, (state) => state === 'crashed');
+    await fake.core.actions.instance.update(fake.request, 'web', { spec: { restart: 'never' } });
+    fake.clock.advance(10_000);
+    expect(fake.host.processes.size).toBe(0);
+  });
+});
+
+describe('memory', () => {
+  it('is promised once: guests that run or are being started count with all that they may take', async () => {
+    const fake = await createFakeCore();
+    const starts = await Promise.allSettled(
+      ['a', 'b', 'c'].map((name) => fake.create({ name, start: true, spec: { memoryMib: 1800 } })),
+    );
+    expect(starts.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+    const refused = starts.find((start) => start.status === 'rejected');
+    expect(refused?.reason).toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { promisedMib: 3760 },
+    });
+  });
+});
+
+describe('force', () => {
+  it('ends no grace period when its request is refused', async () => {
+    const fake = await createFakeCore();
+    const { target } = await fake.create({ name: 'web', start: true });
+    const process = fake.host.processes.get(target.id);
+    if (process !== undefined) process.obeysPowerButton = false;
+    const waiting = fake.core.actions.instance.stop(fake.request, 'web', graceful, waitDone);
+    await until(fake, (state) => state === 'stopping');
+    const stale = { ...fake.request, ifRevision: 1 };
+    await expect(fake.core.actions.instance.stop(stale, 'web', force, waitDone)).rejects.toMatchObject({
+      code: 'request.revision_mismatch',
+    });
+    expect(fake.host.processes.size).toBe(1);
+    await fake.core.actions.instance.stop(fake.request, 'web', force, waitDone);
+    await waiting;
+  });
+});
+
 describe('a daemon that dies', () => {
   it('passes the steps that these tests name, and no others', async () => {
     const fake = await createFakeCore();

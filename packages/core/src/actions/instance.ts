@@ -14,10 +14,10 @@ import { pageOf } from '../domain/page.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
-import { requireHostMemory } from './instance-start.ts';
+import { requireHostMemory, requireReady } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
-import { commit, nameTaken } from './records.ts';
+import { commit, nameConflict, nameTaken } from './records.ts';
 import { answer } from './waiting.ts';
 
 const commandDeadlineMs = 10_000;
@@ -33,12 +33,15 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     ref: string,
     input: object,
     wait: WaitQuery,
+    hurry = false,
   ): Promise<Operation> {
     const earlier = await operations.earlier(request);
     if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
     const instance = instances.require(ref);
     requireRevision(instance, request.ifRevision);
     if (!shared.lanes.busy(instance.id)) requireCan(action, instance);
+    // Force is for those who do not want to wait for a grace period that somebody else granted.
+    if (hurry) life.halt.escalate(instance.id);
     const operation = await life.start(request, kind, instance, { ...input });
     return answer(operations, life.live, request, operation, wait);
   }
@@ -49,27 +52,24 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     create: async (request, input, wait) => {
       const earlier = await operations.earlier(request);
       if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
-      const instance = await newInstance(shared, input);
-      const { start, startPaused } = input;
-      const operation = await life
-        .start(request, 'instance.create', instance, { start, startPaused }, [instances.put(instance)])
-        .catch((error: unknown) => {
-          throw nameTaken(error, 'instance', instance.name);
-        });
+      const operation = await create(shared, life, request, input);
       return answer(operations, life.live, request, operation, wait);
     },
-    update: async (request, ref, input) => update(shared, request, ref, input),
+    update: async (request, ref, input) => update(shared, life, request, ref, input),
     start: (request, ref, input, wait) => operate('instance.start', 'start', request, ref, input, wait),
-    stop: async (request, ref, input, wait) => {
-      // Force is for those who do not want to wait for a grace period that somebody else granted.
-      if (input.mode === 'force') life.halt.escalate(instances.require(ref).id);
-      return operate('instance.stop', 'stop', request, ref, input, wait);
-    },
+    stop: (request, ref, input, wait) =>
+      operate('instance.stop', 'stop', request, ref, input, wait, input.mode === 'force'),
     restart: (request, ref, input, wait) => operate('instance.restart', 'restart', request, ref, input, wait),
-    remove: async (request, ref, input, wait) => {
-      if (input.force) life.halt.escalate(instances.require(ref).id);
-      return operate('instance.remove', input.force ? 'remove --force' : 'remove', request, ref, input, wait);
-    },
+    remove: (request, ref, input, wait) =>
+      operate(
+        'instance.remove',
+        input.force ? 'remove --force' : 'remove',
+        request,
+        ref,
+        input,
+        wait,
+        input.force,
+      ),
     reset: async (request, ref) =>
       command(shared, life, request, ref, 'reset', (guest, signal) => guest.reset(signal)),
     pause: async (request, ref) =>
@@ -105,19 +105,37 @@ function splitLabel(label: string | undefined): [key: string | undefined, value:
   return label === undefined || at < 0 ? [label, undefined] : [label.slice(0, at), label.slice(at + 1)];
 }
 
+/** In the lane of its image, which cannot go between the look at it and the record that holds it. */
+async function create(
+  shared: Shared,
+  life: InstanceLife,
+  request: Request,
+  input: InstanceCreate,
+): Promise<Operation> {
+  const { images, instances, lanes } = shared;
+  const { start, startPaused } = input;
+  const image = requireReady(images.require(input.spec.image, input.project));
+  const instance = await newInstance(shared, input);
+  return lanes.run(image.id, () => {
+    images.require(input.spec.image, input.project);
+    return life
+      .start(request, 'instance.create', instance, { start, startPaused }, [instances.put(instance)])
+      .catch((error: unknown) => {
+        throw nameConflict(error, 'instance', instance.name);
+      });
+  });
+}
+
 /** The record to be, checked against the host as far as it can be without starting. */
 async function newInstance(shared: Shared, input: InstanceCreate): Promise<Instance> {
-  const { images, instances, clock, operations, host } = shared;
-  images.require(input.spec.image, input.project);
+  const { instances, clock, operations, host } = shared;
   const id = operations.newId();
   const name = input.name ?? nameFor(input.spec.image, id);
   if (instances.find(name, input.project) !== undefined) {
-    throw new WirtError('instance.name_taken', `There is another instance named ${name}.`, {
-      hint: `Choose another name, or remove it: \`wirt rm ${name}\`.`,
-    });
+    throw nameTaken('instance', name);
   }
   const { totalMib } = await host.memory();
-  requireHostMemory({ name, spec: input.spec }, totalMib, totalMib);
+  requireHostMemory({ name, spec: input.spec }, { totalMib, availableMib: totalMib }, 0);
   const now = clock.now();
   return {
     id,
@@ -132,7 +150,13 @@ async function newInstance(shared: Shared, input: InstanceCreate): Promise<Insta
 }
 
 /** Names, labels and policies; durable when it returns. */
-function update(shared: Shared, request: Request, ref: string, input: InstanceUpdate): Promise<Instance> {
+function update(
+  shared: Shared,
+  life: InstanceLife,
+  request: Request,
+  ref: string,
+  input: InstanceUpdate,
+): Promise<Instance> {
   const { store, instances, lanes } = shared;
   const { id } = instances.require(ref);
   return lanes.run(id, async () => {
@@ -145,10 +169,13 @@ function update(shared: Shared, request: Request, ref: string, input: InstanceUp
       name: input.name ?? instance.name,
       labels: input.labels ?? instance.labels,
       spec: { ...instance.spec, restart, autostart },
+      // A restart that is due is not, once the policy is never.
+      status: restart === 'never' ? { ...instance.status, restartAt: undefined } : instance.status,
     };
     await commit(store, [instances.put(changed)]).catch((error: unknown) => {
-      throw nameTaken(error, 'instance', changed.name);
+      throw nameConflict(error, 'instance', changed.name);
     });
+    if (restart === 'never') life.watch.unschedule(id);
     return instances.require(id);
   });
 }

@@ -142,15 +142,17 @@ export class Records<T extends RecordHead> {
   }
 }
 
+/** The refusal of a name that another has. */
+export function nameTaken(kind: 'instance' | 'image', name: string): WirtError {
+  const remove = kind === 'instance' ? `wirt rm ${name}` : `wirt image rm ${name}`;
+  return new WirtError(`${kind}.name_taken`, `There is another ${kind} named ${name}.`, {
+    hint: `Choose another name, or remove it: \`${remove}\`.`,
+  });
+}
+
 /** Says that a name is taken, when that is what made the store refuse; gives back any other error as it is. */
-export function nameTaken(error: unknown, kind: 'instance' | 'image', name: string): unknown {
+export function nameConflict(error: unknown, kind: 'instance' | 'image', name: string): unknown {
   const key =
     error instanceof WirtError && error.code === 'store.conflict' ? error.details?.['key'] : undefined;
-  if (typeof key !== 'string' || !key.startsWith(`name/${kind}/`)) return error;
-  return new WirtError(`${kind}.name_taken`, `There is another ${kind} named ${name}.`, {
-    hint:
-      kind === 'instance'
-        ? `Choose another name, or remove it: \`wirt rm ${name}\`.`
-        : 'Choose another name with `--name`.',
-  });
+  return typeof key === 'string' && key.startsWith(`name/${kind}/`) ? nameTaken(kind, name) : error;
 }
