@@ -1,11 +1,21 @@
 // wirtd is killed with SIGKILL at every step of create, start, stop and remove: the next one finishes what was
 // acknowledged, running guests are untouched, and the host holds what the records say and nothing else.
+import type { Operation } from '@wirt/api';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
 
 const startSteps = ['claim-uid', 'control-group', 'directory', 'spawn', 'connect', 'resume', 'record'];
 const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'release-uid', 'record'];
 const removeSteps = ['mark', 'control-group', 'clean', 'release-uid', 'forget', 'record'];
+/** Of an instance that is stopped: the steps between find nothing on the host. */
+const plainRemoveSteps = ['mark', 'forget', 'record'];
+/** A removal by force ends the guest first. */
+const forcedRemoveSteps = [
+  ...stopSteps.map((step) => `instance.stop/${step}`),
+  ...removeSteps.map((step) => `instance.remove/${step}`),
+];
+/** For 50 guests, as promised. */
+const adoptionMs = 2_000;
 
 let daemon: TestDaemon | undefined;
 
@@ -44,6 +54,18 @@ async function expectOnly(one: TestDaemon, bystander: number, names: readonly st
   expect(left.filter((entry) => entry.startsWith('uid '))).toHaveLength(running.length);
 }
 
+/** The interrupted operation is brought to its end, and says that it was interrupted. */
+async function expectTakenUp(one: TestDaemon, kind: Operation['kind']): Promise<void> {
+  const { items } = await one.client.call('GET /v1/operations', { query: { target: 'web' } });
+  const left = items.filter((operation) => operation.kind === kind);
+  expect(left).toHaveLength(1);
+  const ended = await one.client.call('GET /v1/operations/{operation}', {
+    params: { operation: left[0]?.id ?? '' },
+    query: { waitSeconds: 30 },
+  });
+  expect(ended).toMatchObject({ state: 'done', recovery: expect.stringMatching(/^(finished|resumed)$/) });
+}
+
 describe('wirtd killed with SIGKILL', () => {
   it.each(startSteps)('in create and start at %s: the guest runs under the next wirtd', async (step) => {
     const { daemon: one, bystander } = await fated(`instance.start/${step}`);
@@ -52,8 +74,7 @@ describe('wirtd killed with SIGKILL', () => {
     await one.ended();
     await one.start();
     expect((await one.reach('web', 'paused'))?.status.process).toBeDefined();
-    const { items } = await one.client.call('GET /v1/operations', { query: { target: 'web' } });
-    expect(items).toMatchObject([{ state: 'done', recovery: expect.stringMatching(/^(finished|resumed)$/) }]);
+    await expectTakenUp(one, 'instance.create');
     await expectOnly(one, bystander, ['bystander', 'web']);
   });
 
@@ -66,18 +87,49 @@ describe('wirtd killed with SIGKILL', () => {
     await one.ended();
     await one.start();
     await one.reach('web', 'stopped');
+    await expectTakenUp(one, 'instance.stop');
     await expectOnly(one, bystander, ['bystander', 'web']);
   });
 
-  it.each(removeSteps)('in remove at %s: the instance is gone under the next wirtd', async (step) => {
+  it('in a graceful stop before the power button: the stop is taken up, and ends by force', async () => {
+    const { daemon: one, bystander } = await fated('instance.stop/power-button');
+    // It boots when the stop lets it go on, and does not hear the one press of the button.
+    await one.create('web', { start: true, startPaused: true });
+    const body = { mode: 'graceful', graceSeconds: 1 } as const;
+    await one.client.call('POST /v1/instances/{instance}/stop', { ...at('web'), body }).catch(unanswered);
+    await one.ended();
+    await one.start();
+    const web = await one.reach('web', 'stopped');
+    expect(web?.status.exit).toMatchObject({ reason: 'killed' });
+    await expectTakenUp(one, 'instance.stop');
+    await expectOnly(one, bystander, ['bystander', 'web']);
+  });
+
+  it.each(plainRemoveSteps)('in remove at %s: the instance is gone under the next wirtd', async (step) => {
     const { daemon: one, bystander } = await fated(`instance.remove/${step}`);
     await one.create('web');
     await one.client.call('DELETE /v1/instances/{instance}', at('web')).catch(unanswered);
     await one.ended();
     await one.start();
     await one.reach('web', 'gone');
+    await expectTakenUp(one, 'instance.remove');
     await expectOnly(one, bystander, ['bystander']);
   });
+
+  it.each(forcedRemoveSteps)(
+    'in remove by force at %s: guest and instance are gone under the next wirtd',
+    async (step) => {
+      const { daemon: one, bystander } = await fated(step);
+      await one.create('web', { start: true, startPaused: true });
+      const query = { force: 'true' } as const;
+      await one.client.call('DELETE /v1/instances/{instance}', { ...at('web'), query }).catch(unanswered);
+      await one.ended();
+      await one.start();
+      await one.reach('web', 'gone');
+      await expectTakenUp(one, 'instance.remove');
+      await expectOnly(one, bystander, ['bystander']);
+    },
+  );
 
   it.each(['stage', 'build', 'publish', 'record'])(
     'in an image build at %s: the build is reported as undone',
@@ -112,6 +164,25 @@ describe('wirtd killed with SIGKILL', () => {
       body: force,
       query: { wait: 'done' },
     });
+  });
+
+  it(`with 50 guests: all are adopted within ${adoptionMs} ms`, async () => {
+    const one = await startDaemon();
+    daemon = one;
+    const names = Array.from({ length: 50 }, (_, index) => `guest-${String(index).padStart(2, '0')}`);
+    await Promise.all(names.map((name) => one.create(name, { start: true, startPaused: true })));
+    const guests = async () => {
+      const { items } = await one.client.call('GET /v1/instances', {});
+      return items.map(({ name, status }) => [name, status.state, status.process?.pid]);
+    };
+    const before = await guests();
+    expect(before.map(([, state]) => state)).toEqual(names.map(() => 'paused'));
+    expect(new Set(before.map(([, , pid]) => pid)).size).toBe(50);
+    await one.kill();
+    await one.start();
+    expect(await guests()).toEqual(before);
+    const { ms } = await one.log().find(({ event }) => event === 'daemon.ready', 'daemon.ready');
+    expect(ms).toBeLessThanOrEqual(adoptionMs);
   });
 
   it('and a guest that ends meanwhile is explained by the next', async () => {
