@@ -1,23 +1,28 @@
 // What goes wrong on real hosts: stopped, killed and lying QEMUs, full and read-only disks, vanished directories, clocks.
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises'; // paces requests: nothing is waited for with it
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { cloneRoot, type DaemonOptions, startDaemon, type TestDaemon } from './harness/daemon.ts';
+import { failingDisk, smallDisk } from './harness/disk.ts';
 import { writeLiar } from './harness/liar.ts';
 
 const run = promisify(execFile);
 const undo: (() => Promise<unknown>)[] = [];
 
-async function daemonWith(options: DaemonOptions = {}): Promise<TestDaemon> {
-  const daemon = await startDaemon(options);
+/** Given back after the test, the last one first. */
+function held<T extends AsyncDisposable>(resource: T): T {
   undo.push(async () => {
-    await daemon[Symbol.asyncDispose]();
+    await resource[Symbol.asyncDispose]();
   });
-  return daemon;
+  return resource;
+}
+
+async function daemonWith(options: DaemonOptions = {}): Promise<TestDaemon> {
+  return held(await startDaemon(options));
 }
 
 afterEach(async () => {
@@ -187,46 +192,32 @@ describe('a QEMU binary', () => {
   });
 });
 
-/** A state directory on a file system of its own, small enough to fill. */
-async function smallDisk(): Promise<string> {
-  const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-disk-')));
-  const state = join(directory, 'state');
-  await mkdir(state);
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=256m', 'tmpfs', state]);
-  undo.push(() => rm(directory, { recursive: true, force: true }));
-  undo.push(() => run('umount', ['-l', state]));
-  return directory;
+/** Takes all the room that is left; gives the file that does. */
+async function fill({ stateDirectory }: TestDaemon): Promise<string> {
+  const filler = join(stateDirectory, 'filler');
+  await expect(run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k'])).rejects.toThrow(/No space left/);
+  return filler;
 }
 
-/** A state directory on an ext4 of its own, which `remount,abort` makes read-only with files open, as a failing disk does. */
-async function failingDisk(): Promise<{ directory: string; device: string }> {
-  const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-disk-')));
-  const state = join(directory, 'state');
-  const device = join(directory, 'disk');
-  undo.push(() => rm(directory, { recursive: true, force: true }));
-  await mkdir(state);
-  await run('truncate', ['-s', '256M', device]);
-  await run('mkfs.ext4', ['-q', device]);
-  await run('mount', ['-o', 'loop,errors=remount-ro', device, state]);
-  undo.push(() => run('umount', ['-l', state]));
-  return { directory, device };
+/** The store has a little room within its own files, and is full a few writes after its file system is. */
+async function expectFull(daemon: TestDaemon, name = 'more'): Promise<void> {
+  let refusal: { code?: string } = {};
+  for (let tries = 0; tries < 200 && refusal.code === undefined; tries += 1) {
+    refusal = await daemon.create(`${name}-${tries}`, { labels: { pad: 'x'.repeat(200) } }).then(
+      () => ({}),
+      (error: { code: string }) => error,
+    );
+  }
+  expect(refusal.code).toBe('host.storage_full');
 }
 
 describe('a state directory', () => {
   it('that is full refuses new work and harms no guest; with room again all goes on', async () => {
-    const directory = await smallDisk();
+    const { directory } = held(await smallDisk());
     const daemon = await daemonWith({ directory });
     await daemon.create('web', { start: true, startPaused: true });
-    const filler = join(daemon.stateDirectory, 'filler');
-    await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M']).catch(() => undefined);
-    let refusal: { code?: string } = {};
-    for (let tries = 0; tries < 200 && refusal.code === undefined; tries += 1) {
-      refusal = await daemon.create(`more-${tries}`, { labels: { pad: 'x'.repeat(200) } }).then(
-        () => ({}),
-        (error: { code: string }) => error,
-      );
-    }
-    expect(refusal.code).toBe('host.storage_full');
+    const filler = await fill(daemon);
+    await expectFull(daemon);
     expect((await daemon.client.call('GET /v1/instances/{instance}', at('web'))).status.state).toBe('paused');
     await rm(filler);
     await daemon.create('after');
@@ -234,8 +225,26 @@ describe('a state directory', () => {
     expect(await daemon.remains()).toEqual([]);
   });
 
+  it('that is full lets wirtd start again: it adopts the guests that run', async () => {
+    const { directory } = held(await smallDisk());
+    const daemon = await daemonWith({ directory });
+    await daemon.create('web', { start: true, startPaused: true });
+    const pid = await pidOf(daemon, 'web');
+    const filler = await fill(daemon);
+    await expectFull(daemon);
+    await daemon.kill();
+    await daemon.start();
+    const web = await daemon.client.call('GET /v1/instances/{instance}', at('web'));
+    expect(web.status).toMatchObject({ state: 'paused', process: { pid } });
+    await expectFull(daemon, 'again');
+    await rm(filler);
+    await daemon.client.call('POST /v1/instances/{instance}/resume', at('web'));
+    await endByForce(daemon, 'web');
+    expect(await daemon.remains()).toEqual([]);
+  });
+
   it('that is read-only when wirtd starts is refused, and wirtd says so', async () => {
-    const directory = await smallDisk();
+    const { directory } = held(await smallDisk());
     const daemon = await daemonWith({ directory });
     await daemon.kill();
     await run('mount', ['-o', 'remount,ro', daemon.stateDirectory]);
@@ -246,13 +255,11 @@ describe('a state directory', () => {
   });
 
   it('that turns read-only under wirtd refuses new work and harms no guest; repaired, all goes on', async () => {
-    const { directory, device } = await failingDisk();
-    const daemon = await daemonWith({ directory });
+    const disk = held(await failingDisk());
+    const daemon = await daemonWith({ directory: disk.directory });
     await daemon.create('web', { start: true, startPaused: true });
     const pid = await pidOf(daemon, 'web');
-    // The image was put there a moment ago, and is no matter of this test.
-    await run('sync', ['-f', daemon.stateDirectory]);
-    await run('mount', ['-o', 'remount,abort', daemon.stateDirectory]);
+    await disk.fail();
     await expect(daemon.create('more')).rejects.toMatchObject({
       code: 'host.storage_read_only',
       hint: expect.stringContaining('findmnt'),
@@ -260,13 +267,11 @@ describe('a state directory', () => {
     expect((await daemon.client.call('GET /v1/instances', {})).items).toMatchObject([
       { name: 'web', status: { state: 'paused', process: { pid } } },
     ]);
-    // An ext4 that has given up is writable only after it was checked and mounted anew, and the guest's log is on it.
+    // The disk cannot be repaired before the guest has closed its log.
     process.kill(pid, 'SIGKILL');
     await daemon.log().find(({ event }) => event === 'guest.exited', 'guest.exited');
     await daemon.kill();
-    await run('umount', [daemon.stateDirectory]);
-    await run('e2fsck', ['-p', device]).catch(({ code }: { code: number }) => expect(code).toBe(1));
-    await run('mount', ['-o', 'loop', device, daemon.stateDirectory]);
+    await disk.repair();
     await daemon.start();
     expect((await daemon.reach('web', 'crashed'))?.status.exit).toMatchObject({ signal: 'SIGKILL' });
     expect(await daemon.remains()).toEqual([]);

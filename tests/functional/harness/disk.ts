@@ -1,0 +1,73 @@
+// File systems of their own for a state directory, to be filled or to fail. Need root.
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface Disk extends AsyncDisposable {
+  /** For a daemon's `directory`: its `state` is what is mounted. */
+  readonly directory: string;
+}
+
+async function mounted(mount: (directory: string, state: string) => Promise<unknown>): Promise<Disk> {
+  const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-disk-')));
+  const state = join(directory, 'state');
+  const remove = () => rm(directory, { recursive: true, force: true });
+  try {
+    await mkdir(state);
+    await mount(directory, state);
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return {
+    directory,
+    [Symbol.asyncDispose]: async () => {
+      // After a repair that failed midway nothing is mounted.
+      await run('umount', ['-l', state]).catch(() => undefined);
+      await remove();
+    },
+  };
+}
+
+/** Small enough to fill. */
+export function smallDisk(): Promise<Disk> {
+  return mounted((_, state) => run('mount', ['-t', 'tmpfs', '-o', 'size=256m', 'tmpfs', state]));
+}
+
+/** An ext4 that `fail` makes read-only with files open for writing, as the kernel does when a disk fails. */
+export interface FailingDisk extends Disk {
+  fail(): Promise<void>;
+  /** Such an ext4 is writable only after it was checked and mounted anew, which takes that nobody has a file open on it. */
+  repair(): Promise<void>;
+}
+
+export async function failingDisk(): Promise<FailingDisk> {
+  const mount = (directory: string, state: string) =>
+    run('mount', ['-o', 'loop,errors=remount-ro', join(directory, 'disk'), state]);
+  const disk = await mounted(async (directory, state) => {
+    await run('truncate', ['-s', '256M', join(directory, 'disk')]);
+    await run('mkfs.ext4', ['-q', join(directory, 'disk')]);
+    await mount(directory, state);
+  });
+  const state = join(disk.directory, 'state');
+  return {
+    ...disk,
+    async fail() {
+      // What was put there before the test is on the disk when it fails.
+      await run('sync', ['-f', state]);
+      await run('mount', ['-o', 'remount,abort', state]);
+    },
+    async repair() {
+      await run('umount', [state]);
+      await run('e2fsck', ['-p', join(disk.directory, 'disk')]).catch((error: { code?: unknown }) => {
+        // e2fsck(8): errors were found, and corrected.
+        if (error.code !== 1) throw error;
+      });
+      await mount(disk.directory, state);
+    },
+  };
+}
