@@ -14,6 +14,8 @@ export default defineConfig({
           environment: 'node',
           include: [`${packages}/*.test.ts`, 'tests/repo/**/*.test.ts', 'tools/**/*.test.ts'],
           exclude: ['**/*.contract.test.ts', '**/node_modules/**', 'tests/repo/fixtures/**'],
+          pool: 'forks',
+          isolate: false, // files share a worker's modules: half the processor time; so a test puts back what it changes
           testTimeout: 10_000,
         },
       },
