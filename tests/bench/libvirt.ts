@@ -52,7 +52,7 @@ export async function libvirtTimes(
   runs: number,
 ): Promise<LibvirtTimes | undefined> {
   if (
-    await run('sh', ['-c', 'command -v libvirtd virtlogd virsh']).then(
+    await run('sh', ['-c', 'command -v libvirtd && command -v virtlogd && command -v virsh']).then(
       () => false,
       () => true,
     )

@@ -109,7 +109,7 @@ async function launch(daemon: TestDaemon): Promise<Figure[]> {
 
 async function processMs(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   return timeMs(async () => {
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
+    const child = spawn(program, args, { stdio: 'ignore', env });
     await once(child, 'exit');
   });
 }
