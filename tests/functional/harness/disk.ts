@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-const run = promisify(execFile);
+// mkfs and e2fsck are in /usr/sbin, which is not on the path of everybody who may use sudo.
+const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
+const run = (program: string, args: readonly string[]) => promisify(execFile)(program, args, { env });
 
 export interface Disk extends AsyncDisposable {
   /** For a daemon's `directory`: its `state` is what is mounted. */
