@@ -9,7 +9,7 @@ import { type Identified, waitUntilGone } from './proc.ts';
 
 /** A stopped QEMU is noticed after at most the pause and the deadline. */
 const pingPauseMs = 1_000;
-const pingDeadlineMs = 1_500;
+const pingDeadlineMs = 1_200;
 const commandDeadlineMs = 5_000;
 const firstRetryMs = 100;
 const longestRetryMs = 2_000;
