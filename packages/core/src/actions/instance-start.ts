@@ -1,6 +1,6 @@
 /**
  * Starts a guest: admission, identity, control group, QEMU, processors. Every step registers its undo before the next;
- * a start that fails leaves the host as it was. Runs in the lane of the instance, within an operation.
+ * a start that fails leaves the host as it was, and its record to who runs it. Runs in the lane of the instance, within an operation.
  */
 import { type Image, type Instance, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
@@ -8,7 +8,7 @@ import type { Accelerator } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { failure, inState, inWordsOf } from './instance-state.ts';
+import { inState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -132,16 +132,6 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     return [guest, accelerator];
   }
 
-  /** A start that failed shows as `crashed`, with the reason where people look for it. */
-  async function recordFailure(id: string, error: unknown, input: StartInput): Promise<void> {
-    const instance = instances.get(id);
-    if (instance === undefined) return;
-    const exit = failure(inWordsOf(instance, error), clock.now());
-    await commit(store, [
-      instances.put(inState(clock, instance, 'crashed', { exit, restarts: input.restarts })),
-    ]);
-  }
-
   return async function boot(id, input, progress) {
     await using undo = new Undo((error) => logger.error('instance.undo_failed', { instance: id, error }));
     try {
@@ -163,10 +153,6 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
-    } catch (error) {
-      await undo.run();
-      await recordFailure(id, error, input);
-      throw error;
     } finally {
       admitted.delete(id);
     }

@@ -94,10 +94,6 @@ export class Records<T extends RecordHead> {
     }
   }
 
-  get size(): number {
-    return this.#byId.size;
-  }
-
   /** Creates (revision 0) or replaces the record, if it is still at its revision; moves its name in the index. */
   put(record: T): Staged {
     const { kind } = this.#options;
