@@ -59,6 +59,7 @@ export const errorCatalogue = {
   'host.qemu_missing': { status: 500, title: 'The QEMU binary was not found.' },
   'host.qemu_broken': { status: 500, title: 'The QEMU binary does not run.' },
   'host.qemu_too_old': { status: 500, title: 'The QEMU binary lacks a feature that Wirt needs.' },
+  'host.firmware_missing': { status: 500, title: 'No UEFI firmware for guests was found.' },
   'host.kvm_unusable': { status: 409, title: 'KVM was asked for and cannot be used here.' },
   'host.permission_denied': { status: 500, title: 'The daemon may not do this on the host.' },
   'host.storage_full': { status: 507, title: 'A file system of the host is full.' },
