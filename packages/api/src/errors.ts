@@ -54,6 +54,15 @@ export const errorCatalogue = {
   'guest.command_failed': { status: 422, title: 'The guest agent refused the command.' },
   'guest.output_too_large': { status: 413, title: 'The guest sent more than this route takes.' },
 
+  'catalogue.unreachable': { status: 502, title: 'The image catalogue could not be read.' },
+  'catalogue.malformed': { status: 502, title: 'The image catalogue has something that Wirt does not take.' },
+  'catalogue.not_found': { status: 404, title: 'There is no such image in the catalogue.' },
+  'catalogue.ambiguous': { status: 409, title: 'Several images of the catalogue have this name.' },
+  'download.failed': { status: 502, title: 'The file could not be downloaded.' },
+  'download.checksum_mismatch': { status: 422, title: 'The downloaded file is not the one that was announced.' },
+  'download.too_large': { status: 413, title: 'The file to download is larger than is allowed.' },
+  'download.refused': { status: 400, title: 'Wirt does not download from this address.' },
+
   'host.insufficient_memory': { status: 409, title: 'The host has too little memory for the guest.' },
   'host.tool_missing': { status: 500, title: 'A program that is needed is not installed on the host.' },
   'host.qemu_missing': { status: 500, title: 'The QEMU binary was not found.' },
