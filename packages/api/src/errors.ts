@@ -59,7 +59,7 @@ export const errorCatalogue = {
   'catalogue.not_found': { status: 404, title: 'There is no such image in the catalogue.' },
   'catalogue.ambiguous': { status: 409, title: 'Several images of the catalogue have this name.' },
   'download.failed': { status: 502, title: 'The file could not be downloaded.' },
-  'download.checksum_mismatch': { status: 422, title: 'The downloaded file is not the one that was announced.' },
+  'download.checksum_mismatch': { status: 422, title: 'The downloaded file is not the announced one.' },
   'download.too_large': { status: 413, title: 'The file to download is larger than is allowed.' },
   'download.refused': { status: 400, title: 'Wirt does not download from this address.' },
 
