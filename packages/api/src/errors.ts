@@ -40,6 +40,42 @@ export const errorCatalogue = {
   'image.unknown_recipe': { status: 400, title: 'There is no such image recipe.' },
   'image.build_failed': { status: 500, title: 'The image could not be built.' },
 
+  'image.wrong_kind': { status: 409, title: 'The image is of a kind that this cannot be done with.' },
+
+  'pool.not_found': { status: 404, title: 'There is no such pool.' },
+  'pool.name_taken': { status: 409, title: 'Another pool has this name.' },
+  'pool.in_use': { status: 409, title: 'The pool still has volumes.' },
+  'pool.full': { status: 507, title: 'The pool has no room for this above its reserve.' },
+  'pool.unusable': { status: 500, title: 'The storage of the pool cannot be used.' },
+  'pool.owned': { status: 409, title: 'The storage belongs to the pool of another wirtd.' },
+
+  'volume.not_found': { status: 404, title: 'There is no such volume.' },
+  'volume.name_taken': { status: 409, title: 'Another volume has this name.' },
+  'volume.in_use': { status: 409, title: 'The volume is in use.' },
+  'volume.not_attached': { status: 409, title: 'The volume is not attached to the instance.' },
+  'volume.state_conflict': {
+    status: 409,
+    title: 'The volume is in a state that does not allow this action.',
+  },
+  'volume.cannot_shrink': { status: 400, title: 'A volume only grows.' },
+  'volume.detach_refused': { status: 504, title: 'The guest did not let go of the disk in time.' },
+  'volume.locked': { status: 409, title: 'Another process has the volume open.' },
+  'volume.failed': { status: 500, title: 'The storage of the volume could not be changed.' },
+
+  'snapshot.not_found': { status: 404, title: 'There is no such snapshot.' },
+  'snapshot.name_taken': { status: 409, title: 'Another snapshot of the instance has this name.' },
+  'snapshot.failed': { status: 500, title: 'The snapshot could not be made or changed.' },
+
+  'disk.not_found': { status: 404, title: 'There is no such file on the host.' },
+  'disk.refused': { status: 422, title: 'The disk file has something that Wirt does not open.' },
+  'disk.format_mismatch': { status: 422, title: 'The disk file is of another format than was said.' },
+  'disk.convert_failed': { status: 500, title: 'The disk file could not be converted.' },
+  'disk.too_large': { status: 413, title: 'The disk file is, or unpacks to, more than is allowed.' },
+
+  'import.digest_mismatch': { status: 422, title: 'A file does not match the digest in its manifest.' },
+  'export.target_exists': { status: 409, title: 'The file to export into is there already.' },
+  'export.failed': { status: 500, title: 'The export could not be written.' },
+
   'operation.not_found': { status: 404, title: 'There is no such operation.' },
   'operation.cancelled': { status: 409, title: 'The operation was cancelled.' },
   'operation.not_cancellable': { status: 409, title: 'The operation cannot be cancelled any more.' },

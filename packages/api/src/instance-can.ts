@@ -39,6 +39,13 @@ export const instanceCan = {
   console: ['running', 'paused', 'unresponsive'],
   exec: ['running'],
   cp: ['running'],
+  attach: ['stopped', 'running', 'paused', 'crashed'],
+  detach: ['stopped', 'running', 'paused', 'crashed'],
+  medium: ['stopped', 'running', 'paused', 'crashed'],
+  snapshot: ['stopped', 'running', 'paused', 'crashed'],
+  restore: ['stopped', 'crashed'],
+  export: ['stopped', 'crashed'],
+  ssh: ['running'],
   isolation: ['running', 'paused', 'unresponsive'],
 } as const satisfies Record<string, readonly InstanceState[]>;
 

@@ -1,15 +1,25 @@
 /** The whole route table: the contract of the REST door, of the OpenAPI document and of the typed client. */
+import { diskRoutes } from './routes/disk.ts';
 import { eventRoutes } from './routes/event.ts';
 import { guestRoutes } from './routes/guest.ts';
 import { hostRoutes } from './routes/host.ts';
 import { imageRoutes } from './routes/image.ts';
 import { instanceRoutes } from './routes/instance.ts';
 import { operationRoutes } from './routes/operation.ts';
+import { poolRoutes } from './routes/pool.ts';
+import { snapshotRoutes } from './routes/snapshot.ts';
+import { transferRoutes } from './routes/transfer.ts';
+import { volumeRoutes } from './routes/volume.ts';
 
 export const routes = {
   ...instanceRoutes,
+  ...diskRoutes,
+  ...snapshotRoutes,
   ...guestRoutes,
   ...imageRoutes,
+  ...volumeRoutes,
+  ...poolRoutes,
+  ...transferRoutes,
   ...operationRoutes,
   ...eventRoutes,
   ...hostRoutes,

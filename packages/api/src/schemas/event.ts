@@ -9,7 +9,7 @@ export const eventSchema = z
       .describe('The store revision of the change; pass the last one seen as `since` to go on.'),
     at: timeSchema,
     change: z.enum(['created', 'changed', 'removed']),
-    kind: z.enum(['instance', 'image', 'operation']),
+    kind: z.enum(['instance', 'image', 'volume', 'pool', 'snapshot', 'operation']),
     id: idSchema,
     name: nameSchema.describe('Name of the resource; of the target, for an operation.'),
     project: nameSchema,

@@ -1,7 +1,9 @@
 /** An instance: one virtual machine. `spec` is what was asked, `status` what was observed. */
 import { z } from 'zod';
 import { instanceStates } from '../instance-can.ts';
-import { labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
+import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
+import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
+import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
 
 export const restartPolicySchema = z
   .enum(['never', 'on-failure', 'always'])
@@ -9,13 +11,29 @@ export const restartPolicySchema = z
 
 export const nicSchema = z
   .strictObject({
-    type: z.literal('user').describe('User-mode networking: out through the host, nothing in.'),
+    type: z
+      .literal('user')
+      .describe('User-mode networking: out through the host; in for SSH only, from this machine.'),
+    model: z
+      .enum(['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'])
+      .default('virtio')
+      .describe('`virtio` is the fastest; the others for guests without virtio drivers.'),
+    mac: z
+      .string()
+      .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, 'must be a unicast MAC address in lower case')
+      .optional()
+      .describe('By default made from the instance’s id.'),
+    bootOrder: z.int().min(1).max(64).optional(),
   })
   .meta({ id: 'Nic' });
 
 export const instanceSpecSchema = z
   .strictObject({
-    image: nameSchema.describe('Name of the image to boot.'),
+    image: nameSchema
+      .optional()
+      .describe(
+        'The image it was made from: booted itself, when it is a kernel, else the origin of its first disk.',
+      ),
     cpus: z.int().min(1).max(4096).default(1).describe('Virtual CPUs.'),
     memoryMib: z.int().min(32).max(67_108_864).default(256).describe('Memory of the guest, in MiB.'),
     machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
@@ -34,7 +52,15 @@ export const instanceSpecSchema = z
     nics: z
       .array(nicSchema)
       .max(8)
-      .default([{ type: 'user' }]),
+      .default([{ type: 'user', model: 'virtio' }]),
+    firmware: z
+      .enum(['bios', 'uefi'])
+      .optional()
+      .describe(
+        'By default what the image can: BIOS where it boots by both. UEFI variables are kept per instance.',
+      ),
+    disks: z.array(diskSchema).max(24).default([]),
+    cloudInit: cloudInitShownSchema.optional().describe('What its NoCloud seed says, without the secrets.'),
     restart: restartPolicySchema.default('never'),
     autostart: z
       .boolean()
@@ -46,6 +72,15 @@ export const instanceSpecSchema = z
       .describe('Start although the host has less memory free than the guest may use.'),
   })
   .meta({ id: 'InstanceSpec' });
+
+/** What is asked for: disks may still have to be made, and cloud-init is given its secrets. */
+export const instanceSpecCreateSchema = instanceSpecSchema
+  .extend({
+    disks: z.array(diskCreateSchema).max(23).default([]),
+    rootDisk: rootDiskSchema.optional().describe('How the disk is made from a disk image.'),
+    cloudInit: cloudInitSchema.optional(),
+  })
+  .meta({ id: 'InstanceSpecCreate' });
 
 export const instanceStateSchema = z.enum(instanceStates).meta({ id: 'InstanceState' });
 
@@ -82,6 +117,20 @@ export const instanceStatusSchema = z
     accelerator: z.enum(['kvm', 'tcg']).optional(),
     process: instanceProcessSchema.optional(),
     agent: z.boolean().describe('Whether the guest agent answers.'),
+    ready: z
+      .boolean()
+      .optional()
+      .describe('Whether it is done with its start: the agent answers, and cloud-init has finished.'),
+    pauseReason: z
+      .enum(['no-space', 'io-error'])
+      .optional()
+      .describe('Why QEMU paused it: `no-space` ends by itself when its pool has room.'),
+    addresses: z.array(z.string()).optional().describe('IP addresses that the guest agent told.'),
+    ssh: z
+      .object({ host: z.string(), port: z.int() })
+      .optional()
+      .describe('Where the guest’s SSH port is reached from this machine.'),
+    snapshot: idSchema.optional().describe('The snapshot that its disks go on from.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
     restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),
@@ -98,7 +147,7 @@ export const instanceCreateSchema = z
     name: nameSchema.optional().describe('Made up from the image’s name when absent.'),
     project: nameSchema.default('default'),
     labels: labelsSchema.default({}),
-    spec: instanceSpecSchema,
+    spec: instanceSpecCreateSchema,
     start: z.boolean().default(false).describe('Start it at once.'),
     startPaused: z.boolean().default(false).describe('With `start`: leave the processors stopped.'),
   })
@@ -143,6 +192,8 @@ export const instancePageSchema = pageOf(instanceSchema, 'InstancePage');
 
 export type Instance = z.infer<typeof instanceSchema>;
 export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
+export type InstanceSpecCreate = z.infer<typeof instanceSpecCreateSchema>;
+export type Nic = z.infer<typeof nicSchema>;
 export type InstanceStatus = z.infer<typeof instanceStatusSchema>;
 export type InstanceExit = z.infer<typeof instanceExitSchema>;
 export type InstanceProcess = z.infer<typeof instanceProcessSchema>;

@@ -9,7 +9,24 @@ export const operationKinds = [
   'instance.stop',
   'instance.restart',
   'instance.remove',
+  'instance.attach',
+  'instance.detach',
+  'instance.medium',
+  'instance.import',
+  'instance.export',
   'image.build',
+  'image.import',
+  'image.pull',
+  'image.export',
+  'volume.create',
+  'volume.resize',
+  'volume.flatten',
+  'volume.remove',
+  'volume.export',
+  'snapshot.create',
+  'snapshot.restore',
+  'snapshot.remove',
+  'snapshot.export',
 ] as const;
 
 export const operationSchema = z
@@ -17,10 +34,21 @@ export const operationSchema = z
     id: idSchema,
     kind: z.enum(operationKinds),
     project: nameSchema,
-    target: z.object({ kind: z.enum(['instance', 'image']), id: idSchema, name: nameSchema }),
+    target: z.object({
+      kind: z.enum(['instance', 'image', 'volume', 'snapshot']),
+      id: idSchema,
+      name: nameSchema,
+    }),
     state: z.enum(['queued', 'running', 'done', 'failed', 'cancelled']),
     stage: z.string().describe('What it is doing, or was doing last.'),
-    progress: z.object({ done: z.number(), total: z.number(), unit: z.enum(['bytes', 'steps']) }).optional(),
+    progress: z
+      .object({
+        done: z.number(),
+        total: z.number(),
+        unit: z.enum(['bytes', 'steps']),
+        perSecond: z.number().optional().describe('Rate over the last seconds.'),
+      })
+      .optional(),
     cancellable: z.boolean(),
     requestedBy: z.string().describe('The caller: `socket`, or the internal job.'),
     recovery: z
@@ -28,6 +56,10 @@ export const operationSchema = z
       .optional()
       .describe('What became of it when the daemon restarted in its middle.'),
     error: problemSchema.optional(),
+    result: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe('What came of it beside the target: an import’s plan, an export’s files.'),
     input: z.record(z.string(), z.unknown()).describe('What was asked beside the target.'),
     createdAt: timeSchema,
     finishedAt: timeSchema.optional(),
@@ -49,7 +81,7 @@ export const waitQuery = z.strictObject({
     .enum(['none', 'done', 'ready'])
     .default('none')
     .describe(
-      '`none`: answer at once; `done`: when the operation has ended; `ready`: and, for a started guest, its agent answers.',
+      '`none`: answer at once; `done`: when the operation has ended; `ready`: and a started guest is ready: its agent answers, and cloud-init has finished where it is in the image.',
     ),
   waitSeconds: z.coerce.number().int().min(1).max(3600).default(120),
 });

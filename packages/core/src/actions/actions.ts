@@ -3,14 +3,21 @@
  * does its own authorisation, takes the lane of its target, and leaves an operation where it takes longer than a moment.
  */
 import type {
+  DiskAttach,
+  DiskExport,
   Event,
   EventQuery,
   Exec,
   ExecResult,
+  ExportCreate,
   Host,
   HostCheck,
   Image,
   ImageBuild,
+  ImageImport,
+  ImagePull,
+  ImportCreate,
+  ImportPlan,
   Instance,
   InstanceCreate,
   InstanceListQuery,
@@ -18,11 +25,27 @@ import type {
   InstanceStop,
   InstanceUpdate,
   Isolation,
+  MediumChange,
   Operation,
   OperationListQuery,
+  Pool,
+  PoolCreate,
+  Snapshot,
+  SnapshotCreate,
+  SnapshotExport,
+  Volume,
+  VolumeCreate,
+  VolumeListQuery,
+  VolumeResize,
+  VolumeUpdate,
   WaitQuery,
 } from '@wirt/api';
 import type { Console } from '../ports/hypervisor.ts';
+
+export interface ListQuery {
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
 
 export interface Page<T> {
   readonly items: T[];
@@ -70,10 +93,66 @@ export interface GuestActions {
 }
 
 export interface ImageActions {
-  list(query: { readonly cursor?: string | undefined; readonly limit: number }): Promise<Page<Image>>;
+  list(query: ListQuery): Promise<Page<Image>>;
   get(ref: string): Promise<Image>;
   build(request: Request, input: ImageBuild, wait: WaitQuery): Promise<Operation>;
+  import(request: Request, input: ImageImport, wait: WaitQuery): Promise<Operation>;
+  pull(request: Request, input: ImagePull, wait: WaitQuery): Promise<Operation>;
+  export(request: Request, ref: string, input: DiskExport, wait: WaitQuery): Promise<Operation>;
   remove(request: Request, ref: string): Promise<void>;
+}
+
+/** Disks and media of an instance. */
+export interface DiskActions {
+  attach(request: Request, instance: string, input: DiskAttach, wait: WaitQuery): Promise<Operation>;
+  detach(request: Request, instance: string, disk: string, wait: WaitQuery): Promise<Operation>;
+  changeMedium(
+    request: Request,
+    instance: string,
+    disk: string,
+    input: MediumChange,
+    wait: WaitQuery,
+  ): Promise<Operation>;
+}
+
+export interface PoolActions {
+  list(query: ListQuery): Promise<Page<Pool>>;
+  get(ref: string): Promise<Pool>;
+  create(request: Request, input: PoolCreate): Promise<Pool>;
+  remove(request: Request, ref: string): Promise<void>;
+}
+
+export interface VolumeActions {
+  list(query: VolumeListQuery): Promise<Page<Volume>>;
+  get(ref: string): Promise<Volume>;
+  create(request: Request, input: VolumeCreate, wait: WaitQuery): Promise<Operation>;
+  update(request: Request, ref: string, input: VolumeUpdate): Promise<Volume>;
+  resize(request: Request, ref: string, input: VolumeResize, wait: WaitQuery): Promise<Operation>;
+  flatten(request: Request, ref: string, wait: WaitQuery): Promise<Operation>;
+  export(request: Request, ref: string, input: DiskExport, wait: WaitQuery): Promise<Operation>;
+  remove(request: Request, ref: string, wait: WaitQuery): Promise<Operation>;
+}
+
+export interface SnapshotActions {
+  list(instance: string, query: ListQuery): Promise<Page<Snapshot>>;
+  get(instance: string, ref: string): Promise<Snapshot>;
+  create(request: Request, instance: string, input: SnapshotCreate, wait: WaitQuery): Promise<Operation>;
+  restore(request: Request, instance: string, ref: string, wait: WaitQuery): Promise<Operation>;
+  remove(request: Request, instance: string, ref: string, wait: WaitQuery): Promise<Operation>;
+  export(
+    request: Request,
+    instance: string,
+    ref: string,
+    input: SnapshotExport,
+    wait: WaitQuery,
+  ): Promise<Operation>;
+}
+
+/** Machines from other hypervisors, and the way back to them. */
+export interface TransferActions {
+  plan(request: Request, input: ImportCreate): Promise<ImportPlan>;
+  import(request: Request, input: ImportCreate, wait: WaitQuery): Promise<Operation>;
+  export(request: Request, instance: string, input: ExportCreate, wait: WaitQuery): Promise<Operation>;
 }
 
 export interface OperationActions {
@@ -96,7 +175,12 @@ export interface HostActions {
 export interface Actions {
   readonly instance: InstanceActions;
   readonly guest: GuestActions;
+  readonly disk: DiskActions;
   readonly image: ImageActions;
+  readonly pool: PoolActions;
+  readonly volume: VolumeActions;
+  readonly snapshot: SnapshotActions;
+  readonly transfer: TransferActions;
   readonly operation: OperationActions;
   readonly event: EventActions;
   readonly host: HostActions;

@@ -1,4 +1,5 @@
 /** What is said of a guest below the records: how it is launched, and how it ended. */
+import type { DiskSource } from './disk-source.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 
@@ -12,8 +13,38 @@ export interface LaunchPlan {
   readonly cpuModel: string;
   readonly cpus: number;
   readonly memoryMib: number;
-  readonly nics: readonly { readonly type: 'user'; readonly mac: string; readonly hostname: string }[];
-  readonly boot: { readonly kernel: string; readonly initrd: string; readonly kernelArgs: string };
+  readonly nics: readonly PlannedNic[];
+  /** In the order of the slots they are plugged into. */
+  readonly disks: readonly PlannedDisk[];
+  readonly firmware:
+    | { readonly kind: 'bios' }
+    | { readonly kind: 'uefi'; readonly code: string; readonly vars: string };
+  /** A kernel that is given to the guest from outside; without it the guest boots by its own boot loader. */
+  readonly kernel?: { readonly kernel: string; readonly initrd: string; readonly kernelArgs: string };
+}
+
+export interface PlannedNic {
+  readonly type: 'user';
+  readonly model: 'virtio' | 'e1000e' | 'e1000' | 'vmxnet3' | 'rtl8139';
+  readonly mac: string;
+  readonly hostname: string;
+  readonly bootIndex?: number;
+  /** Loopback address and port at which the guest's SSH port is reached. */
+  readonly ssh?: { readonly host: string; readonly port: number };
+}
+
+/** A drive of the guest. `name` is unique in the guest and also its serial number. */
+export interface PlannedDisk {
+  readonly name: string;
+  readonly device: 'disk' | 'cdrom';
+  readonly bus: 'virtio' | 'virtio-scsi' | 'sata' | 'nvme' | 'pvscsi' | 'lsi';
+  readonly readOnly: boolean;
+  readonly serial: string;
+  readonly bootIndex?: number;
+  /** Place among the hot-plug ports, kept while the disk is attached; only for `virtio` and `nvme`. */
+  readonly slot: number;
+  /** Undefined: a CD drive with an empty tray. */
+  readonly source?: DiskSource;
 }
 
 /** How QEMU ended, as far as is known: `lost` when nobody was there to see it. */

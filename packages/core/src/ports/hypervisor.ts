@@ -3,7 +3,8 @@
  * Knows nothing of records, policies or operations.
  */
 import type { Exec, ExecResult, InstanceProcess } from '@wirt/api';
-import type { GuestExit, LaunchPlan } from '../domain/guest.ts';
+import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
+import type { GuestExit, LaunchPlan, PlannedDisk } from '../domain/guest.ts';
 import type { ControlGroup } from './resource-control.ts';
 import type { Identity } from './sandbox.ts';
 
@@ -14,7 +15,9 @@ export interface Confinement {
 
 export type GuestEvent =
   | { readonly kind: 'paused' | 'resumed' | 'reset' | 'unresponsive' | 'responsive' }
-  | { readonly kind: 'agent'; readonly answers: boolean };
+  | { readonly kind: 'agent'; readonly answers: boolean }
+  /** Writing or reading a disk has failed and QEMU has paused the guest. */
+  | { readonly kind: 'disk-error'; readonly disk: string; readonly noSpace: boolean };
 
 export interface Console {
   /** The last 64 KiB, also of runs before. */
@@ -29,6 +32,41 @@ export interface GuestAgent {
   exec(command: Exec, signal: AbortSignal): Promise<ExecResult>;
   readFile(path: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   writeFile(path: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /** Freezes the guest's file systems and gives back how many; they thaw by `thaw`. Throws as `exec`. */
+  freeze(signal: AbortSignal): Promise<number>;
+  thaw(signal: AbortSignal): Promise<void>;
+  /** The guest's IP addresses but loopback and link-local ones, as it tells them; at most 32. */
+  addresses(signal: AbortSignal): Promise<string[]>;
+}
+
+/** A copy within a disk's chain that QEMU does while the guest runs. It goes on when the daemon ends, and is found again by `pull`. */
+export interface GuestDisks {
+  /** Plugs a disk in. Throws `volume.locked` when another process has it open, `instance.state_conflict` when QEMU refuses. Nothing is left then. */
+  attach(disk: PlannedDisk, signal: AbortSignal): Promise<void>;
+  /** Unplugs a disk and returns when the guest has let go and QEMU has closed it. Throws `volume.detach_refused`. Not plugged in is fine. */
+  detach(name: string, signal: AbortSignal): Promise<void>;
+  /** Tells QEMU and guest the new size; QEMU grows the file. */
+  resize(name: string, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** Puts a medium into a CD drive, or opens its tray empty. */
+  changeMedium(name: string, source: DiskSource | undefined, signal: AbortSignal): Promise<void>;
+  /**
+   * From one moment on, each disk writes its overlay, which lies on what it wrote before. All disks or none. The overlays are
+   * there, empty, and granted. Throws `snapshot.failed`.
+   */
+  overlay(
+    overlays: readonly { readonly disk: string; readonly layer: DiskLayerNode }[],
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** The layers of each disk as QEMU has them now, from the base on; by disk name. */
+  chains(signal: AbortSignal): Promise<ReadonlyMap<string, readonly string[]>>;
+  /**
+   * Copies into `layer` of this disk's chain what it reads from the layers between `base` and itself (undefined: from all), and
+   * takes those out of the chain. Resumes one that an earlier daemon began. Throws `volume.failed`, and the signal's reason after calling it off.
+   */
+  pull(
+    work: { readonly disk: string; readonly layer: string; readonly base: string | undefined },
+    options: { readonly signal: AbortSignal; onProgress(doneBytes: number, totalBytes: number): void },
+  ): Promise<void>;
 }
 
 /** A running QEMU, under control. QMP commands throw `instance.unresponsive` past their deadline. */
@@ -37,9 +75,12 @@ export interface Guest {
   readonly process: InstanceProcess;
   readonly console: Console;
   readonly agent: GuestAgent;
+  readonly disks: GuestDisks;
   /** What was known last; `agent` and `responsive` change with events. */
   readonly state: {
     readonly processors: 'running' | 'paused';
+    /** Why QEMU itself has paused it. */
+    readonly diskError?: 'no-space' | 'io-error' | undefined;
     readonly agent: boolean;
     readonly responsive: boolean;
   };

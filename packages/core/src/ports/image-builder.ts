@@ -7,14 +7,26 @@ export interface BuildProgress {
   readonly unit: 'bytes' | 'steps';
 }
 
-/** File names are relative to the directory built into. */
-export interface BuiltImage {
-  readonly kernel: string;
-  readonly initrd: string;
-  readonly kernelArgs: string;
-  readonly sizeBytes: number;
-  readonly description: string;
-}
+/** What a recipe has built; file names are relative to the directory built into. */
+export type BuiltImage =
+  | {
+      readonly kind: 'kernel';
+      readonly kernel: string;
+      readonly initrd: string;
+      readonly kernelArgs: string;
+      readonly sizeBytes: number;
+      readonly description: string;
+    }
+  | {
+      readonly kind: 'disk';
+      readonly file: string;
+      readonly format: 'qcow2';
+      readonly virtualSizeBytes: number;
+      readonly sizeBytes: number;
+      readonly description: string;
+      readonly firmware: readonly ('bios' | 'uefi')[];
+      readonly cloudInit: boolean;
+    };
 
 export interface ImageBuilder {
   readonly recipe: string;
