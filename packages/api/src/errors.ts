@@ -72,6 +72,8 @@ export const errorCatalogue = {
   'disk.convert_failed': { status: 500, title: 'The disk file could not be converted.' },
   'disk.too_large': { status: 413, title: 'The disk file is, or unpacks to, more than is allowed.' },
 
+  'import.malformed': { status: 422, title: 'The description of the machine cannot be read.' },
+  'import.unsupported': { status: 422, title: 'The machine cannot be carried over.' },
   'import.digest_mismatch': { status: 422, title: 'A file does not match the digest in its manifest.' },
   'export.target_exists': { status: 409, title: 'The file to export into is there already.' },
   'export.failed': { status: 500, title: 'The export could not be written.' },
