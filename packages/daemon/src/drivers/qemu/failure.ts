@@ -5,8 +5,8 @@ import { access } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { ProcessExit } from '@wirt/core';
+import { cannotJoinStatus } from '../../platform/confined.ts';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
-import { cannotJoinStatus } from './shim.ts';
 
 const versionTimeoutMs = 5_000;
 const installQemu = 'Install QEMU: apt install qemu-system-x86';
