@@ -1,0 +1,143 @@
+/**
+ * NoCloud seeds as ISO 9660 images with the label `cidata`, `<stateDirectory>/seeds/<id>.iso`, made by genisoimage with Joliet
+ * and Rock Ridge names. The files go through a directory that only the daemon can enter, removed at once; nothing of them is in
+ * arguments. Source: cloud-init's datasources/nocloud.
+ */
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WirtError } from '@wirt/api';
+import { type SeedContent, type SeedFiles, seedLimitsBytes } from '@wirt/core';
+import { syncDirectory, writeFileAtomically } from '../../platform/atomic-file.ts';
+import { giveFile } from '../../platform/file-owner.ts';
+import { fsError, hasErrno } from '../../platform/fs-error.ts';
+import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
+
+export interface SeedIsoOptions {
+  readonly stateDirectory: string;
+  /** A path, or a name to look for in PATH. */
+  readonly genisoimage?: string;
+}
+
+const timeoutMs = 30_000;
+/** The files at their limits, and the tables of the file system around them. */
+const maxIsoBytes = Object.values(seedLimitsBytes).reduce((sum, limit) => sum + limit, 1_048_576);
+const isoFile = /^([A-Za-z0-9_-]+)\.iso$/;
+/** What a death of the daemon leaves: a scratch directory, or an image before it got its name. */
+const leftover = /^\.(?:build-([A-Za-z0-9_-]+)|([A-Za-z0-9_-]+)\.iso\.[0-9a-f]+\.tmp)$/;
+
+export function createSeedIso(options: SeedIsoOptions): SeedFiles {
+  const { stateDirectory, genisoimage = 'genisoimage' } = options;
+  const root = join(stateDirectory, 'seeds');
+  const pathOf = (id: string): string => join(root, `${checkId(id)}.iso`);
+
+  return {
+    path: pathOf,
+
+    async write(id, files) {
+      const path = pathOf(id);
+      const entries = checkedEntries(files);
+      await makeRoot(root);
+      const scratch = join(root, `.build-${id}`);
+      try {
+        await rm(scratch, { recursive: true, force: true });
+        await mkdir(scratch, { mode: 0o700 });
+        for (const [name, content] of entries) await writeFile(join(scratch, name), content, { mode: 0o600 });
+        await writeFileAtomically(path, await makeIso(genisoimage, scratch), { mode: 0o600 });
+      } catch (error) {
+        throw fsError(error, 'write the cloud-init seed', path);
+      } finally {
+        await rm(scratch, { recursive: true, force: true });
+      }
+      return path;
+    },
+
+    grant: (id, identity) => giveFile(pathOf(id), identity, 0o400),
+
+    async remove(id) {
+      const path = pathOf(id);
+      try {
+        const names = await readdir(root);
+        const own = names.filter((name) => idOf(name) === id);
+        for (const name of own) await rm(join(root, name), { recursive: true, force: true });
+        if (own.length > 0) await syncDirectory(root);
+      } catch (error) {
+        // No seed was ever written.
+        if (hasErrno(error, 'ENOENT')) return;
+        throw fsError(error, 'remove the cloud-init seed', path);
+      }
+    },
+
+    async list() {
+      try {
+        const ids = (await readdir(root)).map(idOf).filter((id) => id !== undefined);
+        return [...new Set(ids)].sort();
+      } catch (error) {
+        if (hasErrno(error, 'ENOENT')) return [];
+        throw fsError(error, 'list', root);
+      }
+    },
+  };
+}
+
+function idOf(name: string): string | undefined {
+  const left = leftover.exec(name);
+  return isoFile.exec(name)?.[1] ?? left?.[1] ?? left?.[2];
+}
+
+/** Ids are ours, but a name that leads elsewhere must never become a path. */
+function checkId(id: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_-]{0,127}$/.test(id)) return id;
+  throw new WirtError('internal', `The name ${JSON.stringify(id)} cannot be a cloud-init seed.`);
+}
+
+/** Guests' users may open a seed that is theirs, and list nothing. */
+async function makeRoot(root: string): Promise<void> {
+  try {
+    const first = await mkdir(root, { recursive: true, mode: 0o711 });
+    if (first === undefined) return;
+    await chmod(root, 0o711);
+    await syncDirectory(join(root, '..'));
+  } catch (error) {
+    throw fsError(error, 'make the directory', root);
+  }
+}
+
+/** Exactly the files that a seed has, of sizes that are agreed. */
+function checkedEntries(files: SeedContent): [name: string, content: Buffer][] {
+  const entries: [string, Buffer][] = [];
+  for (const [name, limit] of Object.entries(seedLimitsBytes)) {
+    const text = files[name as keyof SeedContent];
+    if (text === undefined) continue;
+    const content = Buffer.from(text, 'utf8');
+    if (content.length > limit)
+      throw new WirtError('request.invalid', `The ${name} is larger than ${limit / 1024} KiB.`);
+    entries.push([name, content]);
+  }
+  return entries;
+}
+
+async function makeIso(genisoimage: string, directory: string): Promise<Buffer> {
+  try {
+    // -rational-rock: every file root's and readable, whatever it is here. The image comes on standard output.
+    const args = ['-quiet', '-volid', 'cidata', '-joliet', '-rational-rock', '-input-charset', 'utf-8'];
+    const made = await runToSuccess(genisoimage, [...args, directory], {
+      timeoutMs,
+      maxStdoutBytes: maxIsoBytes,
+    });
+    if (made.truncated) throw new Error(`${genisoimage} wrote more than ${maxIsoBytes} bytes.`);
+    return made.stdoutBytes;
+  } catch (error) {
+    if (error instanceof SubprocessError && error.isMissing) {
+      throw new WirtError(
+        'host.tool_missing',
+        `A guest cannot be given cloud-init data without ${genisoimage}.`,
+        {
+          cause: error,
+          hint: 'Install it on a Debian host: apt-get install genisoimage',
+          details: { program: genisoimage },
+        },
+      );
+    }
+    throw new WirtError('internal', 'The cloud-init seed could not be made.', { cause: error });
+  }
+}
