@@ -96,13 +96,8 @@ describe.skipIf(!isRoot)(`a confined program${isRoot ? '' : ' (skipped: needs ro
   });
 
   it('is the process that was started: killing that ends it', async () => {
-    const [program = '', ...rest] = [
-      ...confinedLauncher(confinement(), {}),
-      'sh',
-      '-c',
-      'echo $$; exec sleep 600',
-    ];
-    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const words = [...confinedLauncher(confinement(), {}), 'sh', '-c', 'echo $$; exec sleep 600'];
+    const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
     const [said] = (await once(child.stdout, 'data', { signal: AbortSignal.timeout(timeoutMs) })) as [Buffer];
     expect(Number(said)).toBe(child.pid);
