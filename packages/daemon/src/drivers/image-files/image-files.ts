@@ -1,6 +1,7 @@
 /**
- * Image files in plain directories, `<stateDirectory>/images/<id>`, built beside it as `.staging-<id>` and renamed into
- * place. Guests' users may open the files of an image that they are told of, and list nothing (directories 0711, files 0644).
+ * Image files in plain directories, `<stateDirectory>/images/<key>`, built beside it as `.staging-<id>` and renamed into
+ * place; who comes second to a key finds it taken by the kernel's word. Guests' users may open the files of an image that
+ * they are told of, and list nothing (directories 0711, files 0644).
  */
 import { constants } from 'node:fs';
 import { chmod, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
@@ -16,7 +17,7 @@ const FILE_MODE = 0o644;
 
 export function createImageFiles({ stateDirectory }: { readonly stateDirectory: string }): ImageFiles {
   const root = join(stateDirectory, 'images');
-  const published = (id: string): string => join(root, checkName(id));
+  const published = (key: string): string => join(root, checkName(key));
   const staged = (id: string): string => join(root, STAGING_PREFIX + checkName(id));
 
   return {
@@ -33,30 +34,28 @@ export function createImageFiles({ stateDirectory }: { readonly stateDirectory: 
       }
     },
 
-    async publish(id) {
-      const path = published(id);
+    async publish(id, key) {
+      const path = published(key);
       try {
         await settleTree(staged(id));
-        // A directory cannot be renamed onto one that has files. The image of that id is being replaced.
-        await rm(path, { recursive: true, force: true });
-        await rename(staged(id), path);
+        await renameIfFree(staged(id), path);
         await syncDirectory(root);
       } catch (error) {
         throw fsError(error, 'publish the image files in', path);
       }
     },
 
-    path: (id, file) => join(published(id), checkName(file)),
+    path: (key, file) => join(published(key), checkName(file)),
 
-    async remove(id) {
+    async remove(key) {
       try {
-        await rm(staged(id), { recursive: true, force: true });
-        await rm(published(id), { recursive: true, force: true });
+        await rm(staged(key), { recursive: true, force: true });
+        await rm(published(key), { recursive: true, force: true });
         await syncDirectory(root);
       } catch (error) {
         // No image was ever made.
         if (hasErrno(error, 'ENOENT')) return;
-        throw fsError(error, 'remove the image files in', published(id));
+        throw fsError(error, 'remove the image files in', published(key));
       }
     },
 
@@ -70,6 +69,16 @@ export function createImageFiles({ stateDirectory }: { readonly stateDirectory: 
       }
     },
   };
+}
+
+/** A directory that has files is never renamed onto (rename(2)): of two that come at once, one finds the other's and goes. */
+async function renameIfFree(staged: string, path: string): Promise<void> {
+  try {
+    await rename(staged, path);
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    await rm(staged, { recursive: true, force: true });
+  }
 }
 
 /** Ids and file names are ours, but a name that leads elsewhere must never become a path. */
