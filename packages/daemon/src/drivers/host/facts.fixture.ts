@@ -56,7 +56,15 @@ export const goodFacts: HostFacts = {
   ioUringDisabled: 0,
   qemuProblem: undefined,
   cgroupWritable: true,
-  tools: { setpriv: true, cpio: true, 'dpkg-deb': true, 'apt-get': true },
+  tools: {
+    setpriv: true,
+    cpio: true,
+    'dpkg-deb': true,
+    'apt-get': true,
+    mmdebstrap: true,
+    genisoimage: true,
+  },
+  uefi: '/usr/share/OVMF/OVMF_CODE_4M.fd',
   uids: { first: 2_130_706_432, count: 65_536, clashes: [] },
 };
 
@@ -81,6 +89,7 @@ export const bareFacts: HostFacts = withoutQemu(
     },
     cgroupWritable: false,
     tools: {},
+    uefi: undefined,
     uids: { first: 2_130_706_432, count: 65_536, clashes: ['far in /etc/passwd'] },
     host: {
       cpu: { ...host.cpu, virtualization: 'none' },

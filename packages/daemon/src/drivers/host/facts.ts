@@ -20,6 +20,8 @@ export interface HostFacts {
   readonly cgroupWritable: boolean;
   /** Programs that Wirt runs, and whether they are installed. */
   readonly tools: Readonly<Record<string, boolean>>;
+  /** UEFI code that guests can be given, or none. */
+  readonly uefi: string | undefined;
   readonly uids: {
     readonly first: number;
     readonly count: number;

@@ -4,6 +4,7 @@ import { hostname, machine, release } from 'node:os';
 import { delimiter } from 'node:path';
 import { type Host, WirtError } from '@wirt/api';
 import type { HostInspector, Logger } from '@wirt/core';
+import { findUefiImages } from '../../platform/uefi-images.ts';
 import { readCpu, readVirtualization } from './cpu.ts';
 import type { HostFacts } from './facts.ts';
 import { findingsOf } from './findings/findings.ts';
@@ -167,6 +168,7 @@ async function readFacts(
     qemuProblem: undefined,
     cgroupWritable: cgroup.writable,
     tools: await findTools(files),
+    uefi: (await findUefiImages(architecture, files))[0]?.code,
     uids: { ...uidRange, clashes: await findClashes(files, uidRange) },
   };
 }

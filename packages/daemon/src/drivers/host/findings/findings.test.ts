@@ -25,7 +25,7 @@ const topics = [
     'uids',
     'cgroup',
   ],
-  ...['security-module', 'iommu', 'sr-iov', 'io-uring', 'vhost-net', 'tools'],
+  ...['security-module', 'iommu', 'sr-iov', 'io-uring', 'vhost-net', 'uefi', 'tools'],
 ];
 
 describe('the findings about a host', () => {
@@ -194,5 +194,16 @@ describe('programs that are not installed', () => {
       found: 'without setpriv, cpio',
       fix: 'apt-get install -y util-linux cpio',
     });
+  });
+});
+
+describe('UEFI firmware', () => {
+  it('that is missing comes in another package on arm64', () => {
+    const fix = (architecture: string) =>
+      finding(changed({ uefi: undefined, host: { architecture } }), 'uefi').fix;
+    expect([fix('x86_64'), fix('aarch64')]).toEqual([
+      'apt-get install -y ovmf',
+      'apt-get install -y qemu-efi-aarch64',
+    ]);
   });
 });

@@ -5,7 +5,7 @@ import { deviceFindings } from './devices.ts';
 import { isolationFindings } from './isolation.ts';
 import { memoryFindings } from './memory.ts';
 import { processorFindings } from './processor.ts';
-import { toolFindings } from './tools.ts';
+import { firmwareFindings, toolFindings } from './tools.ts';
 import { virtualizationFindings } from './virtualization.ts';
 
 export function findingsOf(facts: HostFacts): HostFinding[] {
@@ -15,6 +15,7 @@ export function findingsOf(facts: HostFacts): HostFinding[] {
     ...memoryFindings(facts),
     ...isolationFindings(facts),
     ...deviceFindings(facts),
+    ...firmwareFindings(facts),
     ...toolFindings(facts),
   ];
 }

@@ -1,5 +1,6 @@
-// Judges the programs of the host that Wirt runs. Pure.
+// Judges the programs of the host that Wirt runs, and the firmware that it gives to guests. Pure.
 import type { HostFinding } from '@wirt/api';
+import { uefiPackage } from '../../../platform/uefi-images.ts';
 import type { HostFacts } from '../facts.ts';
 
 /** What each is for, and which Debian package has it. */
@@ -8,6 +9,8 @@ export const neededTools = {
   cpio: { package: 'cpio', purpose: 'building images' },
   'dpkg-deb': { package: 'dpkg', purpose: 'building images' },
   'apt-get': { package: 'apt', purpose: 'building images' },
+  mmdebstrap: { package: 'mmdebstrap', purpose: 'building images of Debian' },
+  genisoimage: { package: 'genisoimage', purpose: 'cloud-init in guests: users, SSH keys, user-data' },
 } as const satisfies Record<string, { package: string; purpose: string }>;
 
 export function toolFindings({ tools }: HostFacts): HostFinding[] {
@@ -19,7 +22,7 @@ export function toolFindings({ tools }: HostFacts): HostFinding[] {
         ...head,
         level: 'ok',
         found: Object.keys(neededTools).join(', '),
-        why: 'Wirt runs these to start guests and to build images.',
+        why: 'Wirt runs these to start guests, to tell them who they are, and to build images.',
       },
     ];
   const purposes = [...new Set(absent.map(([, { purpose }]) => purpose))];
@@ -30,6 +33,23 @@ export function toolFindings({ tools }: HostFacts): HostFinding[] {
       found: `without ${absent.map(([name]) => name).join(', ')}`,
       why: `Not possible without: ${purposes.join('; ')}.`,
       fix: `apt-get install -y ${[...new Set(absent.map(([, tool]) => tool.package))].join(' ')}`,
+    },
+  ];
+}
+
+export function firmwareFindings({ uefi, host }: HostFacts): HostFinding[] {
+  const head = { id: 'uefi', title: 'UEFI firmware' };
+  if (uefi !== undefined)
+    return [
+      { ...head, level: 'ok', found: uefi, why: 'Guests can start by UEFI, as images of today expect.' },
+    ];
+  return [
+    {
+      ...head,
+      level: 'missing',
+      found: 'none without Secure Boot',
+      why: 'No guest can start by UEFI: images that have no boot loader for BIOS do not start. Guests with BIOS lose nothing.',
+      fix: `apt-get install -y ${uefiPackage(host.architecture)}`,
     },
   ];
 }
