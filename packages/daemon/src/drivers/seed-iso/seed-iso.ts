@@ -20,7 +20,7 @@ export interface SeedIsoOptions {
 
 const timeoutMs = 30_000;
 /** The files at their limits, and the tables of the file system around them. */
-const maxIsoBytes = Object.values(seedLimitsBytes).reduce((sum, limit) => sum + limit, 1_048_576);
+const maxIsoBytes = Object.values(seedLimitsBytes).reduce<number>((sum, limit) => sum + limit, 1_048_576);
 const isoFile = /^([A-Za-z0-9_-]+)\.iso$/;
 /** What a death of the daemon leaves: a scratch directory, or an image before it got its name. */
 const leftover = /^\.(?:build-([A-Za-z0-9_-]+)|([A-Za-z0-9_-]+)\.iso\.[0-9a-f]+\.tmp)$/;
