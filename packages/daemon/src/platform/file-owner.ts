@@ -19,7 +19,7 @@ export async function giveFile(path: string, owner: FileOwner | undefined, mode:
   try {
     await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     if (owner === undefined) {
-      // Never the guest's with a mode of ours, nor open to anybody in between.
+      // In this order the guest is out first, and at no moment is the file anybody else's.
       await file.chown(process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
       await file.chmod(0o600);
     } else {
