@@ -12,14 +12,32 @@ import { parseArgs } from 'node:util';
 // QEMU gives types no names in that answer, so they are written in place, under the command's name.
 const COMMANDS = [
   'balloon',
+  'block-stream',
+  'block_resize',
+  'blockdev-add',
+  'blockdev-close-tray',
+  'blockdev-del',
+  'blockdev-insert-medium',
+  'blockdev-open-tray',
+  'blockdev-remove-medium',
   'cont',
   'device-list-properties',
+  'device_add',
+  'device_del',
+  'eject',
   'inject-nmi',
+  'job-cancel',
+  'job-dismiss',
+  'object-add',
+  'object-del',
   'qmp_capabilities',
   'qom-get',
   'qom-list',
   'qom-list-types',
   'query-balloon',
+  'query-block',
+  'query-block-jobs',
+  'query-blockstats',
   'query-chardev',
   'query-command-line-options',
   'query-commands',
@@ -28,10 +46,12 @@ const COMMANDS = [
   'query-current-machine',
   'query-hotpluggable-cpus',
   'query-iothreads',
+  'query-jobs',
   'query-kvm',
   'query-machines',
   'query-memory-size-summary',
   'query-name',
+  'query-named-block-nodes',
   'query-qmp-schema',
   'query-status',
   'query-target',
@@ -44,14 +64,31 @@ const COMMANDS = [
   'system_powerdown',
   'system_reset',
   'system_wakeup',
+  'transaction',
 ];
+
+// Of the kinds that a command knows by its tag, the ones in use: QEMU has some fifty block drivers.
+const VARIANTS: Record<string, readonly string[]> = {
+  'blockdev-add': ['file', 'host_device', 'qcow2', 'raw'],
+  'object-add': ['iothread'],
+  transaction: ['blockdev-snapshot'],
+};
+
+// What QEMU takes beyond its schema, in whatever types: the properties of a device.
+const OPEN = ['device_add'];
 
 const EVENTS = [
   'BALLOON_CHANGE',
   'BLOCK_IO_ERROR',
+  'BLOCK_JOB_CANCELLED',
+  'BLOCK_JOB_COMPLETED',
+  'BLOCK_JOB_ERROR',
   'DEVICE_DELETED',
+  'DEVICE_TRAY_MOVED',
+  'DEVICE_UNPLUG_GUEST_ERROR',
   'GUEST_CRASHLOADED',
   'GUEST_PANICKED',
+  'JOB_STATUS_CHANGE',
   'MEMORY_FAILURE',
   'NIC_RX_FILTER_CHANGED',
   'POWERDOWN',
@@ -82,6 +119,8 @@ interface Entity {
 
 type Shape =
   | { kind: 'primitive'; type: string }
+  /** A type within itself. */
+  | { kind: 'recursive' }
   | { kind: 'enum'; values: Set<string> }
   | { kind: 'array'; of: Shape }
   | { kind: 'alternate'; of: Shape[] }
@@ -103,13 +142,19 @@ const PRIMITIVES: Record<string, string> = {
   value: 'unknown',
 };
 
-/** Reads the type `name` with everything below it; QEMU's recursive types are more than the commands here need. */
-function readShape(schema: Map<string, Entity>, name: string, above: string[] = []): Shape {
+/** Reads the type `name` with everything below it, once: within itself it is whatever it is. */
+function readShape(
+  schema: Map<string, Entity>,
+  name: string,
+  kept: readonly string[] | undefined,
+  above: string[] = [],
+): Shape {
   const entity = schema.get(name);
   if (!entity) throw new Error(`the schema has no type ${name}`);
-  if (above.includes(name))
-    throw new Error(`recursive types are not supported (${[...above, name].join(' > ')})`);
-  const read = (type: string): Shape => readShape(schema, type, [...above, name]);
+  if (above.includes(name)) return { kind: 'recursive' };
+  const read = (type: string): Shape => readShape(schema, type, kept, [...above, name]);
+  const isCut = (entity.variants ?? []).some((variant) => kept?.includes(variant.case));
+  const isKept = (value: string): boolean => !isCut || kept?.includes(value) === true;
   switch (entity['meta-type']) {
     case 'builtin':
       return { kind: 'primitive', type: PRIMITIVES[entity['json-type'] ?? ''] ?? 'unknown' };
@@ -123,13 +168,19 @@ function readShape(schema: Map<string, Entity>, name: string, above: string[] = 
       return {
         kind: 'object',
         members: new Map(
-          (entity.members ?? []).map((member) => [
-            member.name,
-            { shape: read(member.type), optional: Object.hasOwn(member, 'default') },
-          ]),
+          (entity.members ?? []).map((member) => {
+            const shape = read(member.type);
+            if (member.name === entity.tag && shape.kind === 'enum')
+              shape.values = new Set([...shape.values].filter(isKept));
+            return [member.name, { shape, optional: Object.hasOwn(member, 'default') }];
+          }),
         ),
         tag: entity.tag,
-        variants: new Map((entity.variants ?? []).map((variant) => [variant.case, read(variant.type)])),
+        variants: new Map(
+          (entity.variants ?? [])
+            .filter((variant) => isKept(variant.case))
+            .map((variant) => [variant.case, read(variant.type)]),
+        ),
       };
     default:
       throw new Error(`unknown meta-type ${entity['meta-type']}`);
@@ -147,6 +198,7 @@ function merge(a: Shape, b: Shape): Shape {
       variants: mergeVariants(a.variants, b.variants),
     };
   }
+  if (a.kind === 'recursive' && b.kind === 'recursive') return a;
   if (a.kind === 'primitive' && b.kind === 'primitive' && a.type === b.type) return a;
   return { kind: 'alternate', of: [a, b] };
 }
@@ -172,6 +224,8 @@ function print(shape: Shape): string {
   switch (shape.kind) {
     case 'primitive':
       return shape.type;
+    case 'recursive':
+      return 'Record<string, unknown>';
     case 'enum':
       return [...shape.values].map(quote).join(' | ');
     case 'array':
@@ -213,6 +267,7 @@ const quote = (text: string): string => `'${text}'`;
 function paths(prefix: string, shape: Shape, optional = false): string[] {
   switch (shape.kind) {
     case 'primitive':
+    case 'recursive':
     case 'enum':
       return [];
     case 'array':
@@ -241,7 +296,7 @@ function mergeSchemas(schemas: Map<string, Entity>[]): Merged {
     const shapes = schemas.flatMap((schema) => {
       const entity = schema.get(name);
       if (!entity) return [];
-      return [entity[part] === undefined ? NOTHING : readShape(schema, entity[part])];
+      return [entity[part] === undefined ? NOTHING : readShape(schema, entity[part], VARIANTS[name])];
     });
     if (shapes.length === 0) throw new Error(`no schema has ${name}`);
     return shapes.reduce(merge);
@@ -271,7 +326,8 @@ function render({ commands, events }: Merged): string {
     '',
     'export interface QmpCommands {',
     ...[...commands].map(
-      ([name, c]) => `${quote(name)}: { arguments: ${print(c.arguments)}; returns: ${print(c.returns)} };`,
+      ([name, c]) =>
+        `${quote(name)}: { arguments: ${print(c.arguments)}${OPEN.includes(name) ? ' & Record<string, unknown>' : ''}; returns: ${print(c.returns)} };`,
     ),
     '}',
     '',

@@ -5,12 +5,121 @@
 
 export interface QmpCommands {
   balloon: { arguments: { value: number }; returns: {} };
+  'block-stream': {
+    arguments: {
+      'job-id'?: string;
+      device: string;
+      base?: string;
+      'base-node'?: string;
+      'backing-file'?: string;
+      bottom?: string;
+      speed?: number;
+      'on-error'?: 'report' | 'ignore' | 'enospc' | 'stop' | 'auto';
+      'filter-node-name'?: string;
+      'auto-finalize'?: boolean;
+      'auto-dismiss'?: boolean;
+      'backing-mask-protocol'?: boolean;
+    };
+    returns: {};
+  };
+  block_resize: { arguments: { device?: string; 'node-name'?: string; size: number }; returns: {} };
+  'blockdev-add': {
+    arguments: {
+      'node-name'?: string;
+      discard?: 'ignore' | 'unmap';
+      cache?: { direct?: boolean; 'no-flush'?: boolean };
+      'read-only'?: boolean;
+      'auto-read-only'?: boolean;
+      'force-share'?: boolean;
+      'detect-zeroes'?: 'off' | 'on' | 'unmap';
+      active?: boolean;
+    } & (
+      | ({ driver: 'file' } & {
+          filename: string;
+          'pr-manager'?: string;
+          locking?: 'auto' | 'on' | 'off';
+          aio?: 'threads' | 'native' | 'io_uring';
+          'aio-max-batch'?: number;
+          'drop-cache'?: boolean;
+          'x-check-cache-dropped'?: boolean;
+        })
+      | ({ driver: 'host_device' } & {
+          filename: string;
+          'pr-manager'?: string;
+          locking?: 'auto' | 'on' | 'off';
+          aio?: 'threads' | 'native' | 'io_uring';
+          'aio-max-batch'?: number;
+          'drop-cache'?: boolean;
+          'x-check-cache-dropped'?: boolean;
+        })
+      | ({ driver: 'qcow2' } & {
+          file: Record<string, unknown> | string;
+          backing?: Record<string, unknown> | string | null;
+          'lazy-refcounts'?: boolean;
+          'pass-discard-request'?: boolean;
+          'pass-discard-snapshot'?: boolean;
+          'pass-discard-other'?: boolean;
+          'overlap-check'?:
+            | {
+                template?: 'none' | 'constant' | 'cached' | 'all';
+                'main-header'?: boolean;
+                'active-l1'?: boolean;
+                'active-l2'?: boolean;
+                'refcount-table'?: boolean;
+                'refcount-block'?: boolean;
+                'snapshot-table'?: boolean;
+                'inactive-l1'?: boolean;
+                'inactive-l2'?: boolean;
+                'bitmap-directory'?: boolean;
+              }
+            | ('none' | 'constant' | 'cached' | 'all');
+          'cache-size'?: number;
+          'l2-cache-size'?: number;
+          'l2-cache-entry-size'?: number;
+          'refcount-cache-size'?: number;
+          'cache-clean-interval'?: number;
+          encrypt?: {} & (
+            | ({ format: 'aes' } & { 'key-secret'?: string })
+            | ({ format: 'luks' } & { 'key-secret'?: string })
+          );
+          'data-file'?: Record<string, unknown> | string;
+          'discard-no-unref'?: boolean;
+        })
+      | ({ driver: 'raw' } & { file: Record<string, unknown> | string; offset?: number; size?: number })
+    );
+    returns: {};
+  };
+  'blockdev-close-tray': { arguments: { device?: string; id?: string }; returns: {} };
+  'blockdev-del': { arguments: { 'node-name': string }; returns: {} };
+  'blockdev-insert-medium': { arguments: { id: string; 'node-name': string }; returns: {} };
+  'blockdev-open-tray': { arguments: { device?: string; id?: string; force?: boolean }; returns: {} };
+  'blockdev-remove-medium': { arguments: { id: string }; returns: {} };
   cont: { arguments: {}; returns: {} };
   'device-list-properties': {
     arguments: { typename: string };
     returns: readonly { name: string; type: string; description?: string; 'default-value'?: unknown }[];
   };
+  device_add: {
+    arguments: { driver: string; bus?: string; id?: string } & Record<string, unknown>;
+    returns: {};
+  };
+  device_del: { arguments: { id: string }; returns: {} };
+  eject: { arguments: { device?: string; id?: string; force?: boolean }; returns: {} };
   'inject-nmi': { arguments: {}; returns: {} };
+  'job-cancel': { arguments: { id: string }; returns: {} };
+  'job-dismiss': { arguments: { id: string }; returns: {} };
+  'object-add': {
+    arguments: { id: string } & ({ 'qom-type': 'iothread' } & {
+      'aio-max-batch'?: number;
+      'thread-pool-min'?: number;
+      'thread-pool-max'?: number;
+      'poll-max-ns'?: number;
+      'poll-grow'?: number;
+      'poll-shrink'?: number;
+    });
+    returns: {};
+  };
+  'object-del': { arguments: { id: string }; returns: {} };
   qmp_capabilities: { arguments: { enable?: readonly 'oob'[] }; returns: {} };
   'qom-get': { arguments: { path: string; property: string }; returns: unknown };
   'qom-list': {
@@ -22,6 +131,372 @@ export interface QmpCommands {
     returns: readonly { name: string; abstract?: boolean; parent?: string }[];
   };
   'query-balloon': { arguments: {}; returns: { actual: number } };
+  'query-block': {
+    arguments: {};
+    returns: readonly {
+      device: string;
+      qdev?: string;
+      type: string;
+      removable: boolean;
+      locked: boolean;
+      inserted?: {
+        file: string;
+        'node-name'?: string;
+        ro: boolean;
+        drv: string;
+        backing_file?: string;
+        backing_file_depth: number;
+        encrypted: boolean;
+        detect_zeroes: 'off' | 'on' | 'unmap';
+        bps: number;
+        bps_rd: number;
+        bps_wr: number;
+        iops: number;
+        iops_rd: number;
+        iops_wr: number;
+        image: {
+          filename: string;
+          format: string;
+          'dirty-flag'?: boolean;
+          'actual-size'?: number;
+          'virtual-size': number;
+          'cluster-size'?: number;
+          encrypted?: boolean;
+          compressed?: boolean;
+          'backing-filename'?: string;
+          'full-backing-filename'?: string;
+          'backing-filename-format'?: string;
+          snapshots?: readonly {
+            id: string;
+            name: string;
+            'vm-state-size': number;
+            'date-sec': number;
+            'date-nsec': number;
+            'vm-clock-sec': number;
+            'vm-clock-nsec': number;
+            icount?: number;
+          }[];
+          'backing-image'?: Record<string, unknown>;
+          'format-specific'?: {} & (
+            | ({ type: 'qcow2' } & {
+                data: {
+                  compat: string;
+                  'data-file'?: string;
+                  'data-file-raw'?: boolean;
+                  'extended-l2'?: boolean;
+                  'lazy-refcounts'?: boolean;
+                  corrupt?: boolean;
+                  'refcount-bits': number;
+                  encrypt?: {} & (
+                    | ({ format: 'luks' } & {
+                        'cipher-alg':
+                          | 'aes-128'
+                          | 'aes-192'
+                          | 'aes-256'
+                          | 'des'
+                          | '3des'
+                          | 'cast5-128'
+                          | 'serpent-128'
+                          | 'serpent-192'
+                          | 'serpent-256'
+                          | 'twofish-128'
+                          | 'twofish-192'
+                          | 'twofish-256'
+                          | 'sm4';
+                        'cipher-mode': 'ecb' | 'cbc' | 'xts' | 'ctr';
+                        'ivgen-alg': 'plain' | 'plain64' | 'essiv';
+                        'ivgen-hash-alg'?:
+                          | 'md5'
+                          | 'sha1'
+                          | 'sha224'
+                          | 'sha256'
+                          | 'sha384'
+                          | 'sha512'
+                          | 'ripemd160'
+                          | 'sm3';
+                        'hash-alg':
+                          | 'md5'
+                          | 'sha1'
+                          | 'sha224'
+                          | 'sha256'
+                          | 'sha384'
+                          | 'sha512'
+                          | 'ripemd160'
+                          | 'sm3';
+                        'payload-offset': number;
+                        'master-key-iters': number;
+                        uuid: string;
+                        slots: readonly {
+                          active: boolean;
+                          iters?: number;
+                          stripes?: number;
+                          'key-offset': number;
+                        }[];
+                        'detached-header'?: boolean;
+                      })
+                    | { format: 'aes' }
+                  );
+                  bitmaps?: readonly {
+                    name: string;
+                    granularity: number;
+                    flags: readonly ('in-use' | 'auto')[];
+                  }[];
+                  'compression-type': 'zlib' | 'zstd';
+                };
+              })
+            | ({ type: 'vmdk' } & {
+                data: {
+                  'create-type': string;
+                  cid: number;
+                  'parent-cid': number;
+                  extents: readonly (
+                    | Record<string, unknown>
+                    | {
+                        filename: string;
+                        format: string;
+                        'virtual-size': number;
+                        'cluster-size'?: number;
+                        compressed?: boolean;
+                      }
+                  )[];
+                };
+              })
+            | ({ type: 'luks' } & {
+                data: {
+                  'cipher-alg':
+                    | 'aes-128'
+                    | 'aes-192'
+                    | 'aes-256'
+                    | 'des'
+                    | '3des'
+                    | 'cast5-128'
+                    | 'serpent-128'
+                    | 'serpent-192'
+                    | 'serpent-256'
+                    | 'twofish-128'
+                    | 'twofish-192'
+                    | 'twofish-256'
+                    | 'sm4';
+                  'cipher-mode': 'ecb' | 'cbc' | 'xts' | 'ctr';
+                  'ivgen-alg': 'plain' | 'plain64' | 'essiv';
+                  'ivgen-hash-alg'?:
+                    | 'md5'
+                    | 'sha1'
+                    | 'sha224'
+                    | 'sha256'
+                    | 'sha384'
+                    | 'sha512'
+                    | 'ripemd160'
+                    | 'sm3';
+                  'hash-alg':
+                    | 'md5'
+                    | 'sha1'
+                    | 'sha224'
+                    | 'sha256'
+                    | 'sha384'
+                    | 'sha512'
+                    | 'ripemd160'
+                    | 'sm3';
+                  'payload-offset': number;
+                  'master-key-iters': number;
+                  uuid: string;
+                  slots: readonly {
+                    active: boolean;
+                    iters?: number;
+                    stripes?: number;
+                    'key-offset': number;
+                  }[];
+                  'detached-header'?: boolean;
+                };
+              })
+            | ({ type: 'rbd' } & { data: { 'encryption-format'?: 'luks' | 'luks2' | 'luks-any' } })
+            | ({ type: 'file' } & { data: { 'extent-size-hint'?: number } })
+          );
+        };
+        bps_max?: number;
+        bps_rd_max?: number;
+        bps_wr_max?: number;
+        iops_max?: number;
+        iops_rd_max?: number;
+        iops_wr_max?: number;
+        bps_max_length?: number;
+        bps_rd_max_length?: number;
+        bps_wr_max_length?: number;
+        iops_max_length?: number;
+        iops_rd_max_length?: number;
+        iops_wr_max_length?: number;
+        iops_size?: number;
+        group?: string;
+        cache: { writeback: boolean; direct: boolean; 'no-flush': boolean };
+        write_threshold: number;
+        'dirty-bitmaps'?: readonly {
+          name?: string;
+          count: number;
+          granularity: number;
+          recording: boolean;
+          busy: boolean;
+          persistent: boolean;
+          inconsistent?: boolean;
+        }[];
+        active?: boolean;
+      };
+      tray_open?: boolean;
+      'io-status'?: 'ok' | 'failed' | 'nospace';
+    }[];
+  };
+  'query-block-jobs': {
+    arguments: {};
+    returns: readonly {
+      device: string;
+      len: number;
+      offset: number;
+      busy: boolean;
+      paused: boolean;
+      speed: number;
+      'io-status': 'ok' | 'failed' | 'nospace';
+      ready: boolean;
+      status:
+        | 'undefined'
+        | 'created'
+        | 'running'
+        | 'paused'
+        | 'ready'
+        | 'standby'
+        | 'waiting'
+        | 'pending'
+        | 'aborting'
+        | 'concluded'
+        | 'null';
+      'auto-finalize': boolean;
+      'auto-dismiss': boolean;
+      error?: string;
+    }[];
+  };
+  'query-blockstats': {
+    arguments: { 'query-nodes'?: boolean };
+    returns: readonly {
+      device?: string;
+      qdev?: string;
+      'node-name'?: string;
+      stats: {
+        rd_bytes: number;
+        wr_bytes: number;
+        unmap_bytes: number;
+        rd_operations: number;
+        wr_operations: number;
+        flush_operations: number;
+        unmap_operations: number;
+        rd_total_time_ns: number;
+        wr_total_time_ns: number;
+        flush_total_time_ns: number;
+        unmap_total_time_ns: number;
+        wr_highest_offset: number;
+        rd_merged: number;
+        wr_merged: number;
+        unmap_merged: number;
+        idle_time_ns?: number;
+        failed_rd_operations: number;
+        failed_wr_operations: number;
+        failed_flush_operations: number;
+        failed_unmap_operations: number;
+        invalid_rd_operations: number;
+        invalid_wr_operations: number;
+        invalid_flush_operations: number;
+        invalid_unmap_operations: number;
+        account_invalid: boolean;
+        account_failed: boolean;
+        timed_stats: readonly {
+          interval_length: number;
+          min_rd_latency_ns: number;
+          max_rd_latency_ns: number;
+          avg_rd_latency_ns: number;
+          min_wr_latency_ns: number;
+          max_wr_latency_ns: number;
+          avg_wr_latency_ns: number;
+          min_flush_latency_ns: number;
+          max_flush_latency_ns: number;
+          avg_flush_latency_ns: number;
+          avg_rd_queue_depth: number;
+          avg_wr_queue_depth: number;
+          min_zone_append_latency_ns?: number;
+          max_zone_append_latency_ns?: number;
+          avg_zone_append_latency_ns?: number;
+          avg_zone_append_queue_depth?: number;
+        }[];
+        rd_latency_histogram?: { boundaries: readonly number[]; bins: readonly number[] };
+        wr_latency_histogram?: { boundaries: readonly number[]; bins: readonly number[] };
+        flush_latency_histogram?: { boundaries: readonly number[]; bins: readonly number[] };
+        zone_append_bytes?: number;
+        zone_append_operations?: number;
+        zone_append_total_time_ns?: number;
+        zone_append_merged?: number;
+        failed_zone_append_operations?: number;
+        invalid_zone_append_operations?: number;
+        zone_append_latency_histogram?: { boundaries: readonly number[]; bins: readonly number[] };
+      };
+      'driver-specific'?: {} & (
+        | ({ driver: 'file' } & {
+            'discard-nb-ok': number;
+            'discard-nb-failed': number;
+            'discard-bytes-ok': number;
+          })
+        | ({ driver: 'host_device' } & {
+            'discard-nb-ok': number;
+            'discard-nb-failed': number;
+            'discard-bytes-ok': number;
+          })
+        | ({ driver: 'nvme' } & {
+            'completion-errors': number;
+            'aligned-accesses': number;
+            'unaligned-accesses': number;
+          })
+        | {
+            driver:
+              | 'blkdebug'
+              | 'blklogwrites'
+              | 'blkreplay'
+              | 'blkverify'
+              | 'bochs'
+              | 'cloop'
+              | 'compress'
+              | 'copy-before-write'
+              | 'copy-on-read'
+              | 'dmg'
+              | 'snapshot-access'
+              | 'ftp'
+              | 'ftps'
+              | 'gluster'
+              | 'host_cdrom'
+              | 'http'
+              | 'https'
+              | 'iscsi'
+              | 'luks'
+              | 'nbd'
+              | 'nfs'
+              | 'null-aio'
+              | 'null-co'
+              | 'parallels'
+              | 'preallocate'
+              | 'qcow'
+              | 'qcow2'
+              | 'qed'
+              | 'quorum'
+              | 'raw'
+              | 'rbd'
+              | 'replication'
+              | 'ssh'
+              | 'throttle'
+              | 'vdi'
+              | 'vhdx'
+              | 'vmdk'
+              | 'vpc'
+              | 'vvfat';
+          }
+      );
+      parent?: Record<string, unknown>;
+      backing?: Record<string, unknown>;
+    }[];
+  };
   'query-chardev': {
     arguments: {};
     returns: readonly { label: string; filename: string; 'frontend-open': boolean }[];
@@ -140,6 +615,37 @@ export interface QmpCommands {
       'aio-max-batch': number;
     }[];
   };
+  'query-jobs': {
+    arguments: {};
+    returns: readonly {
+      id: string;
+      type:
+        | 'commit'
+        | 'stream'
+        | 'mirror'
+        | 'backup'
+        | 'create'
+        | 'amend'
+        | 'snapshot-load'
+        | 'snapshot-save'
+        | 'snapshot-delete';
+      status:
+        | 'undefined'
+        | 'created'
+        | 'running'
+        | 'paused'
+        | 'ready'
+        | 'standby'
+        | 'waiting'
+        | 'pending'
+        | 'aborting'
+        | 'concluded'
+        | 'null';
+      'current-progress': number;
+      'total-progress': number;
+      error?: string;
+    }[];
+  };
   'query-kvm': { arguments: {}; returns: { enabled: boolean; present: boolean } };
   'query-machines': {
     arguments: { 'compat-props'?: boolean };
@@ -162,6 +668,197 @@ export interface QmpCommands {
     returns: { 'base-memory': number; 'plugged-memory'?: number };
   };
   'query-name': { arguments: {}; returns: { name?: string } };
+  'query-named-block-nodes': {
+    arguments: { flat?: boolean };
+    returns: readonly {
+      file: string;
+      'node-name'?: string;
+      ro: boolean;
+      drv: string;
+      backing_file?: string;
+      backing_file_depth: number;
+      encrypted: boolean;
+      detect_zeroes: 'off' | 'on' | 'unmap';
+      bps: number;
+      bps_rd: number;
+      bps_wr: number;
+      iops: number;
+      iops_rd: number;
+      iops_wr: number;
+      image: {
+        filename: string;
+        format: string;
+        'dirty-flag'?: boolean;
+        'actual-size'?: number;
+        'virtual-size': number;
+        'cluster-size'?: number;
+        encrypted?: boolean;
+        compressed?: boolean;
+        'backing-filename'?: string;
+        'full-backing-filename'?: string;
+        'backing-filename-format'?: string;
+        snapshots?: readonly {
+          id: string;
+          name: string;
+          'vm-state-size': number;
+          'date-sec': number;
+          'date-nsec': number;
+          'vm-clock-sec': number;
+          'vm-clock-nsec': number;
+          icount?: number;
+        }[];
+        'backing-image'?: Record<string, unknown>;
+        'format-specific'?: {} & (
+          | ({ type: 'qcow2' } & {
+              data: {
+                compat: string;
+                'data-file'?: string;
+                'data-file-raw'?: boolean;
+                'extended-l2'?: boolean;
+                'lazy-refcounts'?: boolean;
+                corrupt?: boolean;
+                'refcount-bits': number;
+                encrypt?: {} & (
+                  | ({ format: 'luks' } & {
+                      'cipher-alg':
+                        | 'aes-128'
+                        | 'aes-192'
+                        | 'aes-256'
+                        | 'des'
+                        | '3des'
+                        | 'cast5-128'
+                        | 'serpent-128'
+                        | 'serpent-192'
+                        | 'serpent-256'
+                        | 'twofish-128'
+                        | 'twofish-192'
+                        | 'twofish-256'
+                        | 'sm4';
+                      'cipher-mode': 'ecb' | 'cbc' | 'xts' | 'ctr';
+                      'ivgen-alg': 'plain' | 'plain64' | 'essiv';
+                      'ivgen-hash-alg'?:
+                        | 'md5'
+                        | 'sha1'
+                        | 'sha224'
+                        | 'sha256'
+                        | 'sha384'
+                        | 'sha512'
+                        | 'ripemd160'
+                        | 'sm3';
+                      'hash-alg':
+                        | 'md5'
+                        | 'sha1'
+                        | 'sha224'
+                        | 'sha256'
+                        | 'sha384'
+                        | 'sha512'
+                        | 'ripemd160'
+                        | 'sm3';
+                      'payload-offset': number;
+                      'master-key-iters': number;
+                      uuid: string;
+                      slots: readonly {
+                        active: boolean;
+                        iters?: number;
+                        stripes?: number;
+                        'key-offset': number;
+                      }[];
+                      'detached-header'?: boolean;
+                    })
+                  | { format: 'aes' }
+                );
+                bitmaps?: readonly {
+                  name: string;
+                  granularity: number;
+                  flags: readonly ('in-use' | 'auto')[];
+                }[];
+                'compression-type': 'zlib' | 'zstd';
+              };
+            })
+          | ({ type: 'vmdk' } & {
+              data: {
+                'create-type': string;
+                cid: number;
+                'parent-cid': number;
+                extents: readonly (
+                  | Record<string, unknown>
+                  | {
+                      filename: string;
+                      format: string;
+                      'virtual-size': number;
+                      'cluster-size'?: number;
+                      compressed?: boolean;
+                    }
+                )[];
+              };
+            })
+          | ({ type: 'luks' } & {
+              data: {
+                'cipher-alg':
+                  | 'aes-128'
+                  | 'aes-192'
+                  | 'aes-256'
+                  | 'des'
+                  | '3des'
+                  | 'cast5-128'
+                  | 'serpent-128'
+                  | 'serpent-192'
+                  | 'serpent-256'
+                  | 'twofish-128'
+                  | 'twofish-192'
+                  | 'twofish-256'
+                  | 'sm4';
+                'cipher-mode': 'ecb' | 'cbc' | 'xts' | 'ctr';
+                'ivgen-alg': 'plain' | 'plain64' | 'essiv';
+                'ivgen-hash-alg'?:
+                  | 'md5'
+                  | 'sha1'
+                  | 'sha224'
+                  | 'sha256'
+                  | 'sha384'
+                  | 'sha512'
+                  | 'ripemd160'
+                  | 'sm3';
+                'hash-alg': 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512' | 'ripemd160' | 'sm3';
+                'payload-offset': number;
+                'master-key-iters': number;
+                uuid: string;
+                slots: readonly { active: boolean; iters?: number; stripes?: number; 'key-offset': number }[];
+                'detached-header'?: boolean;
+              };
+            })
+          | ({ type: 'rbd' } & { data: { 'encryption-format'?: 'luks' | 'luks2' | 'luks-any' } })
+          | ({ type: 'file' } & { data: { 'extent-size-hint'?: number } })
+        );
+      };
+      bps_max?: number;
+      bps_rd_max?: number;
+      bps_wr_max?: number;
+      iops_max?: number;
+      iops_rd_max?: number;
+      iops_wr_max?: number;
+      bps_max_length?: number;
+      bps_rd_max_length?: number;
+      bps_wr_max_length?: number;
+      iops_max_length?: number;
+      iops_rd_max_length?: number;
+      iops_wr_max_length?: number;
+      iops_size?: number;
+      group?: string;
+      cache: { writeback: boolean; direct: boolean; 'no-flush': boolean };
+      write_threshold: number;
+      'dirty-bitmaps'?: readonly {
+        name?: string;
+        count: number;
+        granularity: number;
+        recording: boolean;
+        busy: boolean;
+        persistent: boolean;
+        inconsistent?: boolean;
+      }[];
+      active?: boolean;
+    }[];
+  };
   'query-qmp-schema': {
     arguments: {};
     returns: readonly ({ name: string; features?: readonly string[] } & (
@@ -259,6 +956,15 @@ export interface QmpCommands {
   system_powerdown: { arguments: {}; returns: {} };
   system_reset: { arguments: {}; returns: {} };
   system_wakeup: { arguments: {}; returns: {} };
+  transaction: {
+    arguments: {
+      actions: readonly ({} & ({ type: 'blockdev-snapshot' } & {
+        data: { node: string; overlay: string };
+      }))[];
+      properties?: { 'completion-mode'?: 'individual' | 'grouped' };
+    };
+    returns: {};
+  };
 }
 
 export interface QmpEvents {
@@ -270,8 +976,45 @@ export interface QmpEvents {
     action: 'ignore' | 'report' | 'stop';
     nospace?: boolean;
     reason: string;
+    'qom-path'?: string;
   };
+  BLOCK_JOB_CANCELLED: {
+    type:
+      | 'commit'
+      | 'stream'
+      | 'mirror'
+      | 'backup'
+      | 'create'
+      | 'amend'
+      | 'snapshot-load'
+      | 'snapshot-save'
+      | 'snapshot-delete';
+    device: string;
+    len: number;
+    offset: number;
+    speed: number;
+  };
+  BLOCK_JOB_COMPLETED: {
+    type:
+      | 'commit'
+      | 'stream'
+      | 'mirror'
+      | 'backup'
+      | 'create'
+      | 'amend'
+      | 'snapshot-load'
+      | 'snapshot-save'
+      | 'snapshot-delete';
+    device: string;
+    len: number;
+    offset: number;
+    speed: number;
+    error?: string;
+  };
+  BLOCK_JOB_ERROR: { device: string; operation: 'read' | 'write'; action: 'ignore' | 'report' | 'stop' };
   DEVICE_DELETED: { device?: string; path: string };
+  DEVICE_TRAY_MOVED: { device: string; id: string; 'tray-open': boolean };
+  DEVICE_UNPLUG_GUEST_ERROR: { device?: string; path: string };
   GUEST_CRASHLOADED: {
     action: 'pause' | 'poweroff' | 'run';
     info?: {} & (
@@ -295,6 +1038,21 @@ export interface QmpEvents {
           reason: 'unknown' | 'disabled-wait' | 'extint-loop' | 'pgmint-loop' | 'opint-loop';
         })
     );
+  };
+  JOB_STATUS_CHANGE: {
+    id: string;
+    status:
+      | 'undefined'
+      | 'created'
+      | 'running'
+      | 'paused'
+      | 'ready'
+      | 'standby'
+      | 'waiting'
+      | 'pending'
+      | 'aborting'
+      | 'concluded'
+      | 'null';
   };
   MEMORY_FAILURE: {
     recipient: 'hypervisor' | 'guest';
@@ -346,9 +1104,15 @@ export interface QmpEvents {
 export const qmpEventNames = [
   'BALLOON_CHANGE',
   'BLOCK_IO_ERROR',
+  'BLOCK_JOB_CANCELLED',
+  'BLOCK_JOB_COMPLETED',
+  'BLOCK_JOB_ERROR',
   'DEVICE_DELETED',
+  'DEVICE_TRAY_MOVED',
+  'DEVICE_UNPLUG_GUEST_ERROR',
   'GUEST_CRASHLOADED',
   'GUEST_PANICKED',
+  'JOB_STATUS_CHANGE',
   'MEMORY_FAILURE',
   'NIC_RX_FILTER_CHANGED',
   'POWERDOWN',
@@ -368,6 +1132,85 @@ export const qmpEventNames = [
 export const qmpMembersInUse: readonly string[] = [
   'balloon',
   'balloon/arguments/value',
+  'block-stream',
+  'block-stream/arguments/job-id?',
+  'block-stream/arguments/device',
+  'block-stream/arguments/base?',
+  'block-stream/arguments/base-node?',
+  'block-stream/arguments/backing-file?',
+  'block-stream/arguments/bottom?',
+  'block-stream/arguments/speed?',
+  'block-stream/arguments/on-error?',
+  'block-stream/arguments/filter-node-name?',
+  'block-stream/arguments/auto-finalize?',
+  'block-stream/arguments/auto-dismiss?',
+  'block-stream/arguments/backing-mask-protocol?',
+  'block_resize',
+  'block_resize/arguments/device?',
+  'block_resize/arguments/node-name?',
+  'block_resize/arguments/size',
+  'blockdev-add',
+  'blockdev-add/arguments/driver',
+  'blockdev-add/arguments/node-name?',
+  'blockdev-add/arguments/discard?',
+  'blockdev-add/arguments/cache?',
+  'blockdev-add/arguments/cache/direct?',
+  'blockdev-add/arguments/cache/no-flush?',
+  'blockdev-add/arguments/read-only?',
+  'blockdev-add/arguments/auto-read-only?',
+  'blockdev-add/arguments/force-share?',
+  'blockdev-add/arguments/detect-zeroes?',
+  'blockdev-add/arguments/active?',
+  'blockdev-add/arguments/filename?',
+  'blockdev-add/arguments/pr-manager?',
+  'blockdev-add/arguments/locking?',
+  'blockdev-add/arguments/aio?',
+  'blockdev-add/arguments/aio-max-batch?',
+  'blockdev-add/arguments/drop-cache?',
+  'blockdev-add/arguments/x-check-cache-dropped?',
+  'blockdev-add/arguments/file?',
+  'blockdev-add/arguments/backing?',
+  'blockdev-add/arguments/lazy-refcounts?',
+  'blockdev-add/arguments/pass-discard-request?',
+  'blockdev-add/arguments/pass-discard-snapshot?',
+  'blockdev-add/arguments/pass-discard-other?',
+  'blockdev-add/arguments/overlap-check?',
+  'blockdev-add/arguments/overlap-check/template?',
+  'blockdev-add/arguments/overlap-check/main-header?',
+  'blockdev-add/arguments/overlap-check/active-l1?',
+  'blockdev-add/arguments/overlap-check/active-l2?',
+  'blockdev-add/arguments/overlap-check/refcount-table?',
+  'blockdev-add/arguments/overlap-check/refcount-block?',
+  'blockdev-add/arguments/overlap-check/snapshot-table?',
+  'blockdev-add/arguments/overlap-check/inactive-l1?',
+  'blockdev-add/arguments/overlap-check/inactive-l2?',
+  'blockdev-add/arguments/overlap-check/bitmap-directory?',
+  'blockdev-add/arguments/cache-size?',
+  'blockdev-add/arguments/l2-cache-size?',
+  'blockdev-add/arguments/l2-cache-entry-size?',
+  'blockdev-add/arguments/refcount-cache-size?',
+  'blockdev-add/arguments/cache-clean-interval?',
+  'blockdev-add/arguments/encrypt?',
+  'blockdev-add/arguments/encrypt/format?',
+  'blockdev-add/arguments/encrypt/key-secret?',
+  'blockdev-add/arguments/data-file?',
+  'blockdev-add/arguments/discard-no-unref?',
+  'blockdev-add/arguments/offset?',
+  'blockdev-add/arguments/size?',
+  'blockdev-close-tray',
+  'blockdev-close-tray/arguments/device?',
+  'blockdev-close-tray/arguments/id?',
+  'blockdev-del',
+  'blockdev-del/arguments/node-name',
+  'blockdev-insert-medium',
+  'blockdev-insert-medium/arguments/id',
+  'blockdev-insert-medium/arguments/node-name',
+  'blockdev-open-tray',
+  'blockdev-open-tray/arguments/device?',
+  'blockdev-open-tray/arguments/id?',
+  'blockdev-open-tray/arguments/force?',
+  'blockdev-remove-medium',
+  'blockdev-remove-medium/arguments/id',
   'cont',
   'device-list-properties',
   'device-list-properties/arguments/typename',
@@ -375,7 +1218,32 @@ export const qmpMembersInUse: readonly string[] = [
   'device-list-properties/returns/type',
   'device-list-properties/returns/description?',
   'device-list-properties/returns/default-value?',
+  'device_add',
+  'device_add/arguments/driver',
+  'device_add/arguments/bus?',
+  'device_add/arguments/id?',
+  'device_del',
+  'device_del/arguments/id',
+  'eject',
+  'eject/arguments/device?',
+  'eject/arguments/id?',
+  'eject/arguments/force?',
   'inject-nmi',
+  'job-cancel',
+  'job-cancel/arguments/id',
+  'job-dismiss',
+  'job-dismiss/arguments/id',
+  'object-add',
+  'object-add/arguments/qom-type',
+  'object-add/arguments/id',
+  'object-add/arguments/aio-max-batch?',
+  'object-add/arguments/thread-pool-min?',
+  'object-add/arguments/thread-pool-max?',
+  'object-add/arguments/poll-max-ns?',
+  'object-add/arguments/poll-grow?',
+  'object-add/arguments/poll-shrink?',
+  'object-del',
+  'object-del/arguments/id',
   'qmp_capabilities',
   'qmp_capabilities/arguments/enable?',
   'qom-get',
@@ -395,6 +1263,227 @@ export const qmpMembersInUse: readonly string[] = [
   'qom-list-types/returns/parent?',
   'query-balloon',
   'query-balloon/returns/actual',
+  'query-block',
+  'query-block/returns/device',
+  'query-block/returns/qdev?',
+  'query-block/returns/type',
+  'query-block/returns/removable',
+  'query-block/returns/locked',
+  'query-block/returns/inserted?',
+  'query-block/returns/inserted/file?',
+  'query-block/returns/inserted/node-name?',
+  'query-block/returns/inserted/ro?',
+  'query-block/returns/inserted/drv?',
+  'query-block/returns/inserted/backing_file?',
+  'query-block/returns/inserted/backing_file_depth?',
+  'query-block/returns/inserted/encrypted?',
+  'query-block/returns/inserted/detect_zeroes?',
+  'query-block/returns/inserted/bps?',
+  'query-block/returns/inserted/bps_rd?',
+  'query-block/returns/inserted/bps_wr?',
+  'query-block/returns/inserted/iops?',
+  'query-block/returns/inserted/iops_rd?',
+  'query-block/returns/inserted/iops_wr?',
+  'query-block/returns/inserted/image?',
+  'query-block/returns/inserted/image/filename?',
+  'query-block/returns/inserted/image/format?',
+  'query-block/returns/inserted/image/dirty-flag?',
+  'query-block/returns/inserted/image/actual-size?',
+  'query-block/returns/inserted/image/virtual-size?',
+  'query-block/returns/inserted/image/cluster-size?',
+  'query-block/returns/inserted/image/encrypted?',
+  'query-block/returns/inserted/image/compressed?',
+  'query-block/returns/inserted/image/backing-filename?',
+  'query-block/returns/inserted/image/full-backing-filename?',
+  'query-block/returns/inserted/image/backing-filename-format?',
+  'query-block/returns/inserted/image/snapshots?',
+  'query-block/returns/inserted/image/snapshots/id?',
+  'query-block/returns/inserted/image/snapshots/name?',
+  'query-block/returns/inserted/image/snapshots/vm-state-size?',
+  'query-block/returns/inserted/image/snapshots/date-sec?',
+  'query-block/returns/inserted/image/snapshots/date-nsec?',
+  'query-block/returns/inserted/image/snapshots/vm-clock-sec?',
+  'query-block/returns/inserted/image/snapshots/vm-clock-nsec?',
+  'query-block/returns/inserted/image/snapshots/icount?',
+  'query-block/returns/inserted/image/backing-image?',
+  'query-block/returns/inserted/image/format-specific?',
+  'query-block/returns/inserted/image/format-specific/type?',
+  'query-block/returns/inserted/image/format-specific/data?',
+  'query-block/returns/inserted/image/format-specific/data/compat?',
+  'query-block/returns/inserted/image/format-specific/data/data-file?',
+  'query-block/returns/inserted/image/format-specific/data/data-file-raw?',
+  'query-block/returns/inserted/image/format-specific/data/extended-l2?',
+  'query-block/returns/inserted/image/format-specific/data/lazy-refcounts?',
+  'query-block/returns/inserted/image/format-specific/data/corrupt?',
+  'query-block/returns/inserted/image/format-specific/data/refcount-bits?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/format?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/cipher-alg?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/cipher-mode?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/ivgen-alg?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/ivgen-hash-alg?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/hash-alg?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/payload-offset?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/master-key-iters?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/uuid?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/slots?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/slots/active?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/slots/iters?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/slots/stripes?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/slots/key-offset?',
+  'query-block/returns/inserted/image/format-specific/data/encrypt/detached-header?',
+  'query-block/returns/inserted/image/format-specific/data/bitmaps?',
+  'query-block/returns/inserted/image/format-specific/data/bitmaps/name?',
+  'query-block/returns/inserted/image/format-specific/data/bitmaps/granularity?',
+  'query-block/returns/inserted/image/format-specific/data/bitmaps/flags?',
+  'query-block/returns/inserted/image/format-specific/data/compression-type?',
+  'query-block/returns/inserted/image/format-specific/data/create-type?',
+  'query-block/returns/inserted/image/format-specific/data/cid?',
+  'query-block/returns/inserted/image/format-specific/data/parent-cid?',
+  'query-block/returns/inserted/image/format-specific/data/extents?',
+  'query-block/returns/inserted/image/format-specific/data/extents/filename?',
+  'query-block/returns/inserted/image/format-specific/data/extents/format?',
+  'query-block/returns/inserted/image/format-specific/data/extents/virtual-size?',
+  'query-block/returns/inserted/image/format-specific/data/extents/cluster-size?',
+  'query-block/returns/inserted/image/format-specific/data/extents/compressed?',
+  'query-block/returns/inserted/image/format-specific/data/cipher-alg?',
+  'query-block/returns/inserted/image/format-specific/data/cipher-mode?',
+  'query-block/returns/inserted/image/format-specific/data/ivgen-alg?',
+  'query-block/returns/inserted/image/format-specific/data/ivgen-hash-alg?',
+  'query-block/returns/inserted/image/format-specific/data/hash-alg?',
+  'query-block/returns/inserted/image/format-specific/data/payload-offset?',
+  'query-block/returns/inserted/image/format-specific/data/master-key-iters?',
+  'query-block/returns/inserted/image/format-specific/data/uuid?',
+  'query-block/returns/inserted/image/format-specific/data/slots?',
+  'query-block/returns/inserted/image/format-specific/data/slots/active?',
+  'query-block/returns/inserted/image/format-specific/data/slots/iters?',
+  'query-block/returns/inserted/image/format-specific/data/slots/stripes?',
+  'query-block/returns/inserted/image/format-specific/data/slots/key-offset?',
+  'query-block/returns/inserted/image/format-specific/data/detached-header?',
+  'query-block/returns/inserted/image/format-specific/data/encryption-format?',
+  'query-block/returns/inserted/image/format-specific/data/extent-size-hint?',
+  'query-block/returns/inserted/bps_max?',
+  'query-block/returns/inserted/bps_rd_max?',
+  'query-block/returns/inserted/bps_wr_max?',
+  'query-block/returns/inserted/iops_max?',
+  'query-block/returns/inserted/iops_rd_max?',
+  'query-block/returns/inserted/iops_wr_max?',
+  'query-block/returns/inserted/bps_max_length?',
+  'query-block/returns/inserted/bps_rd_max_length?',
+  'query-block/returns/inserted/bps_wr_max_length?',
+  'query-block/returns/inserted/iops_max_length?',
+  'query-block/returns/inserted/iops_rd_max_length?',
+  'query-block/returns/inserted/iops_wr_max_length?',
+  'query-block/returns/inserted/iops_size?',
+  'query-block/returns/inserted/group?',
+  'query-block/returns/inserted/cache?',
+  'query-block/returns/inserted/cache/writeback?',
+  'query-block/returns/inserted/cache/direct?',
+  'query-block/returns/inserted/cache/no-flush?',
+  'query-block/returns/inserted/write_threshold?',
+  'query-block/returns/inserted/dirty-bitmaps?',
+  'query-block/returns/inserted/dirty-bitmaps/name?',
+  'query-block/returns/inserted/dirty-bitmaps/count?',
+  'query-block/returns/inserted/dirty-bitmaps/granularity?',
+  'query-block/returns/inserted/dirty-bitmaps/recording?',
+  'query-block/returns/inserted/dirty-bitmaps/busy?',
+  'query-block/returns/inserted/dirty-bitmaps/persistent?',
+  'query-block/returns/inserted/dirty-bitmaps/inconsistent?',
+  'query-block/returns/inserted/active?',
+  'query-block/returns/tray_open?',
+  'query-block/returns/io-status?',
+  'query-block-jobs',
+  'query-block-jobs/returns/type',
+  'query-block-jobs/returns/device',
+  'query-block-jobs/returns/len',
+  'query-block-jobs/returns/offset',
+  'query-block-jobs/returns/busy',
+  'query-block-jobs/returns/paused',
+  'query-block-jobs/returns/speed',
+  'query-block-jobs/returns/io-status',
+  'query-block-jobs/returns/ready',
+  'query-block-jobs/returns/status',
+  'query-block-jobs/returns/auto-finalize',
+  'query-block-jobs/returns/auto-dismiss',
+  'query-block-jobs/returns/error?',
+  'query-block-jobs/returns/actively-synced?',
+  'query-blockstats',
+  'query-blockstats/arguments/query-nodes?',
+  'query-blockstats/returns/device?',
+  'query-blockstats/returns/qdev?',
+  'query-blockstats/returns/node-name?',
+  'query-blockstats/returns/stats',
+  'query-blockstats/returns/stats/rd_bytes',
+  'query-blockstats/returns/stats/wr_bytes',
+  'query-blockstats/returns/stats/unmap_bytes',
+  'query-blockstats/returns/stats/rd_operations',
+  'query-blockstats/returns/stats/wr_operations',
+  'query-blockstats/returns/stats/flush_operations',
+  'query-blockstats/returns/stats/unmap_operations',
+  'query-blockstats/returns/stats/rd_total_time_ns',
+  'query-blockstats/returns/stats/wr_total_time_ns',
+  'query-blockstats/returns/stats/flush_total_time_ns',
+  'query-blockstats/returns/stats/unmap_total_time_ns',
+  'query-blockstats/returns/stats/wr_highest_offset',
+  'query-blockstats/returns/stats/rd_merged',
+  'query-blockstats/returns/stats/wr_merged',
+  'query-blockstats/returns/stats/unmap_merged',
+  'query-blockstats/returns/stats/idle_time_ns?',
+  'query-blockstats/returns/stats/failed_rd_operations',
+  'query-blockstats/returns/stats/failed_wr_operations',
+  'query-blockstats/returns/stats/failed_flush_operations',
+  'query-blockstats/returns/stats/failed_unmap_operations',
+  'query-blockstats/returns/stats/invalid_rd_operations',
+  'query-blockstats/returns/stats/invalid_wr_operations',
+  'query-blockstats/returns/stats/invalid_flush_operations',
+  'query-blockstats/returns/stats/invalid_unmap_operations',
+  'query-blockstats/returns/stats/account_invalid',
+  'query-blockstats/returns/stats/account_failed',
+  'query-blockstats/returns/stats/timed_stats',
+  'query-blockstats/returns/stats/timed_stats/interval_length',
+  'query-blockstats/returns/stats/timed_stats/min_rd_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/max_rd_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/avg_rd_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/min_wr_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/max_wr_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/avg_wr_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/min_flush_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/max_flush_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/avg_flush_latency_ns',
+  'query-blockstats/returns/stats/timed_stats/avg_rd_queue_depth',
+  'query-blockstats/returns/stats/timed_stats/avg_wr_queue_depth',
+  'query-blockstats/returns/stats/timed_stats/min_zone_append_latency_ns?',
+  'query-blockstats/returns/stats/timed_stats/max_zone_append_latency_ns?',
+  'query-blockstats/returns/stats/timed_stats/avg_zone_append_latency_ns?',
+  'query-blockstats/returns/stats/timed_stats/avg_zone_append_queue_depth?',
+  'query-blockstats/returns/stats/rd_latency_histogram?',
+  'query-blockstats/returns/stats/rd_latency_histogram/boundaries?',
+  'query-blockstats/returns/stats/rd_latency_histogram/bins?',
+  'query-blockstats/returns/stats/wr_latency_histogram?',
+  'query-blockstats/returns/stats/wr_latency_histogram/boundaries?',
+  'query-blockstats/returns/stats/wr_latency_histogram/bins?',
+  'query-blockstats/returns/stats/flush_latency_histogram?',
+  'query-blockstats/returns/stats/flush_latency_histogram/boundaries?',
+  'query-blockstats/returns/stats/flush_latency_histogram/bins?',
+  'query-blockstats/returns/stats/zone_append_bytes?',
+  'query-blockstats/returns/stats/zone_append_operations?',
+  'query-blockstats/returns/stats/zone_append_total_time_ns?',
+  'query-blockstats/returns/stats/zone_append_merged?',
+  'query-blockstats/returns/stats/failed_zone_append_operations?',
+  'query-blockstats/returns/stats/invalid_zone_append_operations?',
+  'query-blockstats/returns/stats/zone_append_latency_histogram?',
+  'query-blockstats/returns/stats/zone_append_latency_histogram/boundaries?',
+  'query-blockstats/returns/stats/zone_append_latency_histogram/bins?',
+  'query-blockstats/returns/driver-specific?',
+  'query-blockstats/returns/driver-specific/driver?',
+  'query-blockstats/returns/driver-specific/discard-nb-ok?',
+  'query-blockstats/returns/driver-specific/discard-nb-failed?',
+  'query-blockstats/returns/driver-specific/discard-bytes-ok?',
+  'query-blockstats/returns/driver-specific/completion-errors?',
+  'query-blockstats/returns/driver-specific/aligned-accesses?',
+  'query-blockstats/returns/driver-specific/unaligned-accesses?',
+  'query-blockstats/returns/parent?',
+  'query-blockstats/returns/backing?',
   'query-chardev',
   'query-chardev/returns/label',
   'query-chardev/returns/filename',
@@ -458,6 +1547,13 @@ export const qmpMembersInUse: readonly string[] = [
   'query-iothreads/returns/poll-grow',
   'query-iothreads/returns/poll-shrink',
   'query-iothreads/returns/aio-max-batch',
+  'query-jobs',
+  'query-jobs/returns/id',
+  'query-jobs/returns/type',
+  'query-jobs/returns/status',
+  'query-jobs/returns/current-progress',
+  'query-jobs/returns/total-progress',
+  'query-jobs/returns/error?',
   'query-kvm',
   'query-kvm/returns/enabled',
   'query-kvm/returns/present',
@@ -482,6 +1578,128 @@ export const qmpMembersInUse: readonly string[] = [
   'query-memory-size-summary/returns/plugged-memory?',
   'query-name',
   'query-name/returns/name?',
+  'query-named-block-nodes',
+  'query-named-block-nodes/arguments/flat?',
+  'query-named-block-nodes/returns/file',
+  'query-named-block-nodes/returns/node-name?',
+  'query-named-block-nodes/returns/ro',
+  'query-named-block-nodes/returns/drv',
+  'query-named-block-nodes/returns/backing_file?',
+  'query-named-block-nodes/returns/backing_file_depth',
+  'query-named-block-nodes/returns/encrypted',
+  'query-named-block-nodes/returns/detect_zeroes',
+  'query-named-block-nodes/returns/bps',
+  'query-named-block-nodes/returns/bps_rd',
+  'query-named-block-nodes/returns/bps_wr',
+  'query-named-block-nodes/returns/iops',
+  'query-named-block-nodes/returns/iops_rd',
+  'query-named-block-nodes/returns/iops_wr',
+  'query-named-block-nodes/returns/image',
+  'query-named-block-nodes/returns/image/filename',
+  'query-named-block-nodes/returns/image/format',
+  'query-named-block-nodes/returns/image/dirty-flag?',
+  'query-named-block-nodes/returns/image/actual-size?',
+  'query-named-block-nodes/returns/image/virtual-size',
+  'query-named-block-nodes/returns/image/cluster-size?',
+  'query-named-block-nodes/returns/image/encrypted?',
+  'query-named-block-nodes/returns/image/compressed?',
+  'query-named-block-nodes/returns/image/backing-filename?',
+  'query-named-block-nodes/returns/image/full-backing-filename?',
+  'query-named-block-nodes/returns/image/backing-filename-format?',
+  'query-named-block-nodes/returns/image/snapshots?',
+  'query-named-block-nodes/returns/image/snapshots/id?',
+  'query-named-block-nodes/returns/image/snapshots/name?',
+  'query-named-block-nodes/returns/image/snapshots/vm-state-size?',
+  'query-named-block-nodes/returns/image/snapshots/date-sec?',
+  'query-named-block-nodes/returns/image/snapshots/date-nsec?',
+  'query-named-block-nodes/returns/image/snapshots/vm-clock-sec?',
+  'query-named-block-nodes/returns/image/snapshots/vm-clock-nsec?',
+  'query-named-block-nodes/returns/image/snapshots/icount?',
+  'query-named-block-nodes/returns/image/backing-image?',
+  'query-named-block-nodes/returns/image/format-specific?',
+  'query-named-block-nodes/returns/image/format-specific/type?',
+  'query-named-block-nodes/returns/image/format-specific/data?',
+  'query-named-block-nodes/returns/image/format-specific/data/compat?',
+  'query-named-block-nodes/returns/image/format-specific/data/data-file?',
+  'query-named-block-nodes/returns/image/format-specific/data/data-file-raw?',
+  'query-named-block-nodes/returns/image/format-specific/data/extended-l2?',
+  'query-named-block-nodes/returns/image/format-specific/data/lazy-refcounts?',
+  'query-named-block-nodes/returns/image/format-specific/data/corrupt?',
+  'query-named-block-nodes/returns/image/format-specific/data/refcount-bits?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/format?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/cipher-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/cipher-mode?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/ivgen-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/ivgen-hash-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/hash-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/payload-offset?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/master-key-iters?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/uuid?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/slots?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/slots/active?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/slots/iters?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/slots/stripes?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/slots/key-offset?',
+  'query-named-block-nodes/returns/image/format-specific/data/encrypt/detached-header?',
+  'query-named-block-nodes/returns/image/format-specific/data/bitmaps?',
+  'query-named-block-nodes/returns/image/format-specific/data/bitmaps/name?',
+  'query-named-block-nodes/returns/image/format-specific/data/bitmaps/granularity?',
+  'query-named-block-nodes/returns/image/format-specific/data/bitmaps/flags?',
+  'query-named-block-nodes/returns/image/format-specific/data/compression-type?',
+  'query-named-block-nodes/returns/image/format-specific/data/create-type?',
+  'query-named-block-nodes/returns/image/format-specific/data/cid?',
+  'query-named-block-nodes/returns/image/format-specific/data/parent-cid?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents/filename?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents/format?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents/virtual-size?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents/cluster-size?',
+  'query-named-block-nodes/returns/image/format-specific/data/extents/compressed?',
+  'query-named-block-nodes/returns/image/format-specific/data/cipher-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/cipher-mode?',
+  'query-named-block-nodes/returns/image/format-specific/data/ivgen-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/ivgen-hash-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/hash-alg?',
+  'query-named-block-nodes/returns/image/format-specific/data/payload-offset?',
+  'query-named-block-nodes/returns/image/format-specific/data/master-key-iters?',
+  'query-named-block-nodes/returns/image/format-specific/data/uuid?',
+  'query-named-block-nodes/returns/image/format-specific/data/slots?',
+  'query-named-block-nodes/returns/image/format-specific/data/slots/active?',
+  'query-named-block-nodes/returns/image/format-specific/data/slots/iters?',
+  'query-named-block-nodes/returns/image/format-specific/data/slots/stripes?',
+  'query-named-block-nodes/returns/image/format-specific/data/slots/key-offset?',
+  'query-named-block-nodes/returns/image/format-specific/data/detached-header?',
+  'query-named-block-nodes/returns/image/format-specific/data/encryption-format?',
+  'query-named-block-nodes/returns/image/format-specific/data/extent-size-hint?',
+  'query-named-block-nodes/returns/bps_max?',
+  'query-named-block-nodes/returns/bps_rd_max?',
+  'query-named-block-nodes/returns/bps_wr_max?',
+  'query-named-block-nodes/returns/iops_max?',
+  'query-named-block-nodes/returns/iops_rd_max?',
+  'query-named-block-nodes/returns/iops_wr_max?',
+  'query-named-block-nodes/returns/bps_max_length?',
+  'query-named-block-nodes/returns/bps_rd_max_length?',
+  'query-named-block-nodes/returns/bps_wr_max_length?',
+  'query-named-block-nodes/returns/iops_max_length?',
+  'query-named-block-nodes/returns/iops_rd_max_length?',
+  'query-named-block-nodes/returns/iops_wr_max_length?',
+  'query-named-block-nodes/returns/iops_size?',
+  'query-named-block-nodes/returns/group?',
+  'query-named-block-nodes/returns/cache',
+  'query-named-block-nodes/returns/cache/writeback',
+  'query-named-block-nodes/returns/cache/direct',
+  'query-named-block-nodes/returns/cache/no-flush',
+  'query-named-block-nodes/returns/write_threshold',
+  'query-named-block-nodes/returns/dirty-bitmaps?',
+  'query-named-block-nodes/returns/dirty-bitmaps/name?',
+  'query-named-block-nodes/returns/dirty-bitmaps/count?',
+  'query-named-block-nodes/returns/dirty-bitmaps/granularity?',
+  'query-named-block-nodes/returns/dirty-bitmaps/recording?',
+  'query-named-block-nodes/returns/dirty-bitmaps/busy?',
+  'query-named-block-nodes/returns/dirty-bitmaps/persistent?',
+  'query-named-block-nodes/returns/dirty-bitmaps/inconsistent?',
+  'query-named-block-nodes/returns/active?',
   'query-qmp-schema',
   'query-qmp-schema/returns/name',
   'query-qmp-schema/returns/meta-type',
@@ -528,6 +1746,14 @@ export const qmpMembersInUse: readonly string[] = [
   'system_powerdown',
   'system_reset',
   'system_wakeup',
+  'transaction',
+  'transaction/arguments/actions',
+  'transaction/arguments/actions/type',
+  'transaction/arguments/actions/data?',
+  'transaction/arguments/actions/data/node?',
+  'transaction/arguments/actions/data/overlay?',
+  'transaction/arguments/properties?',
+  'transaction/arguments/properties/completion-mode?',
   'BALLOON_CHANGE',
   'BALLOON_CHANGE/data/actual',
   'BLOCK_IO_ERROR',
@@ -537,9 +1763,34 @@ export const qmpMembersInUse: readonly string[] = [
   'BLOCK_IO_ERROR/data/action',
   'BLOCK_IO_ERROR/data/nospace?',
   'BLOCK_IO_ERROR/data/reason',
+  'BLOCK_IO_ERROR/data/qom-path?',
+  'BLOCK_JOB_CANCELLED',
+  'BLOCK_JOB_CANCELLED/data/type',
+  'BLOCK_JOB_CANCELLED/data/device',
+  'BLOCK_JOB_CANCELLED/data/len',
+  'BLOCK_JOB_CANCELLED/data/offset',
+  'BLOCK_JOB_CANCELLED/data/speed',
+  'BLOCK_JOB_COMPLETED',
+  'BLOCK_JOB_COMPLETED/data/type',
+  'BLOCK_JOB_COMPLETED/data/device',
+  'BLOCK_JOB_COMPLETED/data/len',
+  'BLOCK_JOB_COMPLETED/data/offset',
+  'BLOCK_JOB_COMPLETED/data/speed',
+  'BLOCK_JOB_COMPLETED/data/error?',
+  'BLOCK_JOB_ERROR',
+  'BLOCK_JOB_ERROR/data/device',
+  'BLOCK_JOB_ERROR/data/operation',
+  'BLOCK_JOB_ERROR/data/action',
   'DEVICE_DELETED',
   'DEVICE_DELETED/data/device?',
   'DEVICE_DELETED/data/path',
+  'DEVICE_TRAY_MOVED',
+  'DEVICE_TRAY_MOVED/data/device',
+  'DEVICE_TRAY_MOVED/data/id',
+  'DEVICE_TRAY_MOVED/data/tray-open',
+  'DEVICE_UNPLUG_GUEST_ERROR',
+  'DEVICE_UNPLUG_GUEST_ERROR/data/device?',
+  'DEVICE_UNPLUG_GUEST_ERROR/data/path',
   'GUEST_CRASHLOADED',
   'GUEST_CRASHLOADED/data/action',
   'GUEST_CRASHLOADED/data/info?',
@@ -566,6 +1817,9 @@ export const qmpMembersInUse: readonly string[] = [
   'GUEST_PANICKED/data/info/psw-mask?',
   'GUEST_PANICKED/data/info/psw-addr?',
   'GUEST_PANICKED/data/info/reason?',
+  'JOB_STATUS_CHANGE',
+  'JOB_STATUS_CHANGE/data/id',
+  'JOB_STATUS_CHANGE/data/status',
   'MEMORY_FAILURE',
   'MEMORY_FAILURE/data/recipient',
   'MEMORY_FAILURE/data/action',
