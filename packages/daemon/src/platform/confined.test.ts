@@ -24,7 +24,7 @@ describe('the words that confine a program', () => {
       '--as=1073741824',
       '--cpu=60',
       '--fsize=4096',
-      '--nofile=256',
+      '--nofile=1024',
       '--nproc=256',
       '--core=0',
       'setpriv',
@@ -45,7 +45,7 @@ describe('the words that confine a program', () => {
     expect(afterText({ identity, controlGroup: { joinFiles: [] } })).toEqual([
       'wirt-confined',
       '0',
-      ...['prlimit', '--as=1073741824', '--cpu=60', '--fsize=4096', '--nofile=256', '--core=0'],
+      ...['prlimit', '--as=1073741824', '--cpu=60', '--fsize=4096', '--nofile=1024', '--core=0'],
       ...['setpriv', '--no-new-privs', '--pdeathsig=KILL', '--'],
     ]);
   });

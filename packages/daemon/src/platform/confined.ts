@@ -35,7 +35,7 @@ export interface ProcessLimits {
   readonly fileBytes?: number;
 }
 
-const OPEN_FILES = 256;
+const OPEN_FILES = 1024;
 const PROCESSES = 256;
 
 /** For `launcher` of packages/qemu, and for `runProgram`: the first word is the program, the others come before its own arguments. */

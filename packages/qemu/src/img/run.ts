@@ -16,6 +16,11 @@ export interface QemuImgRunner {
    * Advisable for images of strangers. It must exec the program, so that killing it kills qemu-img.
    */
   launcher?: readonly string[] | undefined;
+  /**
+   * Open files that it inherits as its descriptors 3, 4, ... What it names as `/proc/self/fd/3` is that very file, under
+   * whatever name, in whatever folder.
+   */
+  descriptors?: readonly number[] | undefined;
 }
 
 export interface QemuImgRunOptions extends QemuImgRunner {
@@ -39,13 +44,22 @@ const KEPT_STDERR_CHARS = 64 * 1024;
 const DYING_MS = 5000;
 
 export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd> {
-  const { subcommand, args, timeoutMs, signal, launcher = [], binary = 'qemu-img' } = options;
+  const {
+    subcommand,
+    args,
+    timeoutMs,
+    signal,
+    launcher = [],
+    binary = 'qemu-img',
+    descriptors = [],
+  } = options;
   signal?.throwIfAborted();
   const [program = binary, ...words] = [...launcher, binary, subcommand, ...args];
+  // The cast: the types know three descriptors; how the first three are opened is said here.
   const child = spawn(program, words, {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
     env: { PATH: process.env['PATH'], LC_ALL: 'C' },
-  });
+  }) as ChildProcessByStdio<null, Readable, Readable>;
   const { promise, resolve, reject } = Promise.withResolvers<QemuImgEnd>();
   let failure: { error: unknown } | undefined;
   let dying: NodeJS.Timeout | undefined;
