@@ -8,6 +8,8 @@ import {
   qemuImgConvert,
   qemuImgCreate,
   qemuImgInfo,
+  qemuImgMeasure,
+  qemuImgRebase,
   qemuImgResize,
 } from './qemu-img.ts';
 
@@ -79,13 +81,46 @@ describe('the arguments of qemu-img', () => {
       sourceCache: 'none',
       targetCache: 'unsafe',
       forceShare: true,
+      targetIsZero: true,
+      parallel: 16,
+      outOfOrder: true,
+      sparseSizeBytes: 65536,
     };
     expect(await argsOf((o) => qemuImgConvert({ ...o, ...all, source, target }))).toBe(
-      'qemu-img convert: ["convert","-p","-c","-n","-U","-T","none","-t","unsafe",' +
-        '"-f","raw","-O","qcow2","/i/b","/i/a.qcow2"]',
+      'qemu-img convert: ["convert","-p","-c","-n","--target-is-zero","-W","-U","-m","16","-S","65536",' +
+        '"-T","none","-t","unsafe","-f","raw","-O","qcow2","/i/b","/i/a.qcow2"]',
     );
     expect(await argsOf((o) => qemuImgResize({ ...o, ...target, sizeBytes: 5, shrink: true }))).toBe(
       'qemu-img resize: ["resize","-q","-f","qcow2","--shrink","/i/a.qcow2","5"]',
+    );
+  });
+
+  test('of info, convert, rebase and measure carry a node as one word, and no format beside it', async () => {
+    const blockdev = { driver: 'qcow2', file: { driver: 'file', filename: '/i/a,b' }, backing: null };
+    const word = JSON.stringify(`json:${JSON.stringify(blockdev)}`);
+    expect(await argsOf((o) => qemuImgInfo({ timeoutMs: o.timeoutMs, launcher: o.launcher, blockdev }))).toBe(
+      `qemu-img info: ["info","--output","json",${word}]`,
+    );
+    expect(await argsOf((o) => qemuImgConvert({ ...o, source: { blockdev }, target }))).toBe(
+      `qemu-img convert: ["convert","-p","-O","qcow2",${word},"/i/a.qcow2"]`,
+    );
+    expect(await argsOf((o) => qemuImgRebase({ ...o, ...{ blockdev }, backing: null }))).toBe(
+      `qemu-img rebase: ["rebase","-p","-b","",${word}]`,
+    );
+    expect(await argsOf((o) => qemuImgMeasure({ ...o, of: { blockdev }, targetFormat: 'raw' }))).toBe(
+      `qemu-img measure: ["measure","--output","json","-O","raw",${word}]`,
+    );
+  });
+
+  test('of rebase and measure carry what was asked for', async () => {
+    const backing = { path: 'nbd:x', format: 'raw' };
+    expect(await argsOf((o) => qemuImgRebase({ ...o, ...target, backing, unsafe: true }))).toBe(
+      'qemu-img rebase: ["rebase","-p","-u","-f","qcow2","-b","./nbd:x","-F","raw","/i/a.qcow2"]',
+    );
+    const formatOptions = { cluster_size: 131072 };
+    const empty = { of: { sizeBytes: 1024 }, targetFormat: 'qcow2', formatOptions };
+    expect(await argsOf((o) => qemuImgMeasure({ ...o, ...empty }))).toBe(
+      'qemu-img measure: ["measure","--output","json","-O","qcow2","-o","cluster_size=131072","--size","1024"]',
     );
   });
 

@@ -1,10 +1,8 @@
 /**
- * qemu-img: info, create, convert, check, resize. Formats are always named and never guessed: a guest can write any
- * header into a raw image. Paths are paths of files (made absolute, so that none is taken for an option or a URL).
- * What an image says of itself (backing file, data file) is its maker's word: look at `qemuImgInfo` before opening an
- * image of a stranger for anything else, and confine even that (`launcher`).
- * All throw QemuImgError, QemuImgTimeout, QemuImgUnavailable, QemuImgOutputError, or the signal's reason.
- * Source: QEMU docs/tools/qemu-img.
+ * qemu-img's subcommands. Formats are always named and never guessed: a guest can write any header into a raw image.
+ * Paths are those of files, and made absolute: none is taken for an option or a URL. What an image says of itself
+ * (backing file, data file) is its maker's word: inspect a stranger's first, and confine even that (`launcher`). All
+ * throw QemuImgError, -Timeout, -Unavailable, -OutputError, or the signal's reason. Source: QEMU docs/tools/qemu-img.
  */
 
 import { resolve } from 'node:path';
@@ -46,14 +44,21 @@ export interface QemuImgTarget {
   format: ImageFormat;
 }
 
-export interface InfoOptions extends QemuImgOptions, QemuImgTarget {
-  /** Also when a running QEMU holds the image (`-U`); the answer may then be out of date. */
-  forceShare?: boolean | undefined;
-}
+/**
+ * An image to read: a file and its format, or a node as for `blockdev-add`, where each layer names its driver, its file
+ * and its `backing` (null for none), so that no name in a header is followed. Its paths should be absolute.
+ */
+export type QemuImgSource = QemuImgTarget | { blockdev: Readonly<Record<string, unknown>> };
+
+export type InfoOptions = QemuImgOptions &
+  QemuImgSource & {
+    /** Also when a running QEMU holds the image (`-U`); the answer may then be out of date. */
+    forceShare?: boolean | undefined;
+  };
 
 export async function qemuImgInfo(options: InfoOptions): Promise<QemuImgInfo> {
-  const { path, format, forceShare } = options;
-  const args = ['--output', 'json', '-f', format, ...when(forceShare, '-U'), resolve(path)];
+  const source = sourceArgs(options);
+  const args = ['--output', 'json', ...source.format, ...when(options.forceShare, '-U'), source.name];
   const { stdout } = await succeed({ ...options, subcommand: 'info', args });
   const info = readJson('info', stdout);
   const { filename, 'virtual-size': virtualSize } = info;
@@ -86,7 +91,7 @@ export async function qemuImgCreate(options: CreateOptions): Promise<void> {
 }
 
 export interface ConvertOptions extends QemuImgOptions {
-  source: QemuImgTarget;
+  source: QemuImgSource;
   target: QemuImgTarget & { formatOptions?: ImageFormatOptions | undefined };
   /** Percent, 0 to 100. */
   onProgress?: ((percent: number) => void) | undefined;
@@ -94,6 +99,14 @@ export interface ConvertOptions extends QemuImgOptions {
   compress?: boolean | undefined;
   /** Write into a target that exists (`-n`). */
   keepTarget?: boolean | undefined;
+  /** The kept target reads as zeros throughout: zeros need not be written (`--target-is-zero`). */
+  targetIsZero?: boolean | undefined;
+  /** Requests under way at once, 1 to 16 (`-m`). Default 8. */
+  parallel?: number | undefined;
+  /** Write as soon as read, in any order; pays on block devices, and may fragment files (`-W`). */
+  outOfOrder?: boolean | undefined;
+  /** Zeros of at least this many bytes become holes; 0 for none (`-S`). Default 4096. */
+  sparseSizeBytes?: number | undefined;
   /** Cache modes of source and target: `none`, `writeback`, `unsafe`, ... (`-T`, `-t`). */
   sourceCache?: string | undefined;
   targetCache?: string | undefined;
@@ -103,20 +116,24 @@ export interface ConvertOptions extends QemuImgOptions {
 
 /** Copies an image, its backing images merged into it. After an error or abort the unfinished target is left. */
 export async function qemuImgConvert(options: ConvertOptions): Promise<void> {
-  const { source, target, onProgress, compress, keepTarget, sourceCache, targetCache, forceShare } = options;
+  const { target, onProgress, sparseSizeBytes } = options;
+  const source = sourceArgs(options.source);
   const args = [
     '-p',
-    ...when(compress, '-c'),
-    ...when(keepTarget, '-n'),
-    ...when(forceShare, '-U'),
-    ...(sourceCache === undefined ? [] : ['-T', sourceCache]),
-    ...(targetCache === undefined ? [] : ['-t', targetCache]),
-    '-f',
-    source.format,
+    ...when(options.compress, '-c'),
+    ...when(options.keepTarget, '-n'),
+    ...when(options.targetIsZero, '--target-is-zero'),
+    ...when(options.outOfOrder, '-W'),
+    ...when(options.forceShare, '-U'),
+    ...valued('-m', options.parallel),
+    ...valued('-S', sparseSizeBytes === undefined ? undefined : size(sparseSizeBytes)),
+    ...valued('-T', options.sourceCache),
+    ...valued('-t', options.targetCache),
+    ...source.format,
     '-O',
     target.format,
     ...formatArgs(target.formatOptions),
-    resolve(source.path),
+    source.name,
     resolve(target.path),
   ];
   const onStdout = createProgressReader(onProgress ?? (() => {}));
@@ -171,6 +188,71 @@ export async function qemuImgResize(options: ResizeOptions): Promise<void> {
   await succeed({ ...options, subcommand: 'resize', args });
 }
 
+export type RebaseOptions = QemuImgOptions &
+  QemuImgSource & {
+    /** The new backing image, its path written as it stands; null for none, which merges the old one in. */
+    backing: QemuImgTarget | null;
+    /** Change only the name (`-u`); the caller knows that the new backing image has the same content. */
+    unsafe?: boolean | undefined;
+    /** Percent, 0 to 100. */
+    onProgress?: ((percent: number) => void) | undefined;
+  };
+
+/**
+ * Gives an image another backing image. Unless `unsafe`, what differs between the old one and the new is copied into
+ * the image first; both are then opened by their names in the headers, or as `blockdev` says.
+ */
+export async function qemuImgRebase(options: RebaseOptions): Promise<void> {
+  const { backing, unsafe, onProgress } = options;
+  const source = sourceArgs(options);
+  const args = [
+    '-p',
+    ...when(unsafe, '-u'),
+    ...source.format,
+    ...(backing ? ['-b', backingName(backing.path), '-F', backing.format] : ['-b', '']),
+    source.name,
+  ];
+  const onStdout = createProgressReader(onProgress ?? (() => {}));
+  await succeed({ ...options, subcommand: 'rebase', args, onStdout });
+}
+
+export interface MeasureOptions extends QemuImgOptions {
+  /** An image whose copy is to be measured, or the size of an empty one. */
+  of: QemuImgSource | { sizeBytes: number };
+  targetFormat: ImageFormat;
+  formatOptions?: ImageFormatOptions | undefined;
+  forceShare?: boolean | undefined;
+}
+
+export interface QemuImgMeasure {
+  /** Bytes that the file will take. */
+  required: number;
+  /** Bytes once every part of the disk has been written. */
+  'fully-allocated': number;
+}
+
+export async function qemuImgMeasure(options: MeasureOptions): Promise<QemuImgMeasure> {
+  const { of, targetFormat, formatOptions, forceShare } = options;
+  const source = 'sizeBytes' in of ? { format: [], name: undefined } : sourceArgs(of);
+  const args = [
+    '--output',
+    'json',
+    ...when(forceShare, '-U'),
+    ...source.format,
+    '-O',
+    targetFormat,
+    ...formatArgs(formatOptions),
+    ...('sizeBytes' in of ? ['--size', size(of.sizeBytes)] : []),
+    ...(source.name === undefined ? [] : [source.name]),
+  ];
+  const { stdout } = await succeed({ ...options, subcommand: 'measure', args });
+  const { required, 'fully-allocated': fullyAllocated } = readJson('measure', stdout);
+  if (!isSize(required) || !isSize(fullyAllocated)) {
+    throw new QemuImgOutputError('measure', 'its answer has no required and fully-allocated');
+  }
+  return { required, 'fully-allocated': fullyAllocated };
+}
+
 async function succeed(options: QemuImgRunOptions): Promise<QemuImgEnd> {
   const end = await runQemuImg(options);
   if (end.exitCode !== 0) throw new QemuImgError(options.subcommand, end);
@@ -185,6 +267,15 @@ function readJson(subcommand: string, text: string): Record<string, unknown> {
 }
 
 const when = (condition: boolean | undefined, option: string): string[] => (condition ? [option] : []);
+
+const valued = (option: string, value: string | number | undefined): string[] =>
+  value === undefined ? [] : [option, String(value)];
+
+/** A node goes as a name of the `json:` kind; it carries its driver, so that no format is said beside it. */
+function sourceArgs(source: QemuImgSource): { format: string[]; name: string } {
+  if ('blockdev' in source) return { format: [], name: `json:${JSON.stringify(source.blockdev)}` };
+  return { format: ['-f', source.format], name: resolve(source.path) };
+}
 
 const isSize = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
