@@ -38,6 +38,17 @@ export {
   agentReadFile,
   agentWriteFile,
 } from './agent/file.ts';
+export { type EmptyQcow2, type EmptyQcow2Options, emptyQcow2, type Qcow2Chunk } from './disk/empty-qcow2.ts';
+export {
+  type DiskFacts,
+  type InspectDiskOptions,
+  inspectDisk,
+  inspectDiskExtent,
+} from './disk/inspect.ts';
+export type { DiskReader, OpenDiskOptions } from './disk/open-disk.ts';
+export { DiskRefused, type DiskRefusedReason } from './disk/refused.ts';
+export { type DiskFormat, sniffDisk } from './disk/sniff.ts';
+export type { VmdkExtent } from './disk/vmdk-descriptor.ts';
 export {
   QemuImgError,
   QemuImgFailure,
@@ -52,15 +63,21 @@ export {
   type ImageFormat,
   type ImageFormatOptions,
   type InfoOptions,
+  type MeasureOptions,
   type QemuImgCheck,
   type QemuImgInfo,
+  type QemuImgMeasure,
   type QemuImgOptions,
+  type QemuImgSource,
   type QemuImgTarget,
   qemuImgCheck,
   qemuImgConvert,
   qemuImgCreate,
   qemuImgInfo,
+  qemuImgMeasure,
+  qemuImgRebase,
   qemuImgResize,
+  type RebaseOptions,
   type ResizeOptions,
 } from './img/qemu-img.ts';
 export type { QemuImgRunner } from './img/run.ts';
