@@ -1,0 +1,209 @@
+/** From a description that was read to what will be made of it, with what the person asked for instead; and back from an instance. Pure. */
+import {
+  type DiskFileFormat,
+  type ImportCreate,
+  type ImportPlan,
+  type Instance,
+  type Volume,
+  WirtError,
+} from '@wirt/api';
+import { type DraftDisk, dnsLabel, finishDraft, type MachineDraft } from './draft.ts';
+import { readLibvirt } from './libvirt-read.ts';
+import { type ImportNote, note } from './notes.ts';
+import { readOvf } from './ovf-read.ts';
+import { readXl } from './xl-read.ts';
+
+export type MachineKind = 'ovf' | 'libvirt' | 'xl' | 'disk';
+
+/** Reads a description. `path` names a bare disk, which has none. */
+export function readMachine(
+  kind: MachineKind,
+  text: string,
+  bare: { readonly path: string; readonly format: DiskFileFormat | undefined },
+): MachineDraft {
+  switch (kind) {
+    case 'ovf':
+      return readOvf(text);
+    case 'libvirt':
+      return readLibvirt(text);
+    case 'xl':
+      return readXl(text);
+    case 'disk':
+      return bareDisk(bare.path, bare.format);
+  }
+}
+
+const bareMemoryBytes = 2048 * 1_048_576;
+
+/** A disk alone says nothing of its machine: what is assumed is said in notes. */
+function bareDisk(path: string, format: DiskFileFormat | undefined): MachineDraft {
+  if (format === 'iso')
+    throw new WirtError('import.unsupported', `${path} is a medium and no disk of a machine.`, {
+      hint: `Import it as an image: \`wirt image import ${path} --format iso\`.`,
+    });
+  const file = path.slice(path.lastIndexOf('/') + 1);
+  const value = file.replace(/(\.(qcow2|raw|img|vmdk|vhd|vhdx|vdi|gz|xz|zst))+$/i, '');
+  const notes = [
+    note(
+      'cpus',
+      '1',
+      'A disk does not say how many processors its machine had; give it others with --cpus.',
+      'hint',
+    ),
+    note(
+      'memory',
+      '2048 MiB',
+      'A disk does not say how much memory its machine had; give it another with --memory.',
+      'hint',
+    ),
+    note(
+      'firmware',
+      'bios',
+      'A disk does not say whether it boots by UEFI; if it does, use --firmware uefi.',
+      'hint',
+    ),
+  ];
+  return finishDraft(
+    {
+      name: { setting: 'file name', value: dnsLabel(value) },
+      cpus: 1,
+      memoryBytes: bareMemoryBytes,
+      firmware: 'bios',
+      disks: [
+        {
+          device: 'disk',
+          source: { kind: 'file', name: path },
+          ...(format === undefined ? {} : { format }),
+          bus: 'virtio',
+          readOnly: false,
+          bootOrder: 1,
+        },
+      ],
+      nics: [{ model: 'virtio' }],
+    },
+    notes,
+  );
+}
+
+/** The draft with what was asked for in its place. */
+export function withWishes(
+  draft: MachineDraft,
+  { name, cpus, memoryMib, firmware }: ImportCreate,
+): MachineDraft {
+  return {
+    ...draft,
+    name: name ?? draft.name,
+    cpus: cpus ?? draft.cpus,
+    memoryMib: memoryMib ?? draft.memoryMib,
+    firmware: firmware ?? draft.firmware,
+    notes: draft.notes.filter(
+      ({ setting, effect }) =>
+        effect !== 'hint' ||
+        !(
+          (setting === 'cpus' && cpus !== undefined) ||
+          (setting === 'memory' && memoryMib !== undefined) ||
+          (setting === 'firmware' && firmware !== undefined)
+        ),
+    ),
+  };
+}
+
+export function planOf(kind: string, draft: MachineDraft, sizes: ReadonlyMap<string, number>): ImportPlan {
+  const { name, cpus, memoryMib, firmware } = draft;
+  return {
+    source: kind,
+    name,
+    cpus,
+    memoryMib,
+    firmware,
+    disks: draft.disks.map((disk) => {
+      const { source, format } = disk;
+      const sizeBytes = disk.sizeBytes ?? (source.kind === 'empty' ? source.sizeBytes : undefined);
+      return {
+        name: disk.key,
+        device: disk.device,
+        bus: disk.bus,
+        ...(source.kind === 'file' ? { file: source.name } : {}),
+        ...(format === undefined ? {} : { format }),
+        ...(sizeBytes === undefined ? {} : { sizeBytes }),
+        ...(disk.bootOrder === undefined ? {} : { bootOrder: disk.bootOrder }),
+      };
+    }),
+    nics: draft.nics.map(({ mac, model }) => ({ model, ...(mac === undefined ? {} : { mac }) })),
+    notes: [...mediaNotes(draft), ...missingNotes(draft, sizes), ...draft.notes],
+  };
+}
+
+function mediaNotes({ disks }: MachineDraft): ImportNote[] {
+  return disks.flatMap(({ device, source, key }) =>
+    device === 'cdrom' && source.kind === 'file'
+      ? [
+          note(
+            `medium of ${key}`,
+            source.name,
+            'The drive comes with an empty tray; import the medium with `wirt image import` and insert it.',
+            'dropped',
+          ),
+        ]
+      : [],
+  );
+}
+
+/** Said in a dry run too, long before a copy would fail. */
+function missingNotes({ disks }: MachineDraft, sizes: ReadonlyMap<string, number>): ImportNote[] {
+  if (sizes.size === 0) return [];
+  return disks.flatMap(({ source, key, device }) =>
+    device === 'disk' && source.kind === 'file' && !source.name.startsWith('/') && !sizes.has(source.name)
+      ? [
+          note(
+            `file of ${key}`,
+            source.name,
+            'The file is not there: the import will fail until it is.',
+            'dropped',
+          ),
+        ]
+      : [],
+  );
+}
+
+/** An instance at rest, as other hypervisors can be told of it. `fileOf` names a disk's file. */
+export function draftOf(
+  instance: Instance,
+  firmware: 'bios' | 'uefi',
+  volumes: ReadonlyMap<string, Volume>,
+  file: { readonly format: 'vmdk' | 'qcow2' | 'raw'; name(disk: string): string },
+): MachineDraft {
+  const { spec, name } = instance;
+  const disks: DraftDisk[] = spec.disks.map((disk) => {
+    const place = {
+      key: disk.name,
+      bus: disk.bus,
+      ...(disk.bootOrder === undefined ? {} : { bootOrder: disk.bootOrder }),
+    };
+    if (disk.device === 'cdrom')
+      return { ...place, device: 'cdrom', source: { kind: 'none' }, readOnly: true };
+    const volume = volumes.get(disk.name);
+    return {
+      ...place,
+      device: 'disk',
+      source: { kind: 'file', name: file.name(disk.name) },
+      format: file.format,
+      ...(volume === undefined ? {} : { sizeBytes: volume.spec.sizeBytes }),
+      readOnly: disk.readOnly,
+    };
+  });
+  return {
+    name,
+    cpus: spec.cpus,
+    memoryMib: spec.memoryMib,
+    firmware,
+    machine: 'q35',
+    disks,
+    nics: spec.nics.map(({ model, mac, bootOrder }) => ({
+      model,
+      ...(mac === undefined ? {} : { mac }),
+      ...(bootOrder === undefined ? {} : { bootOrder }),
+    })),
+    notes: [],
+  };
+}
