@@ -20,6 +20,10 @@ const target = join(import.meta.dirname, '../openapi/wirt.json');
 const tagWords: Record<Route['tag'], string> = {
   instance: 'Virtual machines: what they are, and their life.',
   guest: 'What happens inside a guest: its console, its log, programs and files.',
+  snapshot: 'All disks of an instance as they were at one moment.',
+  volume: 'Disks in pools: made, cloned, grown, attached.',
+  pool: 'Where volumes lie.',
+  transfer: 'Machines from other hypervisors, and the way back to them.',
   image: 'What instances are started from.',
   operation: 'Work that takes longer than a moment.',
   event: 'Every change of a record.',

@@ -5,7 +5,17 @@ import type { InstanceAction } from './instance-can.ts';
 
 export interface Route {
   readonly operationId: string;
-  readonly tag: 'instance' | 'guest' | 'image' | 'operation' | 'event' | 'host';
+  readonly tag:
+    | 'instance'
+    | 'guest'
+    | 'snapshot'
+    | 'volume'
+    | 'pool'
+    | 'image'
+    | 'transfer'
+    | 'operation'
+    | 'event'
+    | 'host';
   readonly summary: string;
   readonly description?: string;
   /** The row of `instanceCan` that governs it; its states are shown in the API documents. */
@@ -17,7 +27,7 @@ export interface Route {
   readonly kind?: 'json' | 'bytes' | 'events' | 'websocket';
   readonly response: z.ZodType;
   /** Success status; 200 without it. */
-  readonly status?: 200 | 202 | 204;
+  readonly status?: 200 | 201 | 202 | 204;
   /** Beyond those that every route may answer: request.*, daemon.*, store.*, internal. */
   readonly errors: readonly ErrorCode[];
 }

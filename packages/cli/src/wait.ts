@@ -18,7 +18,24 @@ const titles = {
   'instance.stop': 'Stopping',
   'instance.restart': 'Restarting',
   'instance.remove': 'Removing',
+  'instance.attach': 'Attaching a disk to',
+  'instance.detach': 'Detaching a disk from',
+  'instance.medium': 'Changing the medium of',
+  'instance.import': 'Importing',
+  'instance.export': 'Exporting',
   'image.build': 'Building image',
+  'image.import': 'Importing image',
+  'image.pull': 'Pulling image',
+  'image.export': 'Exporting image',
+  'volume.create': 'Creating volume',
+  'volume.resize': 'Resizing volume',
+  'volume.flatten': 'Flattening volume',
+  'volume.remove': 'Removing volume',
+  'volume.export': 'Exporting volume',
+  'snapshot.create': 'Taking snapshot',
+  'snapshot.restore': 'Restoring snapshot',
+  'snapshot.remove': 'Removing snapshot',
+  'snapshot.export': 'Exporting snapshot',
 } as const satisfies Record<OperationKind, string>;
 
 export interface WaitOptions {
@@ -75,7 +92,8 @@ function hasEnded({ state }: Operation): boolean {
   return state !== 'queued' && state !== 'running';
 }
 
-function describe({ kind, target }: Operation): string {
+/** `Resizing volume data`: what the operation does, and to what. */
+export function describe({ kind, target }: Operation): string {
   return `${titles[kind]} ${target.name}`;
 }
 
@@ -92,32 +110,61 @@ export function requireDone(operation: Operation): Operation {
   });
 }
 
-/** Waits until the guest's agent answers. Throws `instance.died` when the guest ends, or `operation.wait_timeout`. */
+/**
+ * Waits until the guest is ready: its agent answers, and cloud-init has finished where it is in it. Throws `instance.died`
+ * when the guest ends, or `operation.wait_timeout`.
+ */
 export async function waitForReady(
   context: Context,
   instance: Instance,
   options: WaitOptions,
 ): Promise<Instance> {
+  let agent = false;
   const look = async (signal: AbortSignal): Promise<Instance | undefined> => {
     const params = { instance: instance.id };
     const now = await context.client.call('GET /v1/instances/{instance}', { params, signal });
-    if (now.status.agent && now.status.state === 'running') return now;
+    agent = now.status.agent;
+    if (now.status.ready === true && now.status.state === 'running') return now;
     if (now.status.state === 'stopped' || now.status.state === 'crashed') throw died(now);
     return undefined;
   };
+  const seconds = Math.round(options.timeoutSeconds);
   return attended(context, options, {
     query: { kind: 'instance', id: instance.id },
     look,
-    report: () => ({ title: `Starting ${instance.name}`, stage: 'waiting for the guest agent' }),
+    report: () => ({ title: `Starting ${instance.name}`, stage: `waiting for ${agent ? 'cloud-init' : 'the guest agent'}` }),
     goesOn: `${instance.name} goes on: \`wirt show ${instance.name}\`.`,
     late: () =>
       new WirtError(
         'operation.wait_timeout',
-        `${instance.name} runs, but its guest agent has not answered within ${options.timeoutSeconds} s.`,
-        { hint: `See what it does: \`wirt logs ${instance.name}\`, or \`wirt console ${instance.name}\`.` },
+        agent
+          ? `${instance.name} runs, but cloud-init has not finished in it within ${seconds} s.`
+          : `${instance.name} runs, but its guest agent has not answered within ${seconds} s.`,
+        {
+          hint: agent
+            ? `Ask it: \`wirt exec ${instance.name} -- cloud-init status --long\`.`
+            : `See what it does: \`wirt logs ${instance.name}\`, or \`wirt console ${instance.name}\`.`,
+        },
       ),
     cancel: () => Promise.resolve(false),
   });
+}
+
+/** Addresses come a moment after the guest is ready. Gives the instance without them when they do not come in that time. */
+export async function waitForAddresses(
+  context: Context,
+  instance: Instance,
+  seconds: number,
+): Promise<Instance> {
+  if (instance.status.addresses !== undefined || instance.spec.nics.length === 0) return instance;
+  const signal = AbortSignal.timeout(seconds * 1000);
+  const query = { kind: 'instance', id: instance.id } as const;
+  const look = async (): Promise<Instance | undefined> => {
+    const params = { instance: instance.id };
+    const now = await context.client.call('GET /v1/instances/{instance}', { params, signal });
+    return now.status.addresses !== undefined || now.status.state !== 'running' ? now : undefined;
+  };
+  return (await watchUntil(context, query, look, { signal, reconnectMs: 0 })) ?? instance;
 }
 
 function died({ name, status }: Instance): WirtError {

@@ -1,5 +1,4 @@
 /** Routes of an instance's disks and media. */
-import { z } from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { diskAttachSchema, mediumChangeSchema } from '../schemas/disk.ts';
 import { nameSchema } from '../schemas/fields.ts';

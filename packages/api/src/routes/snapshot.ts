@@ -1,5 +1,4 @@
 /** Routes of snapshots, which belong to their instance. */
-import { z } from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import { operationSchema, waitQuery } from '../schemas/operation.ts';

@@ -19,8 +19,15 @@ const drive = {
   bootOrder: bootOrder.optional(),
 };
 
+const slot = z
+  .int()
+  .min(0)
+  .max(31)
+  .describe('Its place among the ports of the machine, kept while it is attached.');
+
 export const volumeDiskSchema = z.strictObject({
   ...drive,
+  slot,
   device: z.literal('disk'),
   volume: idSchema,
   readOnly: z.boolean(),
@@ -31,6 +38,7 @@ export const volumeDiskSchema = z.strictObject({
 
 export const cdromDiskSchema = z.strictObject({
   ...drive,
+  slot,
   device: z.literal('cdrom'),
   image: nameSchema.optional().describe('An `iso` image; without it the tray is empty.'),
 });

@@ -41,11 +41,20 @@ export const volumeLayerSchema = z
   })
   .meta({ id: 'VolumeLayer' });
 
+/** What a volume was made from. */
+export const volumeOriginSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('empty') }),
+  z.object({ kind: z.literal('image'), image: idSchema, mode: z.enum(['linked', 'full']) }),
+  z.object({ kind: z.literal('volume'), volume: idSchema, mode: z.enum(['linked', 'full']) }),
+  z.object({ kind: z.literal('file'), file: z.string() }),
+]);
+
 export const volumeSpecSchema = z
   .object({
     pool: nameSchema.describe('Name of the pool.'),
     format: volumeFormatSchema,
     sizeBytes: volumeSizeSchema,
+    origin: volumeOriginSchema,
   })
   .meta({ id: 'VolumeSpec' });
 
@@ -58,7 +67,9 @@ export const volumeStatusSchema = z
       .describe('The one instance that has it, and as which disk.'),
     active: idSchema.describe('The layer that is written.'),
     layers: z.array(volumeLayerSchema),
-    origin: z.string().optional().describe('What it was made from, in words.'),
+    next: idSchema
+      .optional()
+      .describe('The layer that is about to become the active one, while the volume is being frozen.'),
     allocatedBytes: z.int().optional().describe('What it takes in the pool, when that was looked at.'),
   })
   .meta({ id: 'VolumeStatus' });
@@ -117,6 +128,7 @@ export const volumePageSchema = pageOf(volumeSchema, 'VolumePage');
 export type Volume = z.infer<typeof volumeSchema>;
 export type VolumeLayer = z.infer<typeof volumeLayerSchema>;
 export type LayerParent = z.infer<typeof layerParentSchema>;
+export type VolumeOrigin = z.infer<typeof volumeOriginSchema>;
 export type VolumeFormat = z.infer<typeof volumeFormatSchema>;
 export type VolumeCreate = z.infer<typeof volumeCreateSchema>;
 export type VolumeSource = z.infer<typeof volumeSourceSchema>;

@@ -1,18 +1,34 @@
 /** Builds the actions from the ports. What they share (cache, lanes, operations) is made here once. */
-import { imageSchema, instanceSchema } from '@wirt/api';
+import {
+  imageSchema,
+  instanceSchema,
+  poolSchema,
+  snapshotSchema,
+  type Volume,
+  volumeSchema,
+} from '@wirt/api';
 import { Lanes } from '../domain/lanes.ts';
 import type { Actions } from './actions.ts';
+import { createDiskActions } from './disk.ts';
 import { createEventActions } from './event.ts';
 import { createGuestActions } from './guest.ts';
 import { createHostActions } from './host.ts';
-import { createImageActions, recoverImages } from './image.ts';
+import { createImageActions, imageWorks, recoverImages } from './image.ts';
 import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
 import { recoverInstances } from './instance-recover.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
+import { createPoolActions, ensureDefaultPool } from './pool.ts';
+import { Pools } from './pool-storage.ts';
 import { Records } from './records.ts';
+import { createSnapshotActions, snapshotWorks } from './snapshot.ts';
+import { createTransferActions, transferWorks } from './transfer.ts';
+import { beginOnVolume, createVolumeActions, volumeWorks } from './volume.ts';
+import { createVolumeLayers } from './volume-layers.ts';
+import { recoverVolumes } from './volume-recover.ts';
+import { createAnswering } from './waiting.ts';
 
 export interface Core {
   readonly actions: Actions;
@@ -25,32 +41,62 @@ export interface Core {
 export async function createActions(parts: CoreParts): Promise<Core> {
   const { store, clock, logger } = parts;
   const lanes = new Lanes();
-  const shared: Shared = {
+  const pools = new Records({ store, kind: 'pool', parse: (value) => poolSchema.parse(value) });
+  const records = {
     ...parts,
     lanes,
     instances: new Records({ store, kind: 'instance', parse: (value) => instanceSchema.parse(value) }),
     images: new Records({ store, kind: 'image', parse: (value) => imageSchema.parse(value) }),
+    pools,
+    volumes: new Records({ store, kind: 'volume', parse: (value) => volumeSchema.parse(value) }),
+    snapshots: new Records({
+      store,
+      kind: 'snapshot',
+      parse: (value) => snapshotSchema.parse(value),
+      scopeOf: ({ spec }) => spec.instance,
+    }),
+    storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, lanes, clock, logger }),
   };
-  await shared.instances.load();
-  await shared.images.load();
+  const shared: Shared = { ...records, layers: createVolumeLayers(records) };
+  for (const kind of [shared.pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
+    await kind.load();
   const life = createLife(shared);
+  const { live } = life;
+  const volumes = volumeWorks({ shared, live });
+  const flatten = async (volume: Volume): Promise<void> => {
+    const request = { caller: 'long-chain', signal: new AbortController().signal };
+    await beginOnVolume(shared, volumes, request, 'volume.flatten', volume, { keepImage: true });
+  };
+  const snapshots = snapshotWorks({ shared, live, flatten });
+  const images = imageWorks(shared);
+  const transfers = transferWorks({ shared, life });
+  const works = { ...volumes, ...snapshots, ...images, ...transfers };
+  const answering = createAnswering(shared.operations, life);
   return {
     actions: {
       instance: createInstanceActions(shared, life),
       guest: createGuestActions(shared, life.live),
-      image: createImageActions(shared, life),
+      disk: createDiskActions(shared, life, answering),
+      image: createImageActions(shared, images, answering),
+      pool: createPoolActions(shared),
+      volume: createVolumeActions(shared, volumes, answering),
+      snapshot: createSnapshotActions(shared, snapshots, answering),
+      transfer: createTransferActions(shared, transfers, answering),
       operation: createOperationActions(shared),
       event: createEventActions(store),
       host: createHostActions(parts.host),
     },
     recover: async (signal) => {
       const open = await openOperations(store);
+      await ensureDefaultPool(shared);
       await recoverImages(shared, open);
       await recoverInstances(shared, life, open, signal);
+      await recoverVolumes(shared, life, works, open);
     },
     stop: async (signal) => {
       life.watch.stop();
+      life.space.stop();
       await shared.operations.stop(signal);
       for (const guest of life.live.all()) guest.detach();
     },

@@ -1,5 +1,14 @@
 /** Events: the store's changes of resources, as people and programs follow them. */
-import type { Event, Image, Instance, Operation } from '@wirt/api';
+import {
+  type Event,
+  eventSchema,
+  type Image,
+  type Instance,
+  type Operation,
+  type Pool,
+  type Snapshot,
+  type Volume,
+} from '@wirt/api';
 import type { Change, Store } from '../ports/store.ts';
 import type { EventActions } from './actions.ts';
 
@@ -25,17 +34,16 @@ type Told = Pick<Event, 'name' | 'project' | 'state' | 'detail'>;
 function toEvent({ key, value, previous, revision, atMs }: Change): Event | undefined {
   const [kind, id] = key.split('/', 2);
   const told = value ?? previous;
-  if (
-    id === undefined ||
-    told === undefined ||
-    (kind !== 'instance' && kind !== 'image' && kind !== 'operation')
-  )
-    return undefined;
+  if (id === undefined || told === undefined || !isKind(kind)) return undefined;
   const change = value === undefined ? 'removed' : previous === undefined ? 'created' : 'changed';
   // Each kind's key is written only by its own records, in their own shape.
   const record = told as unknown;
   const at = new Date(atMs).toISOString();
   return { revision, at, change, kind, id, ...tell(kind, record, change) };
+}
+
+function isKind(kind: string | undefined): kind is Event['kind'] {
+  return eventSchema.shape.kind.safeParse(kind).success;
 }
 
 function tell(kind: Event['kind'], record: unknown, change: Event['change']): Told {
@@ -47,8 +55,14 @@ function tell(kind: Event['kind'], record: unknown, change: Event['change']): To
         status.state === 'crashed' || status.state === 'stopped' ? status.exit?.message : undefined;
       return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
     }
-    case 'image': {
-      const { name, project, status } = record as Image;
+    case 'pool': {
+      const { name, project } = record as Pool;
+      return { name, project };
+    }
+    case 'image':
+    case 'volume':
+    case 'snapshot': {
+      const { name, project, status } = record as Image | Volume | Snapshot;
       return change === 'removed' ? { name, project } : { name, project, state: status.state };
     }
     case 'operation': {

@@ -1,57 +1,105 @@
-/** Images: building by a recipe, listing, removal. An image is seen by starts only when it is whole. */
+/** Images: building, importing, pulling, listing, exporting, removal. The works are in image-work. */
 import { type Image, type Operation, toProblem, WirtError } from '@wirt/api';
+import { volumesOnImage } from '../domain/layers.ts';
 import { pageOf } from '../domain/page.ts';
-import { Undo } from '../domain/undo.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
-import type { ImageActions } from './actions.ts';
-import type { InstanceLife } from './instance-life.ts';
+import type { ImageActions, Request } from './actions.ts';
+import { requireDisk, requireReady } from './image-use.ts';
+import { buildImage, exportImage, importImage, pullImage } from './image-work.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
-import { answer } from './waiting.ts';
+import { imageKey } from './volume-layers.ts';
+import type { Answering } from './waiting.ts';
+import { begin, type WorkTable } from './works.ts';
 
-/** A build downloads about 100 MB; past this it hangs. */
-const buildDeadlineMs = 1_800_000;
+export type ImageKind = 'image.import' | 'image.pull' | 'image.export';
 
-export function createImageActions(shared: Shared, life: InstanceLife): ImageActions {
-  const { store, images, instances, operations, imageFiles, lanes } = shared;
+export function imageWorks(shared: Shared): WorkTable<ImageKind> {
+  return {
+    'image.import': (id) => importImage(shared, id),
+    'image.pull': (id) => pullImage(shared, id),
+    'image.export': (id) => exportImage(shared, id),
+  };
+}
+
+export function createImageActions(
+  shared: Shared,
+  works: WorkTable<ImageKind>,
+  answering: Answering,
+): ImageActions {
+  const { store, images, imageFiles, lanes } = shared;
+
+  const start = (
+    request: Request,
+    kind: 'image.build' | Exclude<ImageKind, 'image.export'>,
+    image: Image,
+    input: Operation['input'],
+    work: Work,
+  ): Promise<Operation> => {
+    const { id, name } = image;
+    if (images.find(name) !== undefined) throw nameTaken('image', name);
+    const target = { kind: 'image', id, name } as const;
+    return begin(shared, request, { kind, target, input, staged: [images.put(image)], work }).catch(
+      (error: unknown) => {
+        throw nameConflict(error, 'image');
+      },
+    );
+  };
+
   return {
     list: ({ cursor, limit }) => Promise.resolve(pageOf(images.after(cursor), limit, () => true)),
     get: (ref) => Promise.resolve().then(() => images.require(ref)),
-    build: async (request, input, wait) => {
-      const earlier = await operations.earlier(request);
-      if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
-      const builder = builderFor(shared.imageBuilders, input.recipe);
-      const image = newImage(shared, input.name ?? input.recipe, input.recipe);
-      if (images.find(image.name) !== undefined) {
-        throw nameTaken('image', image.name);
-      }
-      const target = { kind: 'image', id: image.id, name: image.name } as const;
-      const operation = await operations
-        .start(request, {
-          kind: 'image.build',
-          project: image.project,
-          target,
-          input: { recipe: input.recipe },
-          cancellable: true,
-          staged: [images.put(image)],
-          work: build(shared, builder, image.id),
-        })
-        .catch((error: unknown) => {
-          throw nameConflict(error, 'image', image.name);
+    build: (request, input, wait) =>
+      answering(request, wait, async () => {
+        const builder = builderFor(shared.imageBuilders, input.recipe);
+        const { recipe, name = recipe } = input;
+        const image = newImage(shared, name, { recipe, format: 'kernel' });
+        return start(request, 'image.build', image, { recipe }, buildImage(shared, builder, image.id));
+      }),
+    import: (request, { labels, ...input }, wait) =>
+      answering(request, wait, async () => {
+        const source = withoutQuery(input.path ?? input.url ?? '');
+        // What it turns out to be is known when it has been looked into.
+        const image = newImage(
+          shared,
+          input.name,
+          { source, format: input.format === 'iso' ? 'iso' : 'qcow2' },
+          labels,
+        );
+        return start(request, 'image.import', image, { ...input }, works['image.import'](image.id));
+      }),
+    pull: (request, input, wait) =>
+      answering(request, wait, async () => {
+        const { source, entry } = splitSource(shared, input.image);
+        const image = newImage(shared, input.name ?? nameOfEntry(entry), {
+          source: `${source}:${entry}`,
+          format: 'qcow2',
         });
-      return answer(operations, life.live, request, operation, wait);
-    },
+        return start(request, 'image.pull', image, { source, entry }, works['image.pull'](image.id));
+      }),
+    export: (request, ref, input, wait) =>
+      answering(request, wait, async () => {
+        const image = requireReady(images.require(ref));
+        if (image.spec.format === 'kernel') requireDisk(image);
+        const { id, name } = image;
+        const target = { kind: 'image', id, name } as const;
+        return begin(shared, request, {
+          kind: 'image.export',
+          target,
+          input: { ...input },
+          work: works['image.export'](id),
+        });
+      }),
     remove: async (_request, ref) => {
       const { id } = images.require(ref);
       await lanes.run(id, async () => {
         const image = images.require(id);
-        const users = [...instances.after()]
-          .filter(({ spec }) => spec.image === image.name)
-          .map(({ name }) => name);
-        if (users.length > 0) throw inUse(image, users);
+        requireUnused(shared, image);
         await commit(store, [images.remove(image)]);
-        await imageFiles.remove(id);
+        const key = imageKey(image);
+        // Another image may have the same content.
+        if (![...images.after()].some((other) => imageKey(other) === key)) await imageFiles.remove(key);
       });
     },
   };
@@ -66,64 +114,91 @@ function builderFor(builders: readonly ImageBuilder[], recipe: string): ImageBui
   });
 }
 
-function newImage({ operations, clock }: Shared, name: string, recipe: string): Image {
+/** What stands behind `?` in an address may be a key. */
+function withoutQuery(source: string): string {
+  return source.replace(/[?#].*$/s, '');
+}
+
+/** `ubuntu:24.04`; without a source the first catalogue. */
+function splitSource({ catalogue }: Shared, image: string): { source: string; entry: string } {
+  const [first = ''] = catalogue.sources;
+  const colon = image.indexOf(':');
+  return colon < 0
+    ? { source: first, entry: image }
+    : { source: image.slice(0, colon), entry: image.slice(colon + 1) };
+}
+
+/** `debian/12/cloud` → `debian-12-cloud`. */
+function nameOfEntry(entry: string): string {
+  return entry
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 63);
+}
+
+function newImage(
+  { operations, clock }: Shared,
+  name: string,
+  spec: Image['spec'],
+  labels: Image['labels'] = {},
+): Image {
   return {
     id: operations.newId(),
     name,
     project: 'default',
-    labels: {},
+    labels,
     revision: 0,
     createdAt: clock.now(),
-    spec: { recipe, format: 'kernel' },
+    spec,
     status: { state: 'building' },
   };
 }
 
-function inUse(image: Image, users: readonly string[]): WirtError {
-  const shown = users.slice(0, 5).join(', ') + (users.length > 5 ? ` and ${users.length - 5} more` : '');
-  return new WirtError('image.in_use', `Image ${image.name} is used by ${shown}.`, {
-    hint: `Remove them first: \`wirt rm ${users[0]}\`.`,
-    details: { instances: users },
+/** Throws `image.in_use`, and says by whom. */
+function requireUnused({ instances, volumes }: Shared, image: Image): void {
+  const boots = image.spec.format === 'kernel';
+  const users = [...instances.after()].filter(
+    ({ spec }) =>
+      (boots && spec.image === image.name) ||
+      spec.disks.some((disk) => disk.device === 'cdrom' && disk.image === image.name),
+  );
+  if (users.length > 0)
+    throw inUse(image, 'instances', users, (name) =>
+      boots ? `wirt rm ${name}` : `wirt media eject ${name}`,
+    );
+  const lying = volumesOnImage(volumes.after(), image.id);
+  if (lying.length > 0) throw inUse(image, 'volumes', lying, (name) => `wirt volume flatten ${name}`);
+}
+
+function inUse(
+  image: Image,
+  kind: 'instances' | 'volumes',
+  users: readonly { readonly name: string }[],
+  release: (name: string) => string,
+): WirtError {
+  const names = users.map(({ name }) => name);
+  const shown = names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '');
+  return new WirtError('image.in_use', `Image ${image.name} is used by the ${kind} ${shown}.`, {
+    hint: `Remove them first, or: \`${release(names[0] ?? '')}\`.`,
+    details: { [kind]: names },
   });
 }
 
-/** Builds into a staging directory; the record and the files become whole together, or both go. */
-function build(
-  { store, images, imageFiles, logger, faults }: Shared,
-  builder: ImageBuilder,
-  id: string,
-): Work {
-  return async (progress) => {
-    await using undo = new Undo((error) => logger.error('image.undo_failed', { image: id, error }));
-    undo.add(async () => {
-      const image = images.get(id);
-      if (image !== undefined) await commit(store, [images.remove(image)]);
-      await imageFiles.remove(id);
-    });
-    const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(buildDeadlineMs)]);
-    await faults.at('image.build/stage');
-    const directory = await imageFiles.stage(id);
-    await faults.at('image.build/build');
-    const built = await builder.build(directory, {
-      signal,
-      onProgress: (step) => progress.stage(step.stage, step),
-    });
-    await faults.at('image.build/publish');
-    await imageFiles.publish(id);
-    await faults.at('image.build/record');
-    await progress.complete([images.put({ ...images.require(id), status: { state: 'ready', ...built } })]);
-    undo.release();
-  };
-}
-
-/** Undoes builds that the daemon’s end interrupted, and clears files that no image owns. */
+/**
+ * Ends builds that the daemon’s end interrupted, whose caches make the next one quick; imports and pulls are taken up again. Clears files
+ * that no image owns.
+ */
 export async function recoverImages(shared: Shared, open: readonly Operation[]): Promise<void> {
-  const { store, images, imageFiles, operations } = shared;
+  const { store, images, imageFiles, operations, transfer } = shared;
+  const goingOn = new Set<string>();
   for (const operation of open) {
-    if (operation.kind !== 'image.build') continue;
+    const { kind, target } = operation;
+    if (kind === 'image.import' || kind === 'image.pull') goingOn.add(target.id);
+    if (kind !== 'image.build') continue;
     const error = new WirtError(
       'operation.interrupted',
-      `Building image ${operation.target.name} was interrupted by the end of wirtd.`,
+      `Building image ${target.name} was interrupted by the end of wirtd.`,
       {
         hint: `Build it again: \`wirt image build ${String(operation.input['recipe'])}\`.`,
       },
@@ -131,9 +206,10 @@ export async function recoverImages(shared: Shared, open: readonly Operation[]):
     await operations.settle(operation, { state: 'failed', recovery: 'undone', error: toProblem(error) });
   }
   for (const image of [...images.after()]) {
-    if (image.status.state === 'building') await commit(store, [images.remove(image)]);
+    if (image.status.state === 'building' && !goingOn.has(image.id))
+      await commit(store, [images.remove(image)]);
   }
-  for (const id of await imageFiles.list()) {
-    if (images.get(id) === undefined) await imageFiles.remove(id);
-  }
+  const keys = new Set([...images.after()].map(imageKey));
+  for (const key of await imageFiles.list()) if (!keys.has(key)) await imageFiles.remove(key);
+  for (const id of await transfer.list()) if (!goingOn.has(id)) await transfer.clean(id);
 }

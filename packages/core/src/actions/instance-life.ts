@@ -13,6 +13,10 @@ import {
   WirtError,
 } from '@wirt/api';
 import type { Request } from './actions.ts';
+import { attachDisk, changeMedium, detachDisk } from './disk-work.ts';
+import { removeDisks, requireRemovable } from './instance-disks.ts';
+import { createReady, type ReadyWatch } from './instance-ready.ts';
+import { createSpaceWatch, type SpaceWatch } from './instance-space.ts';
 import { type BootInstance, createBoot } from './instance-start.ts';
 import { failure, inState, inWordsOf, observedState, requireCan } from './instance-state.ts';
 import { createStop, type StopInstance } from './instance-stop.ts';
@@ -21,11 +25,23 @@ import { LiveGuests } from './live-guests.ts';
 import type { OperationStart, Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, type Staged } from './records.ts';
+import { volumesOf } from './volume-layers.ts';
+import { makeVolumes } from './volume-make.ts';
 
-export type InstanceKind = Extract<Operation['kind'], `instance.${string}`>;
+/** What is done to an instance in its own lane; imports and exports have works of their own. */
+export type InstanceKind = Exclude<
+  Extract<Operation['kind'], `instance.${string}`>,
+  'instance.import' | 'instance.export'
+>;
+
+export function isLifeKind(kind: Operation['kind']): kind is InstanceKind {
+  return kind.startsWith('instance.') && kind !== 'instance.import' && kind !== 'instance.export';
+}
 
 export interface InstanceLife {
   readonly live: LiveGuests;
+  readonly ready: ReadyWatch;
+  readonly space: SpaceWatch;
   readonly watch: WatchInstance;
   readonly halt: StopInstance;
   /** Starts an operation of this kind; `staged` is acknowledged with it. */
@@ -67,6 +83,12 @@ export function createLife(shared: Shared): InstanceLife {
     if (ended.state === 'failed') await shared.lanes.run(id, () => watch.scheduleAfterFailedStart(id));
   });
   live.onEnded = watch.ended;
+  const ready = createReady(shared, live);
+  const space = createSpaceWatch(shared, live);
+  live.onObserved = (guest) => {
+    ready.look(guest);
+    space.look(guest);
+  };
 
   const parts: LifeParts = { shared, live, boot, stop, watch };
   const works = {
@@ -75,12 +97,17 @@ export function createLife(shared: Shared): InstanceLife {
     'instance.stop': (id) => halt(parts, id),
     'instance.restart': (id) => restart(parts, id),
     'instance.remove': (id) => remove(parts, id),
+    'instance.attach': (id) => attachDisk(shared, live, id),
+    'instance.detach': (id) => detachDisk(shared, live, id),
+    'instance.medium': (id) => changeMedium(shared, live, id),
   } as const satisfies Record<InstanceKind, (id: string) => Work>;
 
   const workOf = (kind: InstanceKind, id: string): Work => settled(parts, id, works[kind](id));
 
   const life: InstanceLife = {
     live,
+    ready,
+    space,
     watch,
     halt: stop,
     workOf,
@@ -136,12 +163,15 @@ function isStopping(error: unknown): boolean {
   return error instanceof WirtError && error.code === 'daemon.stopping';
 }
 
-function create({ boot }: LifeParts, id: string): Work {
+function create({ shared, boot }: LifeParts, id: string): Work {
   return async (progress) => {
     const { start: wanted, startPaused } = instanceCreateSchema
       .pick({ start: true, startPaused: true })
       .parse(progress.input);
-    if (wanted) await boot(id, { paused: startPaused, restarts: 0 }, progress);
+    if (wanted) return boot(id, { paused: startPaused, restarts: 0 }, progress);
+    const volumes = [...volumesOf(shared, shared.instances.require(id)).values()];
+    const made = await makeVolumes(shared, volumes, progress);
+    await progress.complete(made.map((volume) => shared.volumes.put(volume)));
   };
 }
 
@@ -207,6 +237,7 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     const force = progress.input['force'] === true;
     if (!['removing', 'stopping'].includes(instance.status.state))
       requireCan(force ? 'remove --force' : 'remove', instance);
+    requireRemovable(shared, instance);
     watch.unschedule(id);
     if (instance.status.process !== undefined)
       await commit(store, [await stop.halt(instance, forced, progress)]);
@@ -215,7 +246,9 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     await stop.tearDown(id, 'instance.remove');
     await faults.at('instance.remove/forget');
     await hypervisor.forget(id);
+    await faults.at('instance.remove/disks');
+    const disks = await removeDisks(shared, instances.require(id));
     await faults.at('instance.remove/record');
-    await progress.complete([instances.remove(instances.require(id))]);
+    await progress.complete([...disks, instances.remove(instances.require(id))]);
   };
 }

@@ -6,7 +6,7 @@ import { type Instance, type Operation, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { FoundGuest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
-import type { InstanceLife } from './instance-life.ts';
+import { type InstanceKind, type InstanceLife, isLifeKind } from './instance-life.ts';
 import { inState, observedState } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
@@ -30,8 +30,10 @@ export async function recoverInstances(
     );
   await Promise.all([...shared.instances.after()].map((instance) => slot(() => one(instance))));
   await clearOrphans(shared, life, found);
-  for (const operation of open)
-    await apart(shared, operation.target.id, () => takeUp(shared, life, operation));
+  for (const operation of open) {
+    const { kind, target } = operation;
+    if (isLifeKind(kind)) await apart(shared, target.id, () => takeUp(shared, life, operation, kind));
+  }
   await autostart(shared, life, busy);
 }
 
@@ -121,10 +123,14 @@ async function clearOrphans(
 }
 
 /** Finishes an operation whose aim was reached, takes up again one that was not. */
-async function takeUp(shared: Shared, life: InstanceLife, operation: Operation): Promise<void> {
+async function takeUp(
+  shared: Shared,
+  life: InstanceLife,
+  operation: Operation,
+  kind: InstanceKind,
+): Promise<void> {
   const { operations, instances, logger } = shared;
-  const { kind, target } = operation;
-  if (kind === 'image.build') return;
+  const { target } = operation;
   const instance = instances.get(target.id);
   logger.info('operation.taken_up', { operation: operation.id, kind, target: target.id });
   // A start that cannot be brought to its end is done anew, and fails there as any start does.

@@ -8,11 +8,14 @@ import type { Accelerator } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import { requireReady } from './image-use.ts';
+import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { commit } from './records.ts';
+import { commit, type Staged } from './records.ts';
+import { imageKey } from './volume-layers.ts';
 
 export interface StartInput {
   readonly paused: boolean;
@@ -27,7 +30,10 @@ export type BootInstance = (id: string, input: StartInput, progress: Progress) =
  * guest's memory is taken from the host only as it is touched. Throws `host.insufficient_memory` with the sum.
  */
 export function requireHostMemory(
-  { name, spec }: Pick<Instance, 'name' | 'spec'>,
+  {
+    name,
+    spec,
+  }: { readonly name: string; readonly spec: Pick<Instance['spec'], 'memoryMib' | 'overcommit'> },
   host: { readonly totalMib: number; readonly availableMib: number },
   promisedMib: number,
 ): void {
@@ -58,14 +64,6 @@ function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<
   return sumMib;
 }
 
-/** Throws `image.not_found` while the image is being built. */
-export function requireReady(image: Image): Image {
-  if (image.status.state === 'ready') return image;
-  throw new WirtError('image.not_found', `Image ${image.name} is still being built.`, {
-    hint: 'Wait for it: `wirt operation ls`.',
-  });
-}
-
 /**
  * A microvm has neither HPET nor ACPI timer. Linux then calibrates its TSC by the PIT, which under TCG fails whenever the
  * host is busy, and the guest hangs at boot; under KVM it has kvmclock.
@@ -77,14 +75,32 @@ function requireClock({ name, spec }: Instance, accelerator: Accelerator): void 
   });
 }
 
+/**
+ * The image that a start needs: a kernel is booted from it each time; a disk was copied from it once, and may do without.
+ */
+function imageFor({ images }: Shared, { spec, project }: Instance): Image | undefined {
+  if (spec.image === undefined) return undefined;
+  const image = images.find(spec.image, project);
+  if (image !== undefined && image.spec.format !== 'kernel') return image;
+  if (image === undefined && spec.disks.length > 0) return undefined;
+  return requireReady(images.require(spec.image, project));
+}
+
+interface Launched {
+  readonly guest: Guest;
+  readonly accelerator: Accelerator;
+  readonly changes: readonly Staged[];
+  readonly ssh: { readonly host: string; readonly port: number } | undefined;
+}
+
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources } = shared;
   const launchSlot = pLimit(shared.launchSlots);
   /** Starts under way, whose records show no process yet. */
   const admitted = new Set<string>();
 
-  async function admit(instance: Instance): Promise<{ image: Image; accelerator: Accelerator }> {
-    const image = requireReady(shared.images.require(instance.spec.image, instance.project));
+  async function admit(instance: Instance): Promise<{ image: Image | undefined; accelerator: Accelerator }> {
+    const image = imageFor(shared, instance);
     await shared.host.requireQemu(AbortSignal.timeout(30_000));
     const memory = await shared.host.memory();
     requireHostMemory(instance, memory, promisedMemoryMib(instances.after(), admitted));
@@ -101,7 +117,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     input: StartInput,
     progress: Progress,
     undo: Undo,
-  ): Promise<[Guest, Accelerator]> {
+  ): Promise<Launched> {
     const { id } = instance;
     const cleanUp = (): AbortSignal => AbortSignal.timeout(30_000);
     const step = async (name: string): Promise<void> => {
@@ -117,7 +133,12 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     undo.add(() => resources.remove(id, cleanUp()));
     const controlGroup = await resources.create(id);
     undo.add(() => hypervisor.clean(id));
-    const plan = planLaunch(instance, image, accelerator, (file) => shared.imageFiles.path(image.id, file));
+    await step('disks');
+    undo.add(() => closeDisks(shared, id));
+    const { disks, firmware, changes } = await openDisks(shared, instance, image, identity, progress);
+    const pathOf = (file: string): string =>
+      image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
+    const plan = planLaunch(instance, { image, accelerator, identity, disks, firmware, pathOf });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
@@ -129,7 +150,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return [guest, accelerator];
+    return { guest, accelerator, changes, ssh: plan.nics[0]?.ssh };
   }
 
   return async function boot(id, input, progress) {
@@ -142,16 +163,20 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         ]);
         instance = instances.require(id);
       }
-      const [guest, accelerator] = await launch(instance, input, progress, undo);
+      const { guest, accelerator, changes, ssh } = await launch(instance, input, progress, undo);
       const run = {
         process: guest.process,
         accelerator,
         agent: guest.state.agent,
         startedAt: clock.now(),
         restarts: input.restarts,
+        ...(ssh === undefined ? {} : { ssh }),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
-      await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
+      await progress.complete([
+        ...changes,
+        instances.put({ ...record, status: { ...record.status, exit: undefined } }),
+      ]);
       undo.release();
     } finally {
       admitted.delete(id);

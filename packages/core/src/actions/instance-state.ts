@@ -25,6 +25,10 @@ export function inState(
     accelerator: _accelerator,
     startedAt: _startedAt,
     restartAt: _restartAt,
+    ready: _ready,
+    addresses: _addresses,
+    ssh: _ssh,
+    pauseReason: _pauseReason,
     ...kept
   } = instance.status;
   const run = hasProcess(state) ? pick(instance.status) : { agent: false };
@@ -52,12 +56,18 @@ function pick({
   accelerator,
   startedAt,
   agent,
+  ready,
+  addresses,
+  ssh,
 }: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
   return {
     agent,
     ...(process === undefined ? {} : { process }),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(startedAt === undefined ? {} : { startedAt }),
+    ...(ready === undefined ? {} : { ready }),
+    ...(addresses === undefined ? {} : { addresses }),
+    ...(ssh === undefined ? {} : { ssh }),
   };
 }
 

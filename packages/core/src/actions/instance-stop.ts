@@ -6,6 +6,7 @@ import { type Instance, type InstanceStop, WirtError } from '@wirt/api';
 import { explainExit } from '../domain/exit.ts';
 import type { GuestExit } from '../domain/guest.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import { closeDisks } from './instance-disks.ts';
 import { inState, observedState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
@@ -34,6 +35,8 @@ export function createStop(shared: Shared, live: LiveGuests): StopInstance {
     await resources.remove(id, AbortSignal.timeout(killDeadlineMs));
     await faults.at(`${action}/clean`);
     await hypervisor.clean(id);
+    await faults.at(`${action}/close-disks`);
+    await closeDisks(shared, id);
     await faults.at(`${action}/release-uid`);
     await sandbox.release(id);
   }

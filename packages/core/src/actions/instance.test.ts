@@ -149,11 +149,12 @@ describe('the life of an instance', () => {
     fake.fault = undefined;
     const input = { project: 'default', labels: {}, start: false, startPaused: false } as const;
     await fake.create({ name: 'a' });
-    const { spec } = await instanceOf(fake, 'a');
+    const { cloudInit: _, disks: __, ...spec } = (await instanceOf(fake, 'a')).spec;
+    const wanted = { ...spec, disks: [] };
     const create = (name: string, fingerprint: string) =>
       fake.core.actions.instance.create(
         { ...request, idempotency: { key: 'k', fingerprint } },
-        { ...input, name, spec },
+        { ...input, name, spec: wanted },
         waitDone,
       );
     const first = await create('web', 'f');
@@ -237,15 +238,30 @@ describe('an instance that ends by itself', () => {
   });
 });
 
-const startSteps = ['claim-uid', 'control-group', 'directory', 'spawn', 'connect', 'resume', 'record'].map(
-  (step) => `instance.start/${step}`,
-);
-const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'release-uid', 'record'].map(
+const startSteps = [
+  'claim-uid',
+  'control-group',
+  'disks',
+  'grant-disks',
+  'directory',
+  'spawn',
+  'connect',
+  'resume',
+  'record',
+].map((step) => `instance.start/${step}`);
+const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'close-disks', 'release-uid', 'record'].map(
   (step) => `instance.stop/${step}`,
 );
-const removeSteps = ['mark', 'control-group', 'clean', 'release-uid', 'forget', 'record'].map(
-  (step) => `instance.remove/${step}`,
-);
+const removeSteps = [
+  'mark',
+  'control-group',
+  'clean',
+  'close-disks',
+  'release-uid',
+  'forget',
+  'disks',
+  'record',
+].map((step) => `instance.remove/${step}`);
 
 describe('a start of which a step fails', () => {
   it.each(startSteps)('leaves a clean host and the reason: %s', async (step) => {

@@ -1,5 +1,7 @@
 /** Instances: every use case of a virtual machine's life. The works behind the operations are in instance-life. */
 import {
+  type Disk,
+  type Image,
   type Instance,
   type InstanceAction,
   type InstanceCreate,
@@ -13,8 +15,10 @@ import { nameFor } from '../domain/identity.ts';
 import { pageOf } from '../domain/page.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
+import { requireReady } from './image-use.ts';
+import { disksToBe, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
-import { requireHostMemory, requireReady } from './instance-start.ts';
+import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
@@ -36,14 +40,14 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     hurry = false,
   ): Promise<Operation> {
     const earlier = await operations.earlier(request);
-    if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
+    if (earlier !== undefined) return answer(operations, life, request, earlier, wait);
     const instance = instances.require(ref);
     requireRevision(instance, request.ifRevision);
     if (!shared.lanes.busy(instance.id)) requireCan(action, instance);
     // Force is for those who do not want to wait for a grace period that somebody else granted.
     if (hurry) life.halt.escalate(instance.id);
     const operation = await life.start(request, kind, instance, { ...input });
-    return answer(operations, life.live, request, operation, wait);
+    return answer(operations, life, request, operation, wait);
   }
 
   return {
@@ -51,9 +55,9 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
     get: async (ref) => instances.require(ref),
     create: async (request, input, wait) => {
       const earlier = await operations.earlier(request);
-      if (earlier !== undefined) return answer(operations, life.live, request, earlier, wait);
+      if (earlier !== undefined) return answer(operations, life, request, earlier, wait);
       const operation = await create(shared, life, request, input);
-      return answer(operations, life.live, request, operation, wait);
+      return answer(operations, life, request, operation, wait);
     },
     update: async (request, ref, input) => update(shared, life, request, ref, input),
     start: (request, ref, input, wait) => operate('instance.start', 'start', request, ref, input, wait),
@@ -112,30 +116,62 @@ async function create(
   request: Request,
   input: InstanceCreate,
 ): Promise<Operation> {
-  const { images, instances, lanes } = shared;
-  const { start, startPaused } = input;
-  const image = requireReady(images.require(input.spec.image, input.project));
-  const instance = await newInstance(shared, input);
-  return lanes.run(image.id, () => {
-    images.require(input.spec.image, input.project);
-    return life
-      .start(request, 'instance.create', instance, { start, startPaused }, [instances.put(instance)])
-      .catch((error: unknown) => {
-        throw nameConflict(error, 'instance', instance.name);
-      });
+  const { images, instances, volumes, lanes } = shared;
+  const { start, startPaused, spec } = input;
+  const image =
+    spec.image === undefined ? undefined : requireReady(images.require(spec.image, input.project));
+  const instance = await newInstance(shared, input, image);
+  return lanes.run(image?.id ?? instance.id, async () => {
+    if (image !== undefined) images.require(image.id);
+    const { disks, volumes: changed } = disksToBe(shared, instance, image, spec);
+    requireBootable(instance, image, disks);
+    const cloudInit = await writeSeed(shared, instance, spec);
+    const record = {
+      ...instance,
+      spec: { ...instance.spec, disks, ...(cloudInit === undefined ? {} : { cloudInit }) },
+    };
+    try {
+      const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
+      return await life.start(request, 'instance.create', record, { start, startPaused }, staged);
+    } catch (error) {
+      await shared.seeds.remove(instance.id);
+      throw nameConflict(nameConflict(error, 'instance'), 'volume');
+    }
   });
 }
 
-/** The record to be, checked against the host as far as it can be without starting. */
-async function newInstance(shared: Shared, input: InstanceCreate): Promise<Instance> {
+/** Throws `request.invalid` for what could never start. */
+function requireBootable({ name, spec }: Instance, image: Image | undefined, disks: readonly Disk[]): void {
+  if (image === undefined && disks.length === 0)
+    throw new WirtError('request.invalid', `Instance ${name} has neither an image nor a disk to boot from.`, {
+      hint: `Name an image: \`wirt run IMAGE ${name}\`; see \`wirt image ls\`.`,
+    });
+  const kernel = image?.spec.format === 'kernel';
+  if (spec.firmware === 'uefi' && (kernel || spec.machine === 'microvm'))
+    throw new WirtError(
+      'request.invalid',
+      `Instance ${name} cannot have UEFI: ${kernel ? `image ${image.name} is a kernel that is started directly` : 'a microvm has no firmware'}.`,
+      {
+        hint: 'Leave `--firmware` out.',
+      },
+    );
+}
+
+/** The record to be, checked against the host as far as it can be without starting; disks and seed come later. */
+async function newInstance(
+  shared: Shared,
+  input: InstanceCreate,
+  image: Image | undefined,
+): Promise<Instance> {
   const { instances, clock, operations, host } = shared;
   const id = operations.newId();
-  const name = input.name ?? nameFor(input.spec.image, id);
+  const name = input.name ?? nameFor(image?.name ?? 'instance', id);
   if (instances.find(name, input.project) !== undefined) {
     throw nameTaken('instance', name);
   }
+  const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, ...spec } = input.spec;
   const { totalMib } = await host.memory();
-  requireHostMemory({ name, spec: input.spec }, { totalMib, availableMib: totalMib }, 0);
+  requireHostMemory({ name, spec }, { totalMib, availableMib: totalMib }, 0);
   const now = clock.now();
   return {
     id,
@@ -144,7 +180,7 @@ async function newInstance(shared: Shared, input: InstanceCreate): Promise<Insta
     labels: input.labels,
     revision: 0,
     createdAt: now,
-    spec: input.spec,
+    spec: { ...spec, disks: [], ...(image === undefined ? {} : { image: image.name }) },
     status: { state: input.start ? 'starting' : 'stopped', since: now, agent: false, restarts: 0 },
   };
 }
@@ -173,7 +209,7 @@ function update(
       status: restart === 'never' ? { ...instance.status, restartAt: undefined } : instance.status,
     };
     await commit(store, [instances.put(changed)]).catch((error: unknown) => {
-      throw nameConflict(error, 'instance', changed.name);
+      throw nameConflict(error, 'instance');
     });
     if (restart === 'never') life.watch.unschedule(id);
     return instances.require(id);

@@ -14,9 +14,10 @@ type Needs = Pick<Shared, 'store' | 'instances' | 'lanes' | 'clock' | 'logger'>;
 export class LiveGuests {
   readonly #needs: Needs;
   readonly #guests = new Map<string, Guest>();
-  readonly #agentWaiters = new Map<string, Set<() => void>>();
   /** Called in the lane of the instance, whose guest has ended by itself. */
   onEnded: (id: string, exit: GuestExit) => Promise<void> = () => Promise.resolve();
+  /** Called when the record follows what the guest is now, and when it comes under control. Must return at once. */
+  onObserved: (guest: Guest) => void = () => undefined;
 
   constructor(needs: Needs) {
     this.#needs = needs;
@@ -34,6 +35,7 @@ export class LiveGuests {
   add(guest: Guest): void {
     const { id } = guest;
     this.#guests.set(id, guest);
+    this.#inLane(id, () => this.#observe(guest));
     guest.listen((event) => {
       if (event.kind !== 'reset') this.#inLane(id, () => this.#observe(guest));
     });
@@ -49,33 +51,6 @@ export class LiveGuests {
   /** Lets go of a guest that is being ended on purpose: its end is then the business of who ends it. */
   delete(id: string): void {
     this.#guests.delete(id);
-    this.#wake(id);
-  }
-
-  /** Resolves when the agent answers or the guest is no longer under control; rejects when the signal aborts. */
-  agentChange(id: string, signal: AbortSignal): Promise<void> {
-    if (this.#guests.get(id)?.state.agent !== false) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const waiters = this.#agentWaiters.get(id) ?? new Set();
-      this.#agentWaiters.set(id, waiters);
-      const aborted = (): void => {
-        waiters.delete(woken);
-        reject(signal.reason as Error);
-      };
-      const woken = (): void => {
-        signal.removeEventListener('abort', aborted);
-        resolve();
-      };
-      waiters.add(woken);
-      if (signal.aborted) aborted();
-      else signal.addEventListener('abort', aborted, { once: true });
-    });
-  }
-
-  #wake(id: string): void {
-    const waiters = this.#agentWaiters.get(id);
-    this.#agentWaiters.delete(id);
-    for (const wake of waiters ?? []) wake();
   }
 
   /** Brings the record in line with the guest. Doing it once more changes nothing. */
@@ -85,14 +60,9 @@ export class LiveGuests {
     if (instance === undefined || this.#guests.get(guest.id) !== guest) return;
     const changed = observed(instance, guest);
     if (changed !== undefined) {
-      const { state, agent } = changed;
-      const record =
-        state === instance.status.state
-          ? { ...instance, status: { ...instance.status, agent } }
-          : inState(clock, instance, state, { agent });
-      await commit(store, [instances.put(record)]);
+      await commit(store, [instances.put(inState(clock, instance, changed.state, changed))]);
     }
-    if (guest.state.agent) this.#wake(guest.id);
+    this.onObserved(guest);
   }
 
   #inLane(id: string, work: () => Promise<void>): void {
@@ -102,16 +72,19 @@ export class LiveGuests {
   }
 }
 
-function observed(instance: Instance, guest: Guest): Pick<InstanceStatus, 'state' | 'agent'> | undefined {
+type Observed = Pick<InstanceStatus, 'state' | 'agent'> & Partial<Pick<InstanceStatus, 'pauseReason'>>;
+
+function observed({ status }: Instance, guest: Guest): Observed | undefined {
   const state = observedState(guest);
-  const { agent } = guest.state;
-  switch (instance.status.state) {
+  const { agent, diskError } = guest.state;
+  const pauseReason = state === 'paused' ? diskError : undefined;
+  switch (status.state) {
     case 'running':
     case 'paused':
     case 'unresponsive':
-      return state === instance.status.state && agent === instance.status.agent
-        ? undefined
-        : { state, agent };
+      if (state === status.state && agent === status.agent && pauseReason === status.pauseReason)
+        return undefined;
+      return { state, agent, ...(pauseReason === undefined ? {} : { pauseReason }) };
     // An operation is at it, or there is no process: not ours to change.
     case 'stopped':
     case 'starting':

@@ -10,6 +10,7 @@ import type { BuildProgress } from '../ports/image-builder.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Json, Store } from '../ports/store.ts';
 import type { Request } from './actions.ts';
+import { createRate, type Rate } from './rate.ts';
 import { commit, listAll, type Staged } from './records.ts';
 
 /** How long ended operations and idempotency keys are kept. */
@@ -25,12 +26,12 @@ export interface Progress {
   readonly recovering: boolean;
   /** Aborts when the operation is cancelled or the daemon stops. */
   readonly signal: AbortSignal;
-  stage(name: string, progress?: BuildProgress): void;
+  stage(name: string, progress?: Omit<BuildProgress, 'stage'>): void;
   /**
    * Ends the operation well, together with the work's last changes. Called inside the scope of the work's undo, so that
    * work which cannot be recorded is undone. Work that returns without it ends well with no change of its own.
    */
-  complete(changes: readonly Staged[]): Promise<void>;
+  complete(changes: readonly Staged[], result?: Operation['result']): Promise<void>;
 }
 
 export type Work = (progress: Progress) => Promise<void>;
@@ -41,6 +42,8 @@ export interface OperationStart {
   readonly target: Operation['target'];
   readonly input: Operation['input'];
   readonly cancellable: boolean;
+  /** Whose lane it runs in; the target's own without it. */
+  readonly lane?: string;
   /** Changes that are acknowledged together with the operation. */
   readonly staged: readonly Staged[];
   readonly work: Work;
@@ -51,6 +54,7 @@ interface Active {
   readonly ended: Promise<Operation>;
   readonly abort: AbortController;
   writtenAtMs: number;
+  readonly rate: Rate;
 }
 
 interface IdempotencyRecord {
@@ -90,7 +94,7 @@ export class OperationRunner {
       kind: start.kind,
       project: start.project,
       target: start.target,
-      state: this.#parts.lanes.busy(start.target.id) ? 'queued' : 'running',
+      state: this.#parts.lanes.busy(start.lane ?? start.target.id) ? 'queued' : 'running',
       stage: 'accepted',
       cancellable: start.cancellable,
       requestedBy: request.caller,
@@ -126,12 +130,12 @@ export class OperationRunner {
       if (first !== undefined) return first;
       throw error;
     }
-    return this.#run({ ...record, revision }, start.work);
+    return this.#run({ ...record, revision }, start.work, start.lane);
   }
 
   /** Takes up an operation that an earlier daemon left unended. */
-  resume(record: Operation, work: Work): Operation {
-    return this.#run({ ...record, recovery: 'resumed' }, work);
+  resume(record: Operation, work: Work, lane?: string): Operation {
+    return this.#run({ ...record, recovery: 'resumed' }, work, lane);
   }
 
   /** Ends an operation that an earlier daemon left, without running it. */
@@ -144,11 +148,11 @@ export class OperationRunner {
     await commit(this.#parts.store, [...changes, staged(ended)]);
   }
 
-  #run(first: Operation, work: Work): Operation {
+  #run(first: Operation, work: Work, lane = first.target.id): Operation {
     const abort = new AbortController();
-    const lane = first.target.id;
     const ended = this.#parts.lanes.run(lane, () => this.#work(first.id, work, abort.signal));
-    this.#active.set(first.id, { record: first, ended, abort, writtenAtMs: this.#parts.clock.monotonicMs() });
+    const writtenAtMs = this.#parts.clock.monotonicMs();
+    this.#active.set(first.id, { record: first, ended, abort, writtenAtMs, rate: createRate() });
     return first;
   }
 
@@ -162,8 +166,10 @@ export class OperationRunner {
       recovering: active.record.recovery !== undefined,
       signal,
       stage: (name, counted) => this.#stage(active, name, counted),
-      complete: (changes) =>
-        this.#end(active, this.#ended(active.record, { state: 'done', stage: 'done' }), changes),
+      complete: (changes, result) => {
+        const end = { state: 'done', stage: 'done', ...(result === undefined ? {} : { result }) } as const;
+        return this.#end(active, this.#ended(active.record, end), changes);
+      },
     };
     try {
       signal.throwIfAborted();
@@ -211,11 +217,14 @@ export class OperationRunner {
     return { ...record, ...end, cancellable: false, finishedAt: this.#parts.clock.now() };
   }
 
-  #stage(active: Active, name: string, counted: BuildProgress | undefined): void {
-    const progress =
-      counted === undefined ? undefined : { done: counted.done, total: counted.total, unit: counted.unit };
-    active.record = { ...active.record, stage: name, ...(progress === undefined ? {} : { progress }) };
+  #stage(active: Active, name: string, counted: Omit<BuildProgress, 'stage'> | undefined): void {
     const nowMs = this.#parts.clock.monotonicMs();
+    const { progress: _, ...record } = active.record;
+    active.record = {
+      ...record,
+      stage: name,
+      ...(counted === undefined ? {} : { progress: active.rate(name, counted, nowMs) }),
+    };
     if (nowMs - active.writtenAtMs < progressMs) return;
     active.writtenAtMs = nowMs;
     commit(this.#parts.store, [staged(active.record)]).catch((error: unknown) => {

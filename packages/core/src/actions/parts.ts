@@ -1,17 +1,26 @@
 /** What the actions are built from: the ports, given by main, and what they share among themselves. */
-import type { Image, Instance } from '@wirt/api';
+import type { Image, Instance, Pool, Snapshot, Volume } from '@wirt/api';
+import type { DiskSource } from '../domain/disk-source.ts';
 import type { Lanes } from '../domain/lanes.ts';
+import type { LayerId } from '../domain/layers.ts';
+import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { DiskTransfer } from '../ports/disk-transfer.ts';
+import type { Downloader } from '../ports/downloader.ts';
 import type { Faults } from '../ports/faults.ts';
+import type { Firmware } from '../ports/firmware.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
-import type { Sandbox } from '../ports/sandbox.ts';
+import type { Identity, Sandbox } from '../ports/sandbox.ts';
+import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
+import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
 import type { OperationRunner } from './operation-runner.ts';
+import type { Pools } from './pool-storage.ts';
 import type { Records } from './records.ts';
 
 export interface CoreParts {
@@ -22,6 +31,14 @@ export interface CoreParts {
   readonly host: HostInspector;
   readonly imageFiles: ImageFiles;
   readonly imageBuilders: readonly ImageBuilder[];
+  readonly poolDrivers: readonly PoolDriver[];
+  /** Where the pool lies that is made when there is none. */
+  readonly defaultPoolPath: string;
+  readonly transfer: DiskTransfer;
+  readonly downloader: Downloader;
+  readonly catalogue: Catalogue;
+  readonly firmware: Firmware;
+  readonly seeds: SeedFiles;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -29,10 +46,32 @@ export interface CoreParts {
   readonly launchSlots: number;
 }
 
+/** The layers of volumes on their storage; made in volume-layers. */
+export interface VolumeLayers {
+  /** As QEMU opens it, from the base on. */
+  sourceOf(layer: LayerId): Promise<DiskSource>;
+  imageSource(image: Image): DiskSource;
+  /** The layer as its storage knows it. */
+  stored(layer: LayerId): StoredLayer;
+  /** Lets a guest's process open this layer and all below it. */
+  grant(layer: LayerId, identity: Identity, write: boolean): Promise<void>;
+  /** Takes every layer of the volume back. */
+  revoke(volume: Volume): Promise<void>;
+  /** Drops the layers that nothing needs: from the record, then from the storage. */
+  prune(volume: string): Promise<void>;
+  /** Removes files of layers that are in no record. */
+  sweep(): Promise<void>;
+}
+
 /** Shared by the actions; made once by `createActions`. */
 export interface Shared extends CoreParts {
   readonly instances: Records<Instance>;
   readonly images: Records<Image>;
+  readonly pools: Records<Pool>;
+  readonly volumes: Records<Volume>;
+  readonly snapshots: Records<Snapshot>;
+  readonly storage: Pools;
+  readonly layers: VolumeLayers;
   readonly lanes: Lanes;
   readonly operations: OperationRunner;
 }

@@ -40,9 +40,14 @@ export async function* listAll(store: Store, prefix: string): AsyncIterable<Stor
   }
 }
 
+/** What has records of its own, with names. */
+export type RecordKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot';
+
 export interface RecordsOptions<T> {
   readonly store: Store;
-  readonly kind: 'instance' | 'image';
+  readonly kind: RecordKind;
+  /** Within what names are unique; the project without it. */
+  readonly scopeOf?: (record: T) => string;
   /** Checks and completes what an earlier version may have written. */
   readonly parse: (value: unknown) => T;
 }
@@ -69,20 +74,17 @@ export class Records<T extends RecordHead> {
   }
 
   /** By id, or by name within the project. */
-  find(ref: string, project = 'default'): T | undefined {
-    return this.#byId.get(ref) ?? this.#byId.get(this.#idByName.get(`${project}/${ref}`) ?? '');
+  find(ref: string, scope = 'default'): T | undefined {
+    return this.#byId.get(ref) ?? this.#byId.get(this.#idByName.get(`${scope}/${ref}`) ?? '');
   }
 
-  /** By id or name. Throws `instance.not_found` or `image.not_found`. */
-  require(ref: string, project = 'default'): T {
-    const record = this.find(ref, project);
+  /** By id or name. Throws `instance.not_found`, `image.not_found`, … */
+  require(ref: string, scope = 'default'): T {
+    const record = this.find(ref, scope);
     if (record !== undefined) return record;
     const { kind } = this.#options;
     throw new WirtError(`${kind}.not_found`, `There is no ${kind} ${JSON.stringify(ref)}.`, {
-      hint:
-        kind === 'instance'
-          ? 'See `wirt ls`.'
-          : 'See `wirt image ls`; build one with `wirt image build micro`.',
+      hint: whereToLook[kind],
     });
   }
 
@@ -119,36 +121,55 @@ export class Records<T extends RecordHead> {
       applied: () => {
         this.#byId.delete(record.id);
         this.#ids.delete(record.id);
-        this.#idByName.delete(`${record.project}/${record.name}`);
+        this.#idByName.delete(this.#scoped(record));
       },
     };
   }
 
+  #scoped(record: T): string {
+    return `${this.#options.scopeOf?.(record) ?? record.project}/${record.name}`;
+  }
+
   #nameKey(record: T): string {
-    return `name/${this.#options.kind}/${record.project}/${record.name}`;
+    return `name/${this.#options.kind}/${this.#scoped(record)}`;
   }
 
   #cache(record: T): void {
     const former = this.#byId.get(record.id);
-    if (former !== undefined && former.name !== record.name)
-      this.#idByName.delete(`${former.project}/${former.name}`);
+    if (former !== undefined && former.name !== record.name) this.#idByName.delete(this.#scoped(former));
     this.#byId.set(record.id, record);
     this.#ids.add(record.id);
-    this.#idByName.set(`${record.project}/${record.name}`, record.id);
+    this.#idByName.set(this.#scoped(record), record.id);
   }
 }
 
+const whereToLook = {
+  instance: 'See `wirt ls`.',
+  image: 'See `wirt image ls`; build one with `wirt image build micro`.',
+  volume: 'See `wirt volume ls`.',
+  pool: 'See `wirt pool ls`.',
+  snapshot: 'See `wirt snapshot ls INSTANCE`.',
+} as const satisfies Record<RecordKind, string>;
+
 /** The refusal of a name that another has. */
-export function nameTaken(kind: 'instance' | 'image', name: string): WirtError {
-  const remove = kind === 'instance' ? `wirt rm ${name}` : `wirt image rm ${name}`;
+export function nameTaken(kind: RecordKind, name: string): WirtError {
+  const remove = {
+    instance: `wirt rm ${name}`,
+    image: `wirt image rm ${name}`,
+    volume: `wirt volume rm ${name}`,
+    pool: `wirt pool rm ${name}`,
+    snapshot: `wirt snapshot rm INSTANCE ${name}`,
+  } as const satisfies Record<RecordKind, string>;
   return new WirtError(`${kind}.name_taken`, `There is another ${kind} named ${name}.`, {
-    hint: `Choose another name, or remove it: \`${remove}\`.`,
+    hint: `Choose another name, or remove it: \`${remove[kind]}\`.`,
   });
 }
 
 /** Says that a name is taken, when that is what made the store refuse; gives back any other error as it is. */
-export function nameConflict(error: unknown, kind: 'instance' | 'image', name: string): unknown {
+export function nameConflict(error: unknown, kind: RecordKind): unknown {
   const key =
     error instanceof WirtError && error.code === 'store.conflict' ? error.details?.['key'] : undefined;
-  return typeof key === 'string' && key.startsWith(`name/${kind}/`) ? nameTaken(kind, name) : error;
+  const prefix = `name/${kind}/`;
+  if (typeof key !== 'string' || !key.startsWith(prefix)) return error;
+  return nameTaken(kind, key.slice(key.lastIndexOf('/') + 1));
 }

@@ -1,6 +1,7 @@
 /** Waiting for operations on behalf of a request. What is waited for goes on when the waiting ends. */
 import { type Operation, type Problem, type WaitQuery, WirtError } from '@wirt/api';
 import type { Request } from './actions.ts';
+import type { ReadyWatch } from './instance-ready.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { OperationRunner } from './operation-runner.ts';
 
@@ -41,7 +42,7 @@ function errorOf(operation: Operation, problem: Problem): WirtError {
  */
 export async function answer(
   operations: OperationRunner,
-  live: LiveGuests,
+  { live, ready }: { readonly live: LiveGuests; readonly ready: ReadyWatch },
   request: Request,
   operation: Operation,
   { wait, waitSeconds }: WaitQuery,
@@ -53,18 +54,14 @@ export async function answer(
   if (ended.error !== undefined) throw errorOf(ended, ended.error);
   if (wait === 'done' || ended.target.kind !== 'instance') return ended;
   try {
-    await live.agentChange(ended.target.id, over);
+    await ready.change(ended.target.id, over);
   } catch {
     throw timeout(operation, waitSeconds, 'ready');
   }
-  if (live.get(ended.target.id)?.state.agent === true) return ended;
-  throw new WirtError(
-    'instance.died',
-    `Instance ${ended.target.name} ended before its guest agent answered.`,
-    {
-      hint: `See how: \`wirt show ${ended.target.name}\` and \`wirt logs ${ended.target.name}\`.`,
-    },
-  );
+  if (live.get(ended.target.id) !== undefined) return ended;
+  throw new WirtError('instance.died', `Instance ${ended.target.name} ended before it was ready.`, {
+    hint: `See how: \`wirt show ${ended.target.name}\` and \`wirt logs ${ended.target.name}\`.`,
+  });
 }
 
 function timeout(operation: Operation, seconds: number, what: 'end' | 'ready'): WirtError {
@@ -78,12 +75,23 @@ function timeout(operation: Operation, seconds: number, what: 'end' | 'ready'): 
           details: { operation: id },
         },
       )
-    : new WirtError(
-        'operation.wait_timeout',
-        `The guest agent of ${target.name} has not answered within ${seconds} s.`,
-        {
-          hint: `Look at \`wirt logs ${target.name}\`; the guest goes on running.`,
-          details: { operation: id },
-        },
-      );
+    : new WirtError('operation.wait_timeout', `Instance ${target.name} was not ready within ${seconds} s.`, {
+        hint: `Look at \`wirt logs ${target.name}\`; the guest goes on running.`,
+        details: { operation: id },
+      });
+}
+
+/** Starts an operation, or finds the one that the same request has started before, and answers as `wait` asks. */
+export type Answering = (
+  request: Request,
+  wait: WaitQuery,
+  start: () => Promise<Operation>,
+) => Promise<Operation>;
+
+export function createAnswering(
+  operations: OperationRunner,
+  life: { readonly live: LiveGuests; readonly ready: ReadyWatch },
+): Answering {
+  return async (request, wait, start) =>
+    answer(operations, life, request, (await operations.earlier(request)) ?? (await start()), wait);
 }

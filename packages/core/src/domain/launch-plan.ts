@@ -1,7 +1,7 @@
-/** The planner: spec, image and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
-import type { Image, Instance } from '@wirt/api';
-import type { Accelerator, LaunchPlan } from './guest.ts';
-import { macOf, uuidOf } from './identity.ts';
+/** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
+import type { Image, Instance, Nic } from '@wirt/api';
+import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic } from './guest.ts';
+import { macOf, ulidBytes, uuidOf } from './identity.ts';
 
 /** CPU model by accelerator where none was chosen: all that the host has, or all that TCG can do. */
 const defaultCpuModel = { kvm: 'host', tcg: 'max' } as const satisfies Record<Accelerator, string>;
@@ -9,13 +9,37 @@ const defaultCpuModel = { kvm: 'host', tcg: 'max' } as const satisfies Record<Ac
 /** QEMU's own memory beside the guest's: measured 50–70 MiB resident for a guest of this shape, rounded up. */
 export const qemuOverheadMib = 80;
 
-export function planLaunch(
-  instance: Instance,
-  image: Image,
-  accelerator: Accelerator,
-  pathOf: (file: string) => string,
-): LaunchPlan {
-  const { id, name, spec } = instance;
+/** A port that no other program has by default, on a loopback address of the guest's own. */
+const sshPort = 20_022;
+
+/**
+ * 127.x.y.z for a guest: from its uid, which no other guest on the machine has, or from its id where all run as one user. Never
+ * the network's own address or 127.0.0.1.
+ */
+export function loopbackOf(id: string, identity: { readonly uid: number; readonly own: boolean }): string {
+  const bytes = ulidBytes(id).subarray(13);
+  const number = identity.own
+    ? identity.uid & 0xffffff
+    : ((bytes[0] ?? 0) << 16) | ((bytes[1] ?? 0) << 8) | (bytes[2] ?? 0);
+  const safe = Math.min(Math.max(number, 2), 0xfffffe);
+  return `127.${safe >> 16}.${(safe >> 8) & 0xff}.${safe & 0xff}`;
+}
+
+/** What a plan is made from beside the record. */
+export interface PlanParts {
+  readonly image: Image | undefined;
+  readonly accelerator: Accelerator;
+  readonly identity: { readonly uid: number; readonly own: boolean };
+  readonly disks: readonly PlannedDisk[];
+  readonly firmware: LaunchPlan['firmware'];
+  /** Absolute path of a file of the image. */
+  pathOf(file: string): string;
+}
+
+export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
+  const { id, spec } = instance;
+  const { image, accelerator } = parts;
+  const kernel = image?.spec.format === 'kernel' ? image.status : undefined;
   return {
     id,
     uuid: uuidOf(id),
@@ -24,11 +48,35 @@ export function planLaunch(
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],
     cpus: spec.cpus,
     memoryMib: spec.memoryMib,
-    nics: spec.nics.map((nic, index) => ({ type: nic.type, mac: macOf(id, index), hostname: name })),
-    boot: {
-      kernel: pathOf(image.status.kernel ?? ''),
-      initrd: pathOf(image.status.initrd ?? ''),
-      kernelArgs: image.status.kernelArgs ?? '',
-    },
+    nics: spec.nics.map((nic, index) => plannedNic(instance, nic, index, parts)),
+    disks: parts.disks,
+    firmware: parts.firmware,
+    ...(kernel === undefined
+      ? {}
+      : {
+          kernel: {
+            kernel: parts.pathOf(kernel.kernel ?? ''),
+            initrd: parts.pathOf(kernel.initrd ?? ''),
+            kernelArgs: kernel.kernelArgs ?? '',
+          },
+        }),
+  };
+}
+
+/** Guests with an operating system of their own are reached by SSH through their first card. */
+function plannedNic(
+  { id, name }: Instance,
+  nic: Nic,
+  index: number,
+  { image, identity }: PlanParts,
+): PlannedNic {
+  const reachable = index === 0 && image?.spec.format !== 'kernel';
+  return {
+    type: nic.type,
+    model: nic.model,
+    mac: nic.mac ?? macOf(id, index),
+    hostname: name,
+    ...(nic.bootOrder === undefined ? {} : { bootIndex: nic.bootOrder }),
+    ...(reachable ? { ssh: { host: loopbackOf(id, identity), port: sshPort } } : {}),
   };
 }

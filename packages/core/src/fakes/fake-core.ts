@@ -86,6 +86,7 @@ export async function createFakeCore(): Promise<FakeCore> {
           recipe: 'micro',
           build: () =>
             Promise.resolve({
+              kind: 'kernel',
               kernel: 'vmlinuz',
               initrd: 'initrd',
               kernelArgs: 'quiet',
@@ -94,6 +95,13 @@ export async function createFakeCore(): Promise<FakeCore> {
             }),
         },
       ],
+      poolDrivers: host.storage.poolDrivers,
+      defaultPoolPath: '/pool',
+      transfer: host.storage.transfer,
+      downloader: host.storage.downloader,
+      catalogue: host.storage.catalogue,
+      firmware: host.storage.firmware,
+      seeds: host.storage.seeds,
       faults: { at },
       launchSlots: 4,
     });
@@ -134,6 +142,7 @@ export async function createFakeCore(): Promise<FakeCore> {
         machine: 'q35',
         accelerator: 'auto',
         nics: [],
+        disks: [],
         restart: 'never',
         autostart: false,
         overcommit: false,

@@ -3,12 +3,14 @@
  * objects, so that a test can ask what is left. It outlives the actions, as a real host outlives the daemon.
  */
 import { WirtError } from '@wirt/api';
-import type { GuestExit } from '../domain/guest.ts';
+import type { DiskSource } from '../domain/disk-source.ts';
+import type { GuestExit, LaunchPlan } from '../domain/guest.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
-import type { Guest, GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
+import type { Guest, GuestDisks, GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Sandbox } from '../ports/sandbox.ts';
+import { createFakeStorage, type FakeStorage } from './fake-storage.ts';
 
 interface FakeProcess {
   readonly pid: number;
@@ -18,12 +20,19 @@ interface FakeProcess {
   responsive: boolean;
   /** Whether the guest acts on its power button. */
   obeysPowerButton: boolean;
+  diskError: 'no-space' | 'io-error' | undefined;
+  /** What freezing the guest's file systems does. */
+  freeze: () => Promise<number>;
+  frozen: boolean;
+  /** Ids of layers by disk, from the base on. */
+  readonly disks: Map<string, string[]>;
   readonly listeners: Set<(event: GuestEvent) => void>;
   end(exit: GuestExit): void;
   readonly exited: Promise<GuestExit>;
 }
 
 export interface FakeHost {
+  readonly storage: FakeStorage;
   readonly hypervisor: Hypervisor;
   readonly sandbox: Sandbox;
   readonly resources: ResourceControl;
@@ -41,10 +50,49 @@ export interface FakeHost {
   availableMib: number;
 }
 
+function layersOf(source: DiskSource | undefined): string[] {
+  return source?.layers.map(({ layer }) => layer) ?? [];
+}
+
+function disksOf(process: FakeProcess, storage: FakeStorage): GuestDisks {
+  return {
+    attach: ({ name, source }) => {
+      if (process.disks.has(name))
+        return Promise.reject(new WirtError('instance.state_conflict', `${name} is there.`));
+      process.disks.set(name, layersOf(source));
+      return Promise.resolve();
+    },
+    detach: (name) => {
+      process.disks.delete(name);
+      return Promise.resolve();
+    },
+    resize: () => Promise.resolve(),
+    changeMedium: (name, source) => {
+      process.disks.set(name, layersOf(source));
+      return Promise.resolve();
+    },
+    overlay: (overlays) => {
+      for (const { disk, layer } of overlays) process.disks.get(disk)?.push(layer.layer);
+      return Promise.resolve();
+    },
+    chains: () => Promise.resolve(new Map(process.disks)),
+    pull: ({ disk, layer, base }) => {
+      const chain = process.disks.get(disk) ?? [];
+      const from = base === undefined ? 0 : chain.indexOf(base) + 1;
+      const to = chain.indexOf(layer);
+      for (const [place, word] of Object.entries(storage.read(chain.slice(from, to + 1))))
+        storage.write(layer, place, word);
+      chain.splice(from, to - from);
+      return Promise.resolve();
+    },
+  };
+}
+
 const cleanExit: GuestExit = { process: { kind: 'exited', code: 0 }, lastLine: '' };
 export const killedExit: GuestExit = { process: { kind: 'signalled', signal: 'SIGKILL' }, lastLine: '' };
 
 export function createFakeHost(): FakeHost {
+  const storage = createFakeStorage();
   const processes = new Map<string, FakeProcess>();
   const ended = new Map<string, GuestExit>();
   const uids = new Map<string, number>();
@@ -54,7 +102,7 @@ export function createFakeHost(): FakeHost {
   const images = new Set<string>();
   let nextPid = 1000;
 
-  function start(id: string, uuid: string): FakeProcess {
+  function start({ id, uuid, disks }: LaunchPlan): FakeProcess {
     const { promise, resolve } = Promise.withResolvers<GuestExit>();
     const pid = nextPid;
     nextPid += 1;
@@ -65,6 +113,10 @@ export function createFakeHost(): FakeHost {
       agent: false,
       responsive: true,
       obeysPowerButton: true,
+      diskError: undefined,
+      freeze: () => Promise.resolve(1),
+      frozen: false,
+      disks: new Map(disks.map(({ name, source }) => [name, layersOf(source)])),
       listeners: new Set(),
       exited: promise,
       end: (exit) => {
@@ -80,6 +132,7 @@ export function createFakeHost(): FakeHost {
   function control(id: string, process: FakeProcess): Guest {
     const change = (processors: 'running' | 'paused'): Promise<void> => {
       process.processors = processors;
+      if (processors === 'running') process.diskError = undefined;
       for (const listener of process.listeners)
         listener({ kind: processors === 'running' ? 'resumed' : 'paused' });
       return Promise.resolve();
@@ -92,9 +145,21 @@ export function createFakeHost(): FakeHost {
         exec: () => Promise.resolve({ exitCode: 0, stdout: '', stderr: '', truncated: false }),
         readFile: async function* () {},
         writeFile: () => Promise.resolve(),
+        freeze: async () => {
+          const count = await process.freeze();
+          process.frozen = true;
+          return count;
+        },
+        thaw: () => {
+          process.frozen = false;
+          return Promise.resolve();
+        },
+        addresses: () => Promise.resolve(['10.0.2.15']),
       },
+      disks: disksOf(process, storage),
       get state() {
-        return { processors: process.processors, agent: process.agent, responsive: process.responsive };
+        const { processors, agent, responsive, diskError } = process;
+        return { processors, agent, responsive, diskError };
       },
       resume: () => change('running'),
       pause: () => change('paused'),
@@ -123,7 +188,7 @@ export function createFakeHost(): FakeHost {
       logs.add(plan.id);
       await onStep('spawn');
       if (processes.has(plan.id)) throw new Error(`${plan.id} was started twice`);
-      const process = start(plan.id, plan.uuid);
+      const process = start(plan);
       try {
         await onStep('connect');
         signal.throwIfAborted();
@@ -162,6 +227,7 @@ export function createFakeHost(): FakeHost {
   };
 
   const host: FakeHost = {
+    storage,
     hypervisor,
     sandbox: {
       claim: (id) => {
@@ -202,7 +268,11 @@ export function createFakeHost(): FakeHost {
         images.add(id);
         return Promise.resolve(`/fake/${id}`);
       },
-      publish: () => Promise.resolve(),
+      publish: (id, key) => {
+        images.delete(id);
+        images.add(key);
+        return Promise.resolve();
+      },
       path: (id, file) => `/fake/${id}/${file}`,
       remove: (id) => {
         images.delete(id);

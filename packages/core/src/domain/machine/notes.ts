@@ -27,6 +27,8 @@ const maxSettingLength = 200;
 const maxNotes = 1_000;
 /** More of the same kind than this are told in one note. */
 const maxAlike = 8;
+/** Of one group. */
+const maxLines = 40;
 
 /** Control, format (bidirectional ones among them), private and unassigned characters, line separators, lone surrogates. */
 const unprintable = /[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\u2028\u2029]/gu;
@@ -96,8 +98,9 @@ function groupNotes(group: readonly Leftover[]): ImportNote[] {
     return listings(group.map(({ short }) => short)).map((value) => note(together, value, reason, effect));
   }
   if (group.length <= maxAlike) return group.map((each) => note(each.setting, each.value, reason, effect));
-  const values = group.slice(0, maxValueLength).map(({ value }) => value);
-  return [note(`${first.kind} (${group.length} times)`, values.join('; '), reason, effect)];
+  const setting = `${first.kind} (${group.length} times)`;
+  const words = group.map(({ short, value }) => (short.includes('=') ? short : value));
+  return listings(words).map((value) => note(setting, value, reason, effect));
 }
 
 /** `a, b ×3, c` in as many lines of a note's length as it takes, so that none is cut away. */
@@ -115,5 +118,6 @@ function listings(words: readonly string[]): string[] {
       lines[lines.length - 1] = `${last}, ${item}`;
     } else lines.push(item);
   }
-  return lines;
+  if (lines.length <= maxLines) return lines;
+  return [...lines.slice(0, maxLines), `… and ${lines.length - maxLines} lines more`];
 }

@@ -149,7 +149,8 @@ const isoName = /\.iso(\.gz)?$/i;
 function fileMedium({ reading }: OvfEnvelope, item: OvfDrive, file: OvfFile): Medium {
   useFile({ reading }, file);
   const { name, compression } = file;
-  const format = item.device === 'cdrom' && isoName.test(name) ? ({ format: 'raw' } as const) : {};
+  // A medium by itself, and not by a disk of the disk section, is an image as it is.
+  const format = item.device === 'cdrom' ? ({ format: 'raw' } as const) : {};
   return { source: { kind: 'file', name }, ...format, ...(compression ? { compression } : {}) };
 }
 

@@ -179,7 +179,15 @@ function hardware(draft: MachineDraft, drives: readonly Drive[], notes: ImportNo
   const memory = { ElementName: `${memoryMib} MiB of memory`, ResourceType: 4, VirtualQuantity: memoryMib };
   add({ ...memory, AllocationUnits: 'byte * 2^20', Description: 'Memory size' });
   const buses = [...new Set(drives.map(({ bus }) => bus))];
-  const controllers = new Map(buses.map((bus) => [bus, add({ Address: 0, ...controllerTypes[bus] })]));
+  const controllers = new Map<OvfBus, number>();
+  const addresses = new Map<number, number>();
+  for (const bus of buses) {
+    const type = controllerTypes[bus];
+    // Each kind of controller is counted by itself.
+    const Address = addresses.get(type.ResourceType) ?? 0;
+    addresses.set(type.ResourceType, Address + 1);
+    controllers.set(bus, add({ Address, ...type }));
+  }
   const places = new Map<OvfBus, number>();
   for (const { disk, bus, number } of drives) {
     const { device, source, key, bootOrder } = disk;

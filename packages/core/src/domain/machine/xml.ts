@@ -106,11 +106,11 @@ function elementOf(tag: SaxesTagNS, line: number, fail: (sentence: string) => ne
   const all = Object.values(tag.attributes);
   if (all.length > xmlLimits.attributes)
     fail(`<${tag.name}> has more than ${xmlLimits.attributes} attributes`);
-  if (tag.name.length > xmlLimits.name) fail(`the name <${tag.name}> is too long`);
+  if (tag.name.length > xmlLimits.name) fail(`the name <${printable(tag.name, 40)}> is too long`);
   const attributes: XmlAttribute[] = [];
   for (const { name, local, prefix, uri, value } of all) {
-    if (name.length > xmlLimits.name) fail(`the name ${name} is too long`);
-    if (value.length > xmlLimits.value) fail(`the value of ${name} is too long`);
+    if (name.length > xmlLimits.name) fail(`the name ${printable(name, 40)} is too long`);
+    if (value.length > xmlLimits.value) fail(`the value of ${printable(name, 40)} is too long`);
     if (prefix !== 'xmlns' && name !== 'xmlns') attributes.push({ name, local, uri, value });
   }
   return { name: tag.name, local: tag.local, uri: tag.uri, attributes, children: [], text: '', line };

@@ -107,6 +107,7 @@ async function buildIn(scratch: string, options: BuildMicroOptions): Promise<Bui
 
   const { busybox, agent: agentPackage } = records;
   return {
+    kind: 'kernel',
     kernel: kernelFile,
     initrd: initrdFile,
     kernelArgs: kernelArgs[arch],

@@ -9,6 +9,7 @@ import type { Actions } from '@wirt/core';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { answerError, rawProblem, routeNotFound } from './answer-error.ts';
 import { registerWebsocket } from './console.ts';
+import { mountDisks } from './disk.ts';
 import { type Door, defaultLimits, type RestLimits, type RestLogger } from './door.ts';
 import { mountEvents } from './event.ts';
 import { mountGuests } from './guest.ts';
@@ -16,7 +17,11 @@ import { mountHost } from './host.ts';
 import { mountImages } from './image.ts';
 import { mountInstances } from './instance.ts';
 import { mountOperations } from './operation.ts';
+import { mountPools } from './pool.ts';
+import { mountSnapshots } from './snapshot.ts';
 import { listenOnSocketFile, type SocketFile } from './socket-file.ts';
+import { mountTransfers } from './transfer.ts';
+import { mountVolumes } from './volume.ts';
 
 export interface RestServerOptions {
   readonly actions: Actions;
@@ -87,7 +92,12 @@ export async function createRestServer(options: RestServerOptions): Promise<Rest
   await registerWebsocket(door);
   mountInstances(door);
   mountGuests(door);
+  mountDisks(door);
+  mountSnapshots(door);
+  mountVolumes(door);
+  mountPools(door);
   mountImages(door);
+  mountTransfers(door);
   mountOperations(door);
   mountEvents(door);
   mountHost(door);

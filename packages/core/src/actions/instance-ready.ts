@@ -1,0 +1,111 @@
+/**
+ * Whether a guest is done with its start: its agent answers, and cloud-init has finished where it has a part in it. Asks the guest, which may
+ * lie, be slow or never answer; nothing else waits for that.
+ */
+import { type Instance, WirtError } from '@wirt/api';
+import type { Guest } from '../ports/hypervisor.ts';
+import type { LiveGuests } from './live-guests.ts';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+/** cloud-init may install packages. */
+const cloudInitSeconds = 1800;
+const addressesMs = 10_000;
+/** Addresses come a moment after the agent does. */
+const addressTries = 6;
+const addressPauseMs = 2_000;
+
+export interface ReadyWatch {
+  /** Looks whether there is something to wait for. Returns at once. */
+  look(guest: Guest): void;
+  /** Resolves when the instance is ready or no guest of it is under control; rejects when the signal aborts. */
+  change(id: string, signal: AbortSignal): Promise<void>;
+}
+
+export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
+  const { instances, images, store, lanes, logger, clock } = shared;
+  const asking = new Set<Guest>();
+  const waiters = new Map<string, Set<() => void>>();
+
+  const wake = (id: string): void => {
+    const waiting = waiters.get(id);
+    waiters.delete(id);
+    for (const resolve of waiting ?? []) resolve();
+  };
+
+  function hasCloudInit({ spec, project }: Instance): boolean {
+    if (spec.cloudInit !== undefined) return true;
+    return spec.image !== undefined && images.find(spec.image, project)?.status.cloudInit === true;
+  }
+
+  async function ask(guest: Guest): Promise<void> {
+    const ended = new AbortController();
+    void guest.exited.then(() => ended.abort(new Error('The guest has ended.')));
+    const instance = instances.get(guest.id);
+    if (instance === undefined) return;
+    if (hasCloudInit(instance)) await waitForCloudInit(guest, ended.signal);
+    await record(guest, { ready: true });
+    for (let number = 1; number <= addressTries && live.get(guest.id) === guest; number += 1) {
+      const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(addressesMs)]);
+      const addresses = await guest.agent.addresses(signal);
+      if (addresses.length > 0) return record(guest, { addresses });
+      await clock.sleep(addressPauseMs, ended.signal);
+    }
+  }
+
+  async function record(
+    guest: Guest,
+    changes: Pick<Partial<Instance['status']>, 'ready' | 'addresses'>,
+  ): Promise<void> {
+    await lanes.run(guest.id, async () => {
+      const instance = instances.get(guest.id);
+      if (instance === undefined || live.get(guest.id) !== guest) return;
+      await commit(store, [instances.put({ ...instance, status: { ...instance.status, ...changes } })]);
+    });
+    wake(guest.id);
+  }
+
+  return {
+    look(guest) {
+      const status = instances.get(guest.id)?.status;
+      if (!guest.state.agent || asking.has(guest) || status === undefined) return;
+      if (status.ready === true && status.addresses !== undefined) return;
+      asking.add(guest);
+      void guest.exited.then(() => wake(guest.id));
+      ask(guest)
+        .catch((error: unknown) => logger.info('guest.readiness_not_told', { instance: guest.id, error }))
+        .finally(() => asking.delete(guest));
+    },
+    change(id, signal) {
+      const guest = live.get(id);
+      if (guest === undefined || instances.get(id)?.status.ready === true) return Promise.resolve();
+      return new Promise((resolve, reject) => {
+        const waiting = waiters.get(id) ?? new Set();
+        waiters.set(id, waiting);
+        const aborted = (): void => {
+          waiting.delete(woken);
+          reject(signal.reason as Error);
+        };
+        const woken = (): void => {
+          signal.removeEventListener('abort', aborted);
+          resolve();
+        };
+        waiting.add(woken);
+        void guest.exited.then(woken);
+        if (signal.aborted) aborted();
+        else signal.addEventListener('abort', aborted, { once: true });
+      });
+    },
+  };
+}
+
+/** `status --wait` ends when cloud-init has; 0 is done, 2 is done with complaints (cloud-init's own documentation). */
+async function waitForCloudInit(guest: Guest, signal: AbortSignal): Promise<void> {
+  const argv = ['cloud-init', 'status', '--wait'];
+  const { exitCode, stdout } = await guest.agent.exec({ argv, timeoutSeconds: cloudInitSeconds }, signal);
+  if (exitCode === 0 || exitCode === 2) return;
+  throw new WirtError(
+    'guest.command_failed',
+    `cloud-init has failed in the guest: ${stdout.trim().slice(-200)}`,
+  );
+}

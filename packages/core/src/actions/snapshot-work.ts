@@ -1,0 +1,241 @@
+/** Taking, restoring and removing snapshots, in the lane of their instance. Each may run again from its beginning after a crash. */
+import {
+  type Instance,
+  type Snapshot,
+  type SnapshotCreate,
+  snapshotCreateSchema,
+  type Volume,
+  WirtError,
+} from '@wirt/api';
+import { chainOf, layerOf } from '../domain/layers.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+import { requireCan } from './instance-state.ts';
+import type { LiveGuests } from './live-guests.ts';
+import type { Progress, Work } from './operation-runner.ts';
+import type { Shared } from './parts.ts';
+import { requireRoom } from './pool.ts';
+import { commit } from './records.ts';
+import { freezeVolumes, settleNext, type ToFreeze } from './volume-freeze.ts';
+import { activeOf, volumesOf } from './volume-layers.ts';
+import { dropLayer, holderOf } from './volume-merge.ts';
+
+/** Freezing flushes the guest's caches first. */
+const freezeMs = 30_000;
+const thawMs = 10_000;
+
+export interface SnapshotParts {
+  readonly shared: Shared;
+  readonly live: LiveGuests;
+  /** Called when a chain has become long. */
+  flatten(volume: Volume): Promise<void>;
+}
+
+/** Longer chains are flattened: every read of what was never written walks all of it. */
+export const longChain = 12;
+
+export function takeSnapshot(parts: SnapshotParts, id: string): Work {
+  const { shared, live } = parts;
+  const { snapshots, instances, volumes, faults } = shared;
+  return async (progress) => {
+    const { freeze } = snapshotCreateSchema
+      .pick({ freeze: true })
+      .parse({ freeze: progress.input['freeze'] });
+    const snapshot = snapshots.require(id);
+    const instance = instances.require(snapshot.spec.instance);
+    try {
+      requireCan('snapshot', instance);
+      await faults.at('snapshot.create/begin');
+      const list = await disksToFreeze(shared, live, instance);
+      const guest = live.get(instance.id);
+      const told = consistencyOf(guest);
+      const { frozen, changes } = await freezeVolumes(shared, list, {
+        guest,
+        signal: progress.signal,
+        step: 'snapshot.create',
+        around: (moment) => atRest(guest, freeze, told, progress, moment),
+      });
+      await shared.firmware.save(instance.id, id);
+      const disks = list.map(({ disk = '', volume }) => ({ disk, volume, layer: frozen.get(volume) ?? '' }));
+      const now = snapshots.require(id);
+      const current = instances.require(instance.id);
+      await progress.complete([
+        ...changes,
+        snapshots.put({ ...now, status: { ...now.status, state: 'ready', ...told, disks } }),
+        instances.put({ ...current, status: { ...current.status, snapshot: id } }),
+      ]);
+    } catch (error) {
+      if (!isStopping(error)) await forget(shared, id);
+      throw error;
+    }
+    for (const volume of volumesOf(shared, instance).values())
+      if (chainOf((one) => volumes.get(one), activeOf(volume)).length > longChain)
+        await parts.flatten(volume);
+  };
+}
+
+async function forget({ store, snapshots, firmware }: Shared, id: string): Promise<void> {
+  const snapshot = snapshots.get(id);
+  if (snapshot === undefined) return;
+  await firmware.forget(snapshot.spec.instance, id);
+  await commit(store, [snapshots.remove(snapshot)]);
+}
+
+function isStopping(error: unknown): boolean {
+  return error instanceof WirtError && error.code === 'daemon.stopping';
+}
+
+async function disksToFreeze(shared: Shared, live: LiveGuests, instance: Instance): Promise<ToFreeze[]> {
+  const list: ToFreeze[] = [];
+  for (const [disk, volume] of volumesOf(shared, instance)) {
+    await settleNext(shared, volume.id, holderOf(live, volume));
+    await requireRoom(shared, volume.spec.pool, 0);
+    list.push({ disk, volume: volume.id });
+  }
+  if (list.length > 0) return list;
+  throw new WirtError('snapshot.failed', `Instance ${instance.name} has no disks to take a snapshot of.`, {
+    hint: `Attach one: \`wirt volume attach VOLUME ${instance.name}\`.`,
+  });
+}
+
+type Told = Pick<Snapshot['status'], 'consistency' | 'consistencyReason'>;
+
+function consistencyOf(guest: Guest | undefined): { -readonly [K in keyof Told]: Told[K] } {
+  return { consistency: guest === undefined ? 'stopped' : 'crash' };
+}
+
+/** Freezes the guest's file systems around the moment where its agent answers; `told` says how it went. */
+async function atRest(
+  guest: Guest | undefined,
+  wanted: SnapshotCreate['freeze'],
+  told: { -readonly [K in keyof Told]: Told[K] },
+  progress: Progress,
+  moment: () => Promise<void>,
+): Promise<void> {
+  if (guest === undefined || wanted === 'none') {
+    if (guest !== undefined) told.consistencyReason = 'Freezing was not asked for.';
+    return moment();
+  }
+  const problem = await freezeGuest(guest, progress);
+  if (problem === undefined) told.consistency = 'frozen';
+  else if (wanted === 'required') throw problem;
+  else told.consistencyReason = problem.message;
+  try {
+    await moment();
+  } finally {
+    if (problem === undefined) await guest.agent.thaw(AbortSignal.timeout(thawMs));
+  }
+}
+
+/** Undefined when it is frozen, or why it is not. */
+async function freezeGuest(guest: Guest, progress: Progress): Promise<WirtError | undefined> {
+  if (guest.state.processors === 'paused')
+    return new WirtError('guest.agent_unavailable', 'The guest is paused, and its agent with it.');
+  if (!guest.state.agent)
+    return new WirtError('guest.agent_unavailable', 'No guest agent answers in the guest.');
+  progress.stage('freeze');
+  try {
+    await guest.agent.freeze(AbortSignal.any([progress.signal, AbortSignal.timeout(freezeMs)]));
+    return undefined;
+  } catch (error) {
+    progress.signal.throwIfAborted();
+    await guest.agent.thaw(AbortSignal.timeout(thawMs)).catch(() => undefined);
+    return error instanceof WirtError
+      ? error
+      : new WirtError('guest.agent_timeout', 'The guest agent did not freeze the file systems in time.', {
+          cause: error,
+        });
+  }
+}
+
+/** The disks go on from the snapshot; what was written since is given up, unless a later snapshot holds it. */
+export function restoreSnapshot({ shared }: SnapshotParts, id: string): Work {
+  const { snapshots, instances, volumes, storage, layers, operations, faults } = shared;
+  return async (progress) => {
+    const snapshot = snapshots.require(id);
+    const instance = instances.require(snapshot.spec.instance);
+    requireCan('restore', instance);
+    const restored: Volume[] = [];
+    for (const { volume: volumeId, layer, disk } of snapshot.status.disks) {
+      await settleNext(shared, volumeId, undefined);
+      const volume = attached(shared, instance, volumeId, disk);
+      await requireRoom(shared, volume.spec.pool, 0);
+      await faults.at('snapshot.restore/layer');
+      const pool = await storage.open(volume.spec.pool);
+      const next = operations.newId();
+      const { sizeBytes } = layerOf(volume, layer);
+      const stored = { volume: volumeId, layer: next, format: 'qcow2', sizeBytes } as const;
+      await pool.createOverlay(stored, await layers.sourceOf({ volume: volumeId, layer }));
+      const added = { id: next, format: 'qcow2', sizeBytes, parent: { volume: volumeId, layer } } as const;
+      const status = { ...volume.status, active: next, layers: [...volume.status.layers, added] };
+      restored.push({ ...volume, spec: { ...volume.spec, sizeBytes }, status });
+    }
+    await faults.at('snapshot.restore/firmware');
+    await shared.firmware.restore(instance.id, id);
+    await faults.at('snapshot.restore/record');
+    const current = instances.require(instance.id);
+    // A layer made here without its record is swept by the next daemon.
+    await progress.complete([
+      ...restored.map((volume) => volumes.put(volume)),
+      instances.put({ ...current, status: { ...current.status, snapshot: id } }),
+    ]);
+    for (const { id: volume } of restored) await layers.prune(volume);
+  };
+}
+
+function attached({ volumes }: Shared, instance: Instance, id: string, disk: string): Volume {
+  const volume = volumes.get(id);
+  if (volume?.status.attachment?.instance === instance.id) return volume;
+  throw new WirtError(
+    'snapshot.failed',
+    `Disk ${disk} of the snapshot is not attached to ${instance.name} any more.`,
+    {
+      hint: `Attach its volume again: \`wirt volume attach ${volume?.name ?? id} ${instance.name}\`.`,
+    },
+  );
+}
+
+/** Its frozen layers are merged into what lies on them; what follows it in the tree follows its parent. */
+export function removeSnapshot({ shared, live }: SnapshotParts, id: string): Work {
+  const { store, snapshots, instances, faults, firmware, logger } = shared;
+  return async (progress) => {
+    const snapshot = snapshots.get(id);
+    if (snapshot === undefined) return;
+    await faults.at('snapshot.remove/mark');
+    if (snapshot.status.state !== 'removing')
+      await commit(store, [
+        snapshots.put({ ...snapshot, status: { ...snapshot.status, state: 'removing' } }),
+      ]);
+    for (const { volume, layer } of snapshot.status.disks) {
+      await settleNext(shared, volume, holderOrNone(shared, live, volume));
+      await faults.at('snapshot.remove/merge');
+      const gone = await dropLayer(shared, live, { volume, layer }, progress);
+      if (!gone) logger.info('snapshot.layer_kept', { snapshot: id, volume, layer });
+    }
+    await firmware.forget(snapshot.spec.instance, id);
+    await faults.at('snapshot.remove/record');
+    const now = snapshots.require(id);
+    const { parent } = now.status;
+    const orphans = [...snapshots.after()].filter(({ status }) => status.parent === id);
+    const instance = instances.get(now.spec.instance);
+    await progress.complete([
+      snapshots.remove(now),
+      ...orphans.map((one) => snapshots.put(withParentSnapshot(one, parent))),
+      ...(instance?.status.snapshot === id ? [instances.put(onSnapshot(instance, parent))] : []),
+    ]);
+  };
+}
+
+function holderOrNone({ volumes }: Shared, live: LiveGuests, id: string) {
+  const volume = volumes.get(id);
+  return volume === undefined ? undefined : holderOf(live, volume);
+}
+
+function withParentSnapshot(snapshot: Snapshot, parent: string | undefined): Snapshot {
+  const { parent: _, ...status } = snapshot.status;
+  return { ...snapshot, status: parent === undefined ? status : { ...status, parent } };
+}
+
+function onSnapshot(instance: Instance, snapshot: string | undefined): Instance {
+  const { snapshot: _, ...status } = instance.status;
+  return { ...instance, status: snapshot === undefined ? status : { ...status, snapshot } };
+}

@@ -1,0 +1,136 @@
+/** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work. */
+import { type ImportCreate, type Instance, WirtError } from '@wirt/api';
+import type { MachineDraft } from '../domain/machine/draft.ts';
+import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
+import type { Request, TransferActions } from './actions.ts';
+import { confined } from './confined.ts';
+import { requireCan } from './instance-state.ts';
+import type { Shared } from './parts.ts';
+import { nameConflict, nameTaken } from './records.ts';
+import { exportMachine, importMachine, type TransferParts } from './transfer-work.ts';
+import type { Answering } from './waiting.ts';
+import { begin, type WorkTable } from './works.ts';
+
+export type TransferKind = 'instance.import' | 'instance.export';
+
+export function transferWorks(parts: TransferParts): WorkTable<TransferKind> {
+  return {
+    'instance.import': (id) => importMachine(parts, id),
+    'instance.export': (id) => exportMachine(parts, id),
+  };
+}
+
+/** Descriptions are small; what is read of a package to find one is bounded by the transfer. */
+const maxPackageBytes = 16 * 1024 ** 4;
+
+interface Read {
+  readonly kind: MachineKind;
+  readonly draft: MachineDraft;
+  readonly sizes: ReadonlyMap<string, number>;
+}
+
+export function createTransferActions(
+  shared: Shared,
+  works: WorkTable<TransferKind>,
+  answering: Answering,
+): TransferActions {
+  const { instances, pools } = shared;
+  return {
+    plan: async (request, input) => {
+      const { kind, draft, sizes } = await read(shared, request, input);
+      return planOf(kind, draft, sizes);
+    },
+    import: (request, input, wait) =>
+      answering(request, wait, async () => {
+        pools.require(input.pool);
+        const { kind, draft } = await read(shared, request, input);
+        if (instances.find(draft.name, input.project) !== undefined) throw nameTaken('instance', draft.name);
+        const instance = newInstance(shared, draft, input);
+        const { id, name } = instance;
+        const target = { kind: 'instance', id, name } as const;
+        const staged = [instances.put(instance)];
+        const started = begin(shared, request, {
+          kind: 'instance.import',
+          target,
+          input: { ...input, format: kind === 'ovf' ? input.format : kind },
+          staged,
+          work: works['instance.import'](id),
+        });
+        return started.catch((error: unknown) => {
+          throw nameConflict(error, 'instance');
+        });
+      }),
+    export: (request, ref, input, wait) =>
+      answering(request, wait, async () => {
+        const instance = instances.require(ref);
+        if (!shared.lanes.busy(instance.id)) requireCan('export', instance);
+        const { id, name } = instance;
+        const target = { kind: 'instance', id, name } as const;
+        const work = works['instance.export'](id);
+        return begin(shared, request, { kind: 'instance.export', target, input: { ...input }, work });
+      }),
+  };
+}
+
+/** The description alone; disks are opened when they are imported. */
+async function read(shared: Shared, request: Request, input: ImportCreate): Promise<Read> {
+  const { transfer, operations } = shared;
+  const id = operations.newId();
+  const progress = { id, signal: request.signal, stage: () => undefined };
+  return confined(shared, progress, 'read', async (work) => {
+    const { path, format } = input;
+    try {
+      await using machine = await transfer.openMachine({
+        path,
+        format,
+        id,
+        unpack: false,
+        maxBytes: maxPackageBytes,
+        work,
+      });
+      const draft = withWishes(
+        readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
+        input,
+      );
+      return { kind: machine.kind, draft, sizes: machine.files };
+    } finally {
+      await transfer.clean(id);
+    }
+  });
+}
+
+function newInstance(
+  { operations, clock }: Shared,
+  draft: MachineDraft,
+  { project }: ImportCreate,
+): Instance {
+  const now = clock.now();
+  if (draft.disks.every(({ device }) => device !== 'disk'))
+    throw new WirtError('import.unsupported', `Machine ${draft.name} has no disk.`);
+  return {
+    id: operations.newId(),
+    name: draft.name,
+    project,
+    labels: {},
+    revision: 0,
+    createdAt: now,
+    spec: {
+      cpus: draft.cpus,
+      memoryMib: draft.memoryMib,
+      machine: 'q35',
+      accelerator: 'auto',
+      firmware: draft.firmware,
+      nics: draft.nics.map(({ model, mac, bootOrder }) => ({
+        type: 'user',
+        model,
+        ...(mac === undefined ? {} : { mac }),
+        ...(bootOrder === undefined ? {} : { bootOrder }),
+      })),
+      disks: [],
+      restart: 'never',
+      autostart: false,
+      overcommit: false,
+    },
+    status: { state: 'stopped', since: now, agent: false, restarts: 0 },
+  };
+}

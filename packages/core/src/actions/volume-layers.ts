@@ -1,0 +1,143 @@
+/**
+ * The layers of volumes on their storage: what QEMU opens, who may open it, and the removal of what nothing needs any more. Records
+ * first: a layer leaves its record before its file goes, and a file without a record is swept.
+ */
+import { type Image, type Instance, type Volume, WirtError } from '@wirt/api';
+import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
+import {
+  type ChainLink,
+  chainOf,
+  childrenOf,
+  type LayerId,
+  layerOf,
+  unneededLayers,
+  withoutLayers,
+} from '../domain/layers.ts';
+import type { Identity } from '../ports/sandbox.ts';
+import type { LayerRef, StoredLayer } from '../ports/volume-pool.ts';
+import type { Shared, VolumeLayers } from './parts.ts';
+import { commit } from './records.ts';
+
+type Needs = Pick<Shared, 'store' | 'volumes' | 'images' | 'snapshots' | 'storage' | 'imageFiles' | 'logger'>;
+
+/** The directory key of an image's files. */
+export function imageKey({ id, status }: Pick<Image, 'id' | 'status'>): string {
+  return status.sha256 === undefined ? id : `sha256-${status.sha256}`;
+}
+
+export function createVolumeLayers(shared: Needs): VolumeLayers {
+  const { store, volumes, images, snapshots, storage, imageFiles, logger } = shared;
+  const find = (id: string): Volume | undefined => volumes.get(id);
+
+  async function nodeOf(link: ChainLink): Promise<DiskLayerNode> {
+    if (link.kind === 'image') return imageNode(images.require(link.image));
+    const volume = volumes.require(link.volume);
+    const pool = await storage.open(volume.spec.pool);
+    return pool.locate(storedLayer(volume, link.layer.id));
+  }
+
+  function imageNode(image: Image): DiskLayerNode {
+    const { format } = image.spec;
+    const { file } = image.status;
+    if (format === 'kernel' || file === undefined)
+      throw new WirtError('image.wrong_kind', `Image ${image.name} is a kernel and no disk.`);
+    return {
+      layer: image.id,
+      format: format === 'qcow2' ? 'qcow2' : 'raw',
+      location: { driver: 'file', path: imageFiles.path(imageKey(image), file) },
+      // Many guests read the same: once from the disk, then from the host's page cache.
+      direct: false,
+    };
+  }
+
+  /** Whether guests of several volumes read it. */
+  function isShared(layer: LayerId): boolean {
+    const children = childrenOf(volumes.after(), layer);
+    return children.some(
+      ({ volume, layer: id }) => volume !== layer.volume || isShared({ volume, layer: id }),
+    );
+  }
+
+  async function grantTo(
+    { volume, layer }: LayerId,
+    to: Parameters<Awaited<ReturnType<typeof storage.open>>['grant']>[1],
+  ): Promise<void> {
+    const pool = await storage.open(volumes.require(volume).spec.pool);
+    await pool.grant({ volume, layer }, to);
+  }
+
+  function held(): Set<string> {
+    return new Set([...snapshots.after()].flatMap(({ status }) => status.disks.map(({ layer }) => layer)));
+  }
+
+  return {
+    sourceOf: async (layer) => {
+      const nodes: DiskLayerNode[] = [];
+      for (const link of chainOf(find, layer)) nodes.push(await nodeOf(link));
+      return { layers: nodes };
+    },
+    imageSource: (image) => ({ layers: [imageNode(image)] }),
+    stored: ({ volume, layer }) => storedLayer(volumes.require(volume), layer),
+    async grant(layer, identity, write) {
+      for (const link of chainOf(find, layer)) {
+        if (link.kind === 'image') continue;
+        const ref = { volume: link.volume, layer: link.layer.id };
+        const top = link.layer.id === layer.layer;
+        await grantTo(ref, !top && isShared(ref) ? 'shared' : { identity, write: top && write });
+      }
+    },
+    async revoke(volume) {
+      for (const { id } of volume.status.layers) {
+        const ref = { volume: volume.id, layer: id };
+        await grantTo(ref, isShared(ref) ? 'shared' : undefined);
+      }
+    },
+    async prune(id) {
+      const volume = volumes.require(id);
+      const gone = unneededLayers([...volumes.after()], volume, held());
+      if (gone.length === 0) return;
+      await commit(store, [volumes.put(withoutLayers(volume, gone))]);
+      const pool = await storage.open(volume.spec.pool);
+      for (const layer of gone) await pool.remove({ volume: id, layer });
+    },
+    async sweep() {
+      const known = new Set<string>();
+      const pools = new Set<string>();
+      for (const { spec, status } of volumes.after()) {
+        pools.add(spec.pool);
+        for (const { id } of status.layers) known.add(id);
+        if (status.next !== undefined) known.add(status.next);
+      }
+      pools.add('default');
+      for (const name of pools) {
+        try {
+          const pool = await storage.open(name);
+          for (const ref of await pool.list()) {
+            if (known.has(ref.layer)) continue;
+            logger.info('volume.orphan_removed', { ...ref });
+            await pool.remove(ref);
+          }
+        } catch (error) {
+          logger.warn('pool.not_swept', { pool: name, error });
+        }
+      }
+    },
+  };
+}
+
+export function storedLayer(volume: Volume, layer: string): StoredLayer {
+  const { format, sizeBytes } = layerOf(volume, layer);
+  return { volume: volume.id, layer, format, sizeBytes };
+}
+
+export function activeOf({ id, status }: Volume): LayerRef {
+  return { volume: id, layer: status.active };
+}
+
+/** The volumes that an instance has, by the disk's name. */
+export function volumesOf({ volumes }: Pick<Shared, 'volumes'>, instance: Instance): Map<string, Volume> {
+  const found = new Map<string, Volume>();
+  for (const disk of instance.spec.disks)
+    if (disk.device === 'disk') found.set(disk.name, volumes.require(disk.volume));
+  return found;
+}
