@@ -3,7 +3,7 @@
  * less safe place, every wait has a deadline, and a server that only drips is given up. Bodies come as sent: compression
  * is asked not to be used, and never undone. No proxies, cookies or credentials.
  */
-import { type LookupAddress, lookup } from 'node:dns';
+import { type LookupAddress, type LookupAllOptions, lookup } from 'node:dns';
 import {
   type ClientRequest,
   request as httpRequest,
@@ -143,11 +143,17 @@ function failureOf(error: unknown, kind: WebFailure['kind']): Error {
   return new WebFailure(kind, [...new Set(sentences)].join('; '));
 }
 
+type LookupDone = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void;
+
 /** The resolver's answer, unless it is an address that is not asked: so a name cannot stand for such a one. */
-function checkedLookup(url: URL, rules: AddressRules): LookupFunction {
+export function checkedLookup(
+  url: URL,
+  rules: AddressRules,
+  resolve: (hostname: string, options: LookupAllOptions, done: LookupDone) => void = lookup,
+): LookupFunction {
   const loopbackOnly = namesLoopback(url);
   return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return callback(error, []);
       for (const { address } of addresses) {
         const problem =
@@ -190,6 +196,8 @@ async function* chunksOf(
   let sinceBytes = 0;
   try {
     for (;;) {
+      // What was taken in before the abort is not handed on.
+      signal.throwIfAborted();
       const timer = setTimeout(stalled, Math.max(stallMs - waitedMs, 1));
       const beganMs = performance.now();
       const chunk = await inbox.next().finally(() => clearTimeout(timer));
@@ -222,9 +230,9 @@ interface Inbox {
 function createInbox(response: IncomingMessage): Inbox {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  let end: { readonly error: unknown } | undefined;
+  let end: { readonly error: Error | undefined } | undefined;
   let wake = (): void => undefined;
-  const finish = (error: unknown): void => {
+  const finish = (error: Error | undefined): void => {
     end ??= { error };
     wake();
   };

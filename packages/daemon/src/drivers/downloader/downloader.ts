@@ -23,6 +23,8 @@ export interface DownloaderOptions {
   readonly deadlines?: WebDeadlines;
   /** Before the first retry; doubles with each one. Default 1 s. */
   readonly backOffMs?: number;
+  /** What a crash of the host may cost. Default 64 MiB. */
+  readonly checkpointBytes?: number;
 }
 
 /** In a row, without at least `steadyBytes` of progress. */
@@ -37,7 +39,9 @@ export function createDownloader(options: DownloaderOptions): Downloader {
     async fetch(request) {
       checkRequest(request);
       try {
-        await using part = await PartFile.open(request.target, request.url, request.signal);
+        const { url, signal } = request;
+        const { checkpointBytes = 64 * 1024 * 1024 } = options;
+        await using part = await PartFile.open(request.target, { url, checkpointBytes, signal });
         return await fetchInto(part, request, options);
       } catch (error) {
         request.signal.throwIfAborted();
@@ -192,7 +196,7 @@ async function place(part: PartFile, { status, headers }: WebAnswer): Promise<Pl
 function failed(url: string, cause: unknown): WirtError {
   return new WirtError('download.failed', `Could not download ${shownUrl(url)}.`, {
     cause,
-    hint: `Can this host reach it? curl -I ${shownUrl(url)}`,
+    hint: `Can this host reach the server? curl -I ${URL.parse(url)?.origin}`,
     details: { url: shownUrl(url) },
   });
 }

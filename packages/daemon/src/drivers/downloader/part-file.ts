@@ -10,8 +10,6 @@ import { dirname } from 'node:path';
 import { syncDirectory, writeFileAtomically } from '../../platform/atomic-file.ts';
 import { fsError } from '../../platform/fs-error.ts';
 
-/** How much a crash of the host may cost. */
-const checkpointBytes = 64 * 1024 * 1024;
 const readBytes = 1024 * 1024;
 
 interface PartRecord {
@@ -25,26 +23,34 @@ interface PartRecord {
 export class PartFile implements AsyncDisposable {
   readonly #path: string;
   readonly #address: string;
+  readonly #checkpointBytes: number;
   readonly #file: FileHandle;
   #hash: Hash = createHash('sha256');
   #bytes = 0;
   #durableBytes = 0;
   #validator: string | undefined;
 
-  private constructor(path: string, address: string, file: FileHandle) {
+  private constructor(path: string, address: string, checkpointBytes: number, file: FileHandle) {
     this.#path = path;
+    this.#checkpointBytes = checkpointBytes;
     this.#address = address;
     this.#file = file;
   }
 
-  /** Opens or makes the file, and reads again what can be continued. Throws `host.*` errors and the signal's reason. */
-  static async open(path: string, url: string, signal: AbortSignal): Promise<PartFile> {
+  /**
+   * Opens or makes the file, and reads again what can be continued. A crash of the host costs `checkpointBytes` at most.
+   * Throws `host.*` errors and the signal's reason.
+   */
+  static async open(
+    path: string,
+    { url, checkpointBytes, signal }: { url: string; checkpointBytes: number; signal: AbortSignal },
+  ): Promise<PartFile> {
     const address = createHash('sha256').update(url).digest('hex');
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
     let file: FileHandle | undefined;
     try {
       file = await open(path, flags, 0o600);
-      const part = new PartFile(path, address, file);
+      const part = new PartFile(path, address, checkpointBytes, file);
       await part.#takeUp(signal);
       return part;
     } catch (error) {
@@ -110,7 +116,7 @@ export class PartFile implements AsyncDisposable {
     }
     this.#hash.update(chunk);
     this.#bytes += chunk.length;
-    if (this.#bytes - this.#durableBytes >= checkpointBytes) await this.keep();
+    if (this.#bytes - this.#durableBytes >= this.#checkpointBytes) await this.keep();
   }
 
   /** Makes what has come durable, to be continued later; removes what cannot be continued. */
