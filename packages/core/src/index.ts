@@ -6,6 +6,7 @@ export * from './domain/cloud-init.ts';
 export * from './domain/disk-source.ts';
 export * from './domain/guest.ts';
 export { uuidOf } from './domain/identity.ts';
+export * from './domain/machine/manifest.ts';
 export { maxDocumentBytes, parseIndex, parseProducts } from './domain/simplestreams/document.ts';
 export { urlBelow } from './domain/simplestreams/path.ts';
 export type { Product } from './domain/simplestreams/product.ts';

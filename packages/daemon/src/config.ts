@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { configError, type Environment, type Given, type GivenOptions } from './options.ts';
+import { configError, type Environment, type Given, type GivenOptions, optionTable } from './options.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 
@@ -28,6 +28,8 @@ export interface Config {
   readonly uidRange: { readonly first: number; readonly count: number };
   readonly uidClaimDirectory: string;
   readonly cgroupParent: string;
+  /** Addresses of image catalogues by name, in the order in which they are asked. */
+  readonly catalogues: Readonly<Record<string, string>>;
   /** Short id of this daemon, by which what it makes on the host is found again. */
   readonly tag: string;
   /** systemd runs the machine, and starts guests in scopes for us. */
@@ -79,6 +81,7 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
     uidRange: uidRange(given, around),
     uidClaimDirectory: claimDirectory(given, around),
     cgroupParent: groupName(given['cgroup-parent']) ?? 'wirt',
+    catalogues: catalogues(given.catalogues),
   };
   makeDirectory(absolute(stateGiven), stateGiven);
   makeDirectory(runDirectory, runGiven);
@@ -93,6 +96,20 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
     tag: createHash('sha256').update(stateDirectory).digest('hex').slice(0, 8),
     systemd: around.systemdRuns && around.uid === 0,
   };
+}
+
+/** `incus=https://…,ubuntu=https://…`. What the addresses may be is the catalogue's to say. */
+function catalogues(given: Given | undefined): Record<string, string> {
+  const text = given?.value ?? optionTable.catalogues.default;
+  const pairs = text.split(',').map((pair) => {
+    const [, name, url] = /^([a-z0-9][a-z0-9-]*)=(https?:\/\/\S+)$/.exec(pair.trim()) ?? [];
+    if (name !== undefined && url !== undefined) return [name, url] as const;
+    throw configError(
+      `${given?.from ?? '--catalogues'} has ${JSON.stringify(pair)}, which is not NAME=URL.`,
+      'Give it as: --catalogues ubuntu=https://cloud-images.ubuntu.com/releases',
+    );
+  });
+  return Object.fromEntries(pairs);
 }
 
 function defaultOf(option: string, value: string): Given {

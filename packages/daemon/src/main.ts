@@ -44,53 +44,80 @@ async function readOpenapi(): Promise<Record<string, unknown>> {
 
 /** Drivers under actions. Loaded here and not above, so that --help and the compile cache come first. */
 async function assemble(config: Config, logger: Logger): Promise<{ core: Core; store: AsyncDisposable }> {
-  const [core, clock, faults, sqlite, qemu, cgroup, sandbox, host, imageFiles, imageMicro] =
-    await Promise.all([
-      import('@wirt/core'),
-      import('./platform/clock.ts'),
-      import('./platform/faults.ts'),
-      import('./drivers/store-sqlite/open.ts'),
-      import('./drivers/qemu/qemu.ts'),
-      import('./drivers/cgroup/cgroup.ts'),
-      import('./drivers/sandbox/sandbox.ts'),
-      import('./drivers/host/host.ts'),
-      import('./drivers/image-files/image-files.ts'),
-      import('./drivers/image-micro/image-micro.ts'),
-    ]);
-  const { stateDirectory, runDirectory, tag, qemuBinary, uidRange } = config;
-  const parts = {
-    clock: clock.systemClock,
-    faults: faults.createFaults(process.env['WIRT_FAULT']),
-    hypervisor: qemu.createQemuHypervisor({ stateDirectory, runDirectory, tag, qemuBinary, logger }),
-    resources: cgroup.createCgroupControl({
-      tag,
-      parent: config.cgroupParent,
-      systemd: config.systemd,
-      logger,
-    }),
-    sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory: config.uidClaimDirectory, logger }),
-    host: host.createHostInspector({
-      qemuBinary,
-      cacheDirectory: join(stateDirectory, 'cache'),
-      uidRange,
-      logger,
-    }),
-    imageFiles: imageFiles.createImageFiles({ stateDirectory }),
-    imageBuilders: [
-      imageMicro.createMicroImageBuilder({ workDirectory: join(stateDirectory, 'image-build') }),
-    ],
-    // QEMU's start is processor time: more side by side than there are processors end no sooner.
-    launchSlots: Math.max(2, availableParallelism()),
-    logger,
-  };
+  const [core, sqlite, running, storing] = await Promise.all([
+    import('@wirt/core'),
+    import('./drivers/store-sqlite/open.ts'),
+    runningDrivers(config, logger),
+    storingDrivers(config, logger),
+  ]);
+  const parts = { ...running, ...storing, logger };
   // From here on this wirtd holds the state directory; a second one is refused.
-  const store = await sqlite.openSqliteStore({ directory: stateDirectory, logger });
+  const store = await sqlite.openSqliteStore({ directory: config.stateDirectory, logger });
   try {
     return { core: await core.createActions({ ...parts, store }), store };
   } catch (error) {
     await store[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** What runs guests. */
+async function runningDrivers(config: Config, logger: Logger) {
+  const [clock, faults, qemu, cgroup, sandbox, host] = await Promise.all([
+    import('./platform/clock.ts'),
+    import('./platform/faults.ts'),
+    import('./drivers/qemu/qemu.ts'),
+    import('./drivers/cgroup/cgroup.ts'),
+    import('./drivers/sandbox/sandbox.ts'),
+    import('./drivers/host/host.ts'),
+  ]);
+  const { stateDirectory, runDirectory, tag, qemuBinary, uidRange, cgroupParent, systemd } = config;
+  const claimDirectory = config.uidClaimDirectory;
+  const cacheDirectory = join(stateDirectory, 'cache');
+  return {
+    clock: clock.systemClock,
+    faults: faults.createFaults(process.env['WIRT_FAULT']),
+    hypervisor: qemu.createQemuHypervisor({ stateDirectory, runDirectory, tag, qemuBinary, logger }),
+    resources: cgroup.createCgroupControl({ tag, parent: cgroupParent, systemd, logger }),
+    sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, logger }),
+    host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger }),
+    // QEMU's start is processor time: more side by side than there are processors end no sooner.
+    launchSlots: Math.max(2, availableParallelism()),
+  };
+}
+
+/** What keeps images, volumes and what belongs to them. */
+async function storingDrivers(config: Config, logger: Logger) {
+  const [clock, files, micro, debian, pool, transfer, downloader, catalogue, firmware, seed] =
+    await Promise.all([
+      import('./platform/clock.ts'),
+      import('./drivers/image-files/image-files.ts'),
+      import('./drivers/image-micro/image-micro.ts'),
+      import('./drivers/image-debian/image-debian.ts'),
+      import('./drivers/pool-dir/pool-dir.ts'),
+      import('./drivers/disk-transfer/disk-transfer.ts'),
+      import('./drivers/downloader/downloader.ts'),
+      import('./drivers/catalogue-simplestreams/catalogue-simplestreams.ts'),
+      import('./drivers/firmware/firmware.ts'),
+      import('./drivers/seed-iso/seed-iso.ts'),
+    ]);
+  const { stateDirectory, tag, catalogues: sources } = config;
+  const workDirectory = join(stateDirectory, 'image-build');
+  const { systemClock } = clock;
+  return {
+    imageFiles: files.createImageFiles({ stateDirectory }),
+    imageBuilders: [
+      micro.createMicroImageBuilder({ workDirectory }),
+      debian.createDebianImageBuilder({ workDirectory }),
+    ],
+    poolDrivers: [pool.createDirPoolDriver({ owner: tag, logger })],
+    defaultPoolPath: join(stateDirectory, 'pools', 'default'),
+    transfer: transfer.createDiskTransfer({ stateDirectory, logger }),
+    downloader: downloader.createDownloader({ clock: systemClock }),
+    catalogue: catalogue.createSimplestreamsCatalogue({ sources, arch: process.arch, clock: systemClock }),
+    firmware: firmware.createFirmware({ stateDirectory }),
+    seeds: seed.createSeedIso({ stateDirectory }),
+  };
 }
 
 /** Runs wirtd until `asked` aborts. */

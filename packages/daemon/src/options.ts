@@ -75,6 +75,12 @@ export const optionTable = {
     help: 'Control group in which the groups of guests are made, where systemd does not run the machine.',
     default: 'wirt',
   },
+  catalogues: {
+    value: 'NAME=URL,…',
+    env: 'WIRT_CATALOGUES',
+    help: 'Where `wirt image pull` looks: simplestreams servers, the first for names without one. https only, but on this machine.',
+    default: 'incus=https://images.linuxcontainers.org,ubuntu=https://cloud-images.ubuntu.com/releases',
+  },
   help: { help: 'Show this text.' },
   version: { help: 'Show the version.' },
 } as const satisfies Record<string, OptionSpec>;

@@ -3,7 +3,7 @@
  * first: a layer leaves its record before its file goes, and a file without a record is swept.
  */
 import { type Image, type Instance, type Volume, WirtError } from '@wirt/api';
-import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
+import type { DiskLayerNode } from '../domain/disk-source.ts';
 import {
   type ChainLink,
   chainOf,
@@ -13,7 +13,6 @@ import {
   unneededLayers,
   withoutLayers,
 } from '../domain/layers.ts';
-import type { Identity } from '../ports/sandbox.ts';
 import type { LayerRef, StoredLayer } from '../ports/volume-pool.ts';
 import type { Shared, VolumeLayers } from './parts.ts';
 import { commit } from './records.ts';
