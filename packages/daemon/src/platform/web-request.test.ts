@@ -85,6 +85,26 @@ describe('a request', () => {
     expect(bytes).toBe(300_000);
   });
 
+  it('makes the server wait for a reader that is slow, and loses nothing', async () => {
+    const content = Buffer.from(Uint32Array.from({ length: 5_000_000 }, (_, at) => at).buffer);
+    let sent = false;
+    server.serve('/x', (_request, response) => {
+      response.writeHead(200, { 'content-length': content.length });
+      response.end(content, () => {
+        sent = true;
+      });
+    });
+    using answer = await open(`${server.url}/x`);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of answer.chunks()) {
+      chunks.push(chunk);
+      // Turns of the event loop, in which everything would come if it were taken in without a limit.
+      if (chunks.length === 1) for (let turn = 0; turn < 500; turn += 1) await new Promise(setImmediate);
+      if (chunks.length === 1) expect(sent).toBe(false);
+    }
+    expect(Buffer.concat(chunks).equals(content)).toBe(true);
+  });
+
   it('ends with the reason it was cancelled for, while waiting and while reading', async () => {
     const waiting = new AbortController();
     server.serve('/silent', () => waiting.abort(new Error('cancelled while waiting')));
