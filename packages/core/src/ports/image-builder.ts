@@ -7,26 +7,29 @@ export interface BuildProgress {
   readonly unit: 'bytes' | 'steps';
 }
 
-/** What a recipe has built; file names are relative to the directory built into. */
-export type BuiltImage =
-  | {
-      readonly kind: 'kernel';
-      readonly kernel: string;
-      readonly initrd: string;
-      readonly kernelArgs: string;
-      readonly sizeBytes: number;
-      readonly description: string;
-    }
-  | {
-      readonly kind: 'disk';
-      readonly file: string;
-      readonly format: 'qcow2';
-      readonly virtualSizeBytes: number;
-      readonly sizeBytes: number;
-      readonly description: string;
-      readonly firmware: readonly ('bios' | 'uefi')[];
-      readonly cloudInit: boolean;
-    };
+/** Booted by QEMU's `-kernel`. File names are relative to the directory built into. */
+export interface KernelImage {
+  readonly kind: 'kernel';
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly kernelArgs: string;
+  readonly sizeBytes: number;
+  readonly description: string;
+}
+
+/** Boots by its own boot loader. */
+export interface DiskImage {
+  readonly kind: 'disk';
+  readonly file: string;
+  readonly format: 'qcow2';
+  readonly virtualSizeBytes: number;
+  readonly sizeBytes: number;
+  readonly description: string;
+  readonly firmware: readonly ('bios' | 'uefi')[];
+  readonly cloudInit: boolean;
+}
+
+export type BuiltImage = KernelImage | DiskImage;
 
 export interface ImageBuilder {
   readonly recipe: string;

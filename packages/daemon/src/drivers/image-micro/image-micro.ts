@@ -4,7 +4,7 @@
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WirtError } from '@wirt/api';
-import type { BuildProgress, BuiltImage, ImageBuilder } from '@wirt/core';
+import type { BuildProgress, KernelImage, ImageBuilder } from '@wirt/core';
 import { SubprocessError } from '../../platform/subprocess.ts';
 import { collectAgent } from './agent.ts';
 import { openApt } from './apt.ts';
@@ -36,8 +36,13 @@ export interface BuildMicroOptions {
   onProgress(progress: BuildProgress): void;
 }
 
+/** Its images are kernels. */
+export interface MicroImageBuilder extends ImageBuilder {
+  build(...args: Parameters<ImageBuilder['build']>): Promise<KernelImage>;
+}
+
 /** One build at a time: they share the lists and the downloads, and the second finds what the first has fetched. */
-export function createMicroImageBuilder(options: MicroImageBuilderOptions): ImageBuilder {
+export function createMicroImageBuilder(options: MicroImageBuilderOptions): MicroImageBuilder {
   let previous: Promise<unknown> = Promise.resolve();
   return {
     recipe: 'micro',
@@ -55,7 +60,7 @@ export function createMicroImageBuilder(options: MicroImageBuilderOptions): Imag
 }
 
 /** Throws `image.build_failed`, `host.tool_missing`, or the signal's reason when it was aborted. */
-export async function buildMicro(options: BuildMicroOptions): Promise<BuiltImage> {
+export async function buildMicro(options: BuildMicroOptions): Promise<KernelImage> {
   let scratch: string | undefined;
   try {
     options.signal.throwIfAborted();
@@ -72,7 +77,7 @@ export async function buildMicro(options: BuildMicroOptions): Promise<BuiltImage
   }
 }
 
-async function buildIn(scratch: string, options: BuildMicroOptions): Promise<BuiltImage> {
+async function buildIn(scratch: string, options: BuildMicroOptions): Promise<KernelImage> {
   const { workDirectory, directory, arch, signal, onProgress } = options;
   const root = join(scratch, 'root');
   const onBytes = (done: number, total: number): void =>

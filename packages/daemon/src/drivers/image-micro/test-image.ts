@@ -4,12 +4,12 @@
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BuiltImage } from '@wirt/core';
+import type { KernelImage } from '@wirt/core';
 import { createMicroImageBuilder } from './image-micro.ts';
 
 export interface TestImage {
   readonly directory: string;
-  readonly image: BuiltImage;
+  readonly image: KernelImage;
 }
 
 const buildTimeoutMs = 5 * 60_000;
@@ -28,8 +28,8 @@ export async function testImage(): Promise<TestImage> {
   const cache = testCacheDirectory();
   const directory = join(cache, `micro-${await fingerprint()}`);
   const kept = await readFile(join(directory, 'image.json'), 'utf8').catch(() => undefined);
-  // Written below, from a BuiltImage.
-  if (kept !== undefined) return { directory, image: JSON.parse(kept) as BuiltImage };
+  // Written below, from a KernelImage.
+  if (kept !== undefined) return { directory, image: JSON.parse(kept) as KernelImage };
 
   await mkdir(cache, { recursive: true });
   const building = await mkdtemp(join(cache, 'building-'));
