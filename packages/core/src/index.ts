@@ -7,6 +7,8 @@ export * from './domain/disk-source.ts';
 export * from './domain/guest.ts';
 export { uuidOf } from './domain/identity.ts';
 export * from './domain/machine/manifest.ts';
+export { memberNames } from './domain/machine/ovf-envelope.ts';
+export { decodeText } from './domain/machine/xml.ts';
 export { maxDocumentBytes, parseIndex, parseProducts } from './domain/simplestreams/document.ts';
 export { urlBelow } from './domain/simplestreams/path.ts';
 export type { Product } from './domain/simplestreams/product.ts';

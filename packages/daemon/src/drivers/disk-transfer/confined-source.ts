@@ -1,0 +1,143 @@
+/**
+ * What a confined qemu-img opens of a disk that was looked into: the very descriptors, inherited, each by `/proc/self/fd/N`, with the
+ * format said and nothing followed that a header names. Opening one so asks for the file's permissions once more; a
+ * file that the confined user may not read is copied for it (a reflink where the file system has them), and the copy is opened.
+ */
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, copyFile, type FileHandle, mkdir, open, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CopyWork, Identity } from '@wirt/core';
+import { fsError } from '../../platform/fs-error.ts';
+import { readRange, sparseWriter } from './bytes.ts';
+import type { DiskFiles } from './opened-disk.ts';
+import { closeAll, type OpenedFile, openRegularFile } from './regular-file.ts';
+import { letRead } from './staging.ts';
+
+/** The child's first inherited descriptor. */
+export const FIRST_DESCRIPTOR = 3;
+
+/** A node as for `blockdev-add`, and the descriptors that its paths mean, from `FIRST_DESCRIPTOR` on. */
+export interface ConfinedSource extends AsyncDisposable {
+  readonly blockdev: Readonly<Record<string, unknown>>;
+  readonly descriptors: readonly number[];
+}
+
+export const inheritedPath = (index: number): string => `/proc/self/fd/${FIRST_DESCRIPTOR + index}`;
+
+/** `onCopied` is called with all bytes that were copied, of those that must be. Throws `host.storage_full`. */
+export async function confineSource(
+  disk: DiskFiles,
+  work: CopyWork,
+  onCopied: (doneBytes: number, totalBytes: number) => void,
+): Promise<ConfinedSource> {
+  const files = [disk.file, ...disk.extents.values()];
+  const { identity } = work.confinement;
+  const closed = new Set<OpenedFile>();
+  for (const file of files) if (!(await mayRead(file.handle, identity))) closed.add(file);
+  const totalBytes = [...closed].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const copies: OpenedFile[] = [];
+  let doneBytes = 0;
+  try {
+    const readable: OpenedFile[] = [];
+    for (const file of files) {
+      if (!closed.has(file)) {
+        readable.push(file);
+        continue;
+      }
+      const path = join(await disk.folder(), `copy-${copies.length}`);
+      const copy = await copyFor(file, path, work, (done) => onCopied(doneBytes + done, totalBytes));
+      copies.push(copy);
+      readable.push(copy);
+      doneBytes += file.sizeBytes;
+    }
+    return {
+      blockdev: await nodeOf(disk, readable, identity),
+      descriptors: readable.map(({ handle }) => handle.fd),
+      [Symbol.asyncDispose]: () => closeAll(copies),
+    };
+  } catch (error) {
+    await closeAll(copies);
+    throw error;
+  }
+}
+
+async function nodeOf(
+  disk: DiskFiles,
+  readable: readonly OpenedFile[],
+  identity: Identity,
+): Promise<ConfinedSource['blockdev']> {
+  const driver = disk.format === 'iso' ? 'raw' : disk.format;
+  const several = disk.extents.size > 0;
+  const filename = several ? await linkExtents(disk, readable, identity) : inheritedPath(0);
+  return {
+    driver,
+    file: { driver: 'file', filename },
+    ...(driver === 'qcow2' ? { backing: null } : {}),
+  };
+}
+
+/** QEMU looks for extents beside the descriptor: there they are links to what it inherits, under the names it looks for. */
+async function linkExtents(
+  disk: DiskFiles,
+  readable: readonly OpenedFile[],
+  identity: Identity,
+): Promise<string> {
+  const folder = join(await disk.folder(), `vmdk-${randomBytes(4).toString('hex')}`);
+  await mkdir(folder, { mode: 0o711 });
+  await chmod(folder, 0o711);
+  // No extent has a name with two dots.
+  const descriptor = join(folder, '..vmdk');
+  await using target = await open(descriptor, 'w', 0o600);
+  await target.writeFile(await disk.file.reader.read(0, disk.file.sizeBytes));
+  await letRead(descriptor, identity);
+  for (const [at, name] of [...disk.extents.keys()].entries())
+    if (readable[at + 1] !== undefined)
+      await symlink(inheritedPath(at + 1), join(folder, name)).catch((error: unknown) => {
+        throw fsError(error, 'link', join(folder, name));
+      });
+  return descriptor;
+}
+
+/** By the bits of its mode (path_resolution(7)); an access list that says otherwise makes qemu-img fail, and no more. */
+async function mayRead(handle: FileHandle, { own, uid, gid, groups }: Identity): Promise<boolean> {
+  if (!own) return true;
+  const { mode, uid: owner, gid: group } = await handle.stat();
+  if (owner === uid) return (mode & 0o400) !== 0;
+  if (group === gid || groups.includes(group)) return (mode & 0o040) !== 0;
+  return (mode & 0o004) !== 0;
+}
+
+async function copyFor(
+  file: OpenedFile,
+  path: string,
+  { signal, confinement }: CopyWork,
+  onCopied: (doneBytes: number) => void,
+): Promise<OpenedFile> {
+  try {
+    if (!(await reflink(file, path))) {
+      await using target = await open(path, 'w', 0o600);
+      const writer = sparseWriter(target);
+      for await (const piece of readRange(file.handle, { offset: 0, length: file.sizeBytes }, signal)) {
+        await writer.append(piece);
+        onCopied(writer.sizeBytes);
+      }
+      await writer.end();
+    }
+    await letRead(path, confinement.identity);
+    return await openRegularFile(path, file.path);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw fsError(error, 'write', path);
+  }
+}
+
+/** In a moment, and taking no space, where the file system can. */
+async function reflink({ handle }: OpenedFile, path: string): Promise<boolean> {
+  try {
+    await copyFile(`/proc/self/fd/${handle.fd}`, path, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * DiskTransfer on files: foreign disks and machines in, ours out. What comes in is opened once, looked into by Wirt's own parsers, and
+ * then read by qemu-img in the same confinement as guests, through the very descriptor that was looked into.
+ */
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DiskTransfer, Logger } from '@wirt/core';
+import { fsError } from '../../platform/fs-error.ts';
+import { digestOf } from './bytes.ts';
+import { convertToFile, convertToLayer } from './incoming.ts';
+import { createDiskOpener } from './opened-disk.ts';
+import { openMachine } from './opened-machine.ts';
+import { convertOut } from './outgoing.ts';
+import { createOutputs } from './outputs.ts';
+import { writeOva } from './ova-write.ts';
+import { createQemuConvert } from './qemu-convert.ts';
+import { createStaging } from './staging.ts';
+
+export interface DiskTransferOptions {
+  readonly stateDirectory: string;
+  readonly logger: Logger;
+  /** Name or path of qemu-img. */
+  readonly qemuImg?: string;
+}
+
+export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTransferOptions): DiskTransfer {
+  const root = join(stateDirectory, 'transfers');
+  const staging = createStaging(root);
+  const outputs = createOutputs(join(root, '.outputs'));
+  const convert = createQemuConvert(qemuImg);
+  const foreignPaths = new Set<string>();
+  const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
+
+  return {
+    openDisk: (options) => disks.open(options),
+
+    async openMachine(options) {
+      const machine = await openMachine(options, { staging, foreignPaths });
+      logger.info('transfer.machine_opened', {
+        path: options.path,
+        kind: machine.kind,
+        unpacked: options.unpack,
+      });
+      return machine;
+    },
+
+    toLayer: (disk, pool, layer, work) => convertToLayer(disks.filesOf(disk), pool, layer, { work, convert }),
+
+    toFile: (disk, target, work) => convertToFile(disks.filesOf(disk), target, { work, convert }),
+
+    async digest(path, { signal, onProgress }) {
+      try {
+        await using file = await open(path, 'r');
+        const { size } = await file.stat();
+        return await digestOf(file, { signal, onProgress: (done) => onProgress(done, size) });
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        throw fsError(error, 'read', path);
+      }
+    },
+
+    async fromSource(source, { path, format, streamOptimized = false }, work) {
+      await using output = await outputs.create(path);
+      const target = { path, format, streamOptimized, handle: output.handle, code: 'export.failed' } as const;
+      await convertOut(source, target, { convert, staging }, work);
+      return await output.finish();
+    },
+
+    async writeOva(path, description, sources, work) {
+      await using output = await outputs.create(path);
+      const contents = { path, handle: output.handle, description, disks: sources };
+      await writeOva(contents, { convert, staging }, work);
+      return await output.finish();
+    },
+
+    async writeText(path, text) {
+      await using output = await outputs.create(path);
+      await output.handle.writeFile(text).catch((error: unknown) => {
+        throw fsError(error, 'write', path, 'export.failed');
+      });
+      await output.finish();
+    },
+
+    makeDirectory: (path) => outputs.makeDirectory(path),
+    removeOutput: (path) => outputs.remove(path),
+
+    stagePath: (id, name) => staging.stagePath(id, name),
+    clean: (id) => staging.clean(id),
+    list: () => staging.list(),
+  };
+}

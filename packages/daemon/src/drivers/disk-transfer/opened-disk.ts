@@ -1,0 +1,134 @@
+/**
+ * Opens a disk file: found, unpacked, looked into by Wirt's own parsers and refused if it is not harmless. No program has
+ * seen a byte of it until here, but `xz`. What was looked into stays open, and is what is converted.
+ */
+import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
+import type { OpenDiskOptions, OpenedDisk } from '@wirt/core';
+import { type DiskFacts, inspectDisk, inspectDiskExtent } from '@wirt/qemu';
+import { inspectionFailure } from './failure.ts';
+import { requireLikeDisk } from './foreign-path.ts';
+import { closeAll, type OpenedFile, openBeside, openRegularFile } from './regular-file.ts';
+import type { Staging, StagingFolder } from './staging.ts';
+import { compressionOf, unpack } from './unpack.ts';
+
+/** What stands behind an `OpenedDisk`. */
+export interface DiskFiles {
+  readonly format: DiskFileFormat;
+  readonly virtualSizeBytes: number;
+  readonly file: OpenedFile;
+  /** Of a VMDK in several files: the others, by their names in its descriptor. */
+  readonly extents: ReadonlyMap<string, OpenedFile>;
+  /** For what has to be copied before it can be read. */
+  folder(): Promise<string>;
+}
+
+export interface DiskOpenerOptions {
+  readonly staging: Staging;
+  /** Paths that a description of a machine named, and the administrator did not. */
+  readonly foreignPaths: ReadonlySet<string>;
+  readonly stateDirectory: string;
+}
+
+export interface DiskOpener {
+  open(options: OpenDiskOptions): Promise<OpenedDisk>;
+  /** Of a disk that this opened. */
+  filesOf(disk: OpenedDisk): DiskFiles;
+}
+
+/** Metadata, beside the guest's bytes. */
+const fileOverheadBytes = (virtualBytes: number): number => 64 * 1024 ** 2 + Math.ceil(virtualBytes / 50);
+
+export function createDiskOpener(options: DiskOpenerOptions): DiskOpener {
+  const opened = new WeakMap<OpenedDisk, DiskFiles>();
+  return {
+    async open(asked) {
+      const { files, disk } = await openDisk(asked, options);
+      opened.set(disk, files);
+      return disk;
+    },
+    filesOf(disk) {
+      const files = opened.get(disk);
+      if (files === undefined) throw new WirtError('internal', 'The disk was not opened here.');
+      return files;
+    },
+  };
+}
+
+async function openDisk(
+  asked: OpenDiskOptions,
+  { staging, foreignPaths, stateDirectory }: DiskOpenerOptions,
+): Promise<{ files: DiskFiles; disk: OpenedDisk }> {
+  const { path, work, maxVirtualBytes } = asked;
+  work.signal.throwIfAborted();
+  const held: AsyncDisposable[] = [];
+  const close = () => closeAll(held.splice(0).reverse());
+  let staged: Promise<StagingFolder> | undefined;
+  const folder = async (): Promise<string> => {
+    staged ??= staging.folder(asked.id).then((made) => {
+      // It goes last.
+      held.unshift(made);
+      return made;
+    });
+    return (await staged).path;
+  };
+  try {
+    const packedFile = await openRegularFile(path);
+    held.push(packedFile);
+    const compression: Compression = await compressionOf(packedFile, asked.compression);
+    let file = packedFile;
+    if (compression !== 'none') {
+      const maxBytes = maxVirtualBytes + fileOverheadBytes(maxVirtualBytes);
+      file = await unpack(packedFile, compression, { folder: await folder(), maxBytes, work });
+      held.push(file);
+    }
+    const facts = await inspect(file, asked);
+    if (foreignPaths.has(path)) await requireLikeDisk(packedFile, file, facts.format, stateDirectory);
+    const extents = await openExtents(facts, asked);
+    held.push(...extents.values());
+    const { format, virtualSizeBytes } = facts;
+    const fileBytes = [file, ...extents.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    return {
+      files: { format, virtualSizeBytes, file, extents, folder },
+      disk: { format, virtualSizeBytes, fileBytes, [Symbol.asyncDispose]: close },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function inspect(
+  file: OpenedFile,
+  { path, format, maxVirtualBytes, work }: OpenDiskOptions,
+): Promise<DiskFacts> {
+  const { signal } = work;
+  const facts = await inspectDisk(file.reader, { format, signal }).catch((error: unknown) => {
+    throw inspectionFailure(error, path, signal);
+  });
+  if (facts.virtualSizeBytes <= maxVirtualBytes) return facts;
+  const what = `${path} is a disk of ${facts.virtualSizeBytes} bytes`;
+  throw new WirtError('disk.too_large', `${what}, more than the ${maxVirtualBytes} that are allowed.`, {
+    details: { path, virtualSizeBytes: facts.virtualSizeBytes, maxVirtualBytes },
+  });
+}
+
+/** They are beside the file that the administrator named, also when that one had to be unpacked. */
+async function openExtents(
+  facts: DiskFacts,
+  { path, work: { signal } }: OpenDiskOptions,
+): Promise<ReadonlyMap<string, OpenedFile>> {
+  if (facts.format !== 'vmdk' || facts.details.extents.length === 0) return new Map();
+  const names = [...new Set(facts.details.extents.map(({ file }) => file))];
+  const files = await openBeside(path, names);
+  const byName = new Map(names.flatMap((name, at) => (files[at] === undefined ? [] : [[name, files[at]]])));
+  try {
+    for (const extent of facts.details.extents) {
+      const file = byName.get(extent.file);
+      if (file !== undefined) await inspectDiskExtent(file.reader, extent, { signal });
+    }
+    return byName;
+  } catch (error) {
+    await closeAll(files);
+    throw inspectionFailure(error, path, signal);
+  }
+}
