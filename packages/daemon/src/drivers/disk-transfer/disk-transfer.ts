@@ -24,9 +24,8 @@ export interface DiskTransferOptions {
 }
 
 export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTransferOptions): DiskTransfer {
-  const root = join(stateDirectory, 'transfers');
-  const staging = createStaging(root);
-  const outputs = createOutputs(join(root, '.outputs'));
+  const staging = createStaging(join(stateDirectory, 'transfers'));
+  const outputs = createOutputs(join(stateDirectory, 'exports'));
   const convert = createQemuConvert(qemuImg);
   const foreignPaths = new Set<string>();
   const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
