@@ -108,6 +108,7 @@ export function finishDraft(loose: LooseDraft, notes: readonly ImportNote[]): Ma
 
 /** The name as a DNS label; '' when nothing of it is left. */
 export function dnsLabel(name: string, maxLength = 63): string {
+  if (name.length <= maxLength && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name)) return name;
   const label = name
     .slice(0, 4_096)
     .toLowerCase()

@@ -15,6 +15,7 @@ import {
   child,
   children,
   childText,
+  openBranches,
   pass,
   peekAttribute,
   type Reading,
@@ -255,8 +256,10 @@ function passSame(reading: Reading, root: XmlElement): void {
   for (const each of root.children) {
     if (same.some(([name, value]) => each.local === name && each.text.trim() === value)) pass(reading, each);
     // Their parts are told one by one.
-    if (['features', 'cpu', 'cputune', 'metadata', 'commandline', 'clock'].includes(each.local))
-      reading.seen.add(each);
+    if (['features', 'cputune', 'metadata', 'commandline', 'sysinfo', 'pm'].includes(each.local)) {
+      openBranches(reading, each);
+    }
+    if (each.local === 'cpu' || each.local === 'clock') reading.seen.add(each);
     if (each.local === 'clock') {
       if (peekAttribute(each, 'offset') === 'utc') attribute(reading, each, 'offset');
     }

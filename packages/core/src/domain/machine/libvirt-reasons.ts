@@ -14,6 +14,16 @@ const ownConsole = anew(
 );
 const lookAndFeel =
   'Wirt gives no display, keyboard, mouse, sound or USB; use the serial console or the network.';
+const windows: Reason = {
+  reason: 'Enlightenments for Windows are not given; it runs without, a little slower.',
+  effect: 'dropped',
+  together: 'features/hyperv',
+};
+const smbios: Reason = {
+  reason: 'What firmware tells of maker, model and serial numbers is QEMU’s own.',
+  effect: 'dropped',
+  together: 'sysinfo, os/smbios',
+};
 const perDisk = anew(
   'devices/disk/driver',
   'How a disk is opened (cache, I/O, discard, queues, threads) is chosen by Wirt.',
@@ -52,8 +62,8 @@ export const libvirtReasons: readonly ReasonRow[] = [
   ['vcpus', dropped('Virtual CPUs are all there from the start.')],
   ['resource', anew('domain: run time', 'It is true of one run of the machine only.')],
   ['seclabel', anew('domain: run time', 'Every guest has an own user, control group and sandbox here.')],
-  ['sysinfo', dropped('What firmware tells of maker, model and serial numbers is QEMU’s own.')],
-  ['os/smbios', dropped('What firmware tells of maker, model and serial numbers is QEMU’s own.')],
+  ['sysinfo', smbios],
+  ['os/smbios', smbios],
   ['os/bootmenu', dropped('There is no boot menu.')],
   ['os/bios', dropped('What firmware prints, and how long it waits, is not kept.')],
   ['os/acpi', dropped('Tables of one’s own are not given to the guest.')],
@@ -71,7 +81,7 @@ export const libvirtReasons: readonly ReasonRow[] = [
   ['features/pae', anew('features', 'Every guest has it.')],
   ['features/smm', anew('features', 'Wirt switches it on where firmware needs it.')],
   ['features/vmport', anew('features', 'It is switched off.')],
-  ['features/hyperv', dropped('Enlightenments for Windows are not given; it runs without, a little slower.')],
+  ['features/hyperv', windows],
   ['cpu', anew('cpu', 'The guest sees the processor of the host (all that QEMU has, without KVM).')],
   ['cpu/topology', changed('All virtual CPUs are cores of one socket.')],
   ['cpu/numa', dropped('The guest has one NUMA node.')],

@@ -33,6 +33,10 @@ describe('the manifest of an OVF package', () => {
       }),
       { selector: ({ file }) => file },
     );
-    fc.assert(fc.property(entries, (all) => expect(readManifest(writeManifest(all))).toEqual(all)));
+    fc.assert(
+      fc.property(entries, (all) => {
+        expect(readManifest(writeManifest(all))).toEqual(all);
+      }),
+    );
   });
 });

@@ -113,8 +113,11 @@ export function explainOvf(ancestors: (element: XmlElement) => readonly XmlEleme
     if (element.local === 'Config') return configReason(element) ?? backup;
     if (attribute === undefined && isEmpty(element)) return 'nothing';
     if (element.local === 'Address' || element.local === 'AddressOnParent') return placing;
-    if (attribute !== undefined && (element.local === 'Disk' || element.local === 'File')) return facts;
-    const chain = [element, ...ancestors(element)];
+    const above = ancestors(element);
+    const chain = [element, ...above];
+    // An element below one of these, or an attribute of it, is only told when the disk or file itself was taken.
+    const below = attribute === undefined ? above : chain;
+    if (below.some(({ local }) => local === 'Disk' || local === 'File')) return facts;
     if (chain.some(({ local, uri }) => local === 'Machine' && uri.includes('virtualbox'))) {
       return virtualBoxReason(chain);
     }

@@ -124,6 +124,13 @@ export function pass(reading: Reading, element: XmlElement | undefined): void {
   for (const each of element.children) pass(reading, each);
 }
 
+/** Marks the element and all below it that have children, so that their leaves are told one by one. */
+export function openBranches(reading: Reading, element: XmlElement): void {
+  if (element.children.length === 0) return;
+  reading.seen.add(element);
+  for (const each of element.children) openBranches(reading, each);
+}
+
 /** A note about the whole element, which is then read. */
 export function tell(
   reading: Reading,
@@ -210,14 +217,13 @@ export function unread(reading: Reading, explain: Explain): ImportNote[] {
   return notesOf(found);
 }
 
-/** `controller`, or `cpuHotAddEnabled=false` for elements that are a key and a value, or a text. */
+/** `controller`, `timer hpet`, or `cpuHotAddEnabled=false` for elements that are a key and a value. */
 function shortName(element: XmlElement): string {
-  const text = element.text.trim();
-  const key = peekAttribute(element, 'key') ?? (text === '' ? undefined : element.local);
-  const value = peekAttribute(element, 'value') ?? text;
-  const name = peekAttribute(element, 'name');
-  if (key === undefined) return name === undefined ? element.local : `${element.local} ${name}`;
-  return `${key}=${isSecret(key) ? hiddenValue : value.slice(0, maxValueLength)}`;
+  const named = peekAttribute(element, 'key') ?? peekAttribute(element, 'name');
+  const value = peekAttribute(element, 'value') ?? peekAttribute(element, 'state') ?? element.text.trim();
+  if (value === '') return named === undefined ? element.local : `${element.local} ${named}`;
+  const key = named ?? element.local;
+  return `${key}=${isSecret(key) || isTrue(element, 'password') ? hiddenValue : value.slice(0, maxValueLength)}`;
 }
 
 /** A row of a table of reasons: a path, of which `*` stands for one step, and everything below it. */
