@@ -136,10 +136,11 @@ function exportSnapshot({ shared }: SnapshotParts, id: string): Work {
       const files: string[] = [];
       for (const one of chosen) {
         const target = several ? `${path}/${one.disk}.${format}` : path;
-        const source = await layers.sourceOf({ volume: one.volume, layer: one.layer });
-        await confined(shared, progress, `export ${one.disk}`, (work) =>
-          transfer.fromSource(source, { path: target, format }, work),
-        );
+        await confined(shared, progress, `export ${one.disk}`, async (work) => {
+          const frozen = { volume: one.volume, layer: one.layer };
+          await using lent = await layers.lend(frozen, work.confinement.identity);
+          return transfer.fromSource(lent.source, { path: target, format }, work);
+        });
         files.push(target);
       }
       await progress.complete([], { files });

@@ -256,8 +256,11 @@ async function exportOva(exporting: Exporting): Promise<Record<string, unknown>>
   const firmware = firmwareOf(instance.spec, imageOf(exporting));
   const draft = draftOf(instance, firmware, volumes, { format: 'vmdk', name: nameOf });
   const disks = [];
-  for (const [disk, volume] of volumes)
-    disks.push({ name: nameOf(disk), source: await shared.layers.sourceOf(activeOf(volume)) });
+  await using loans = new AsyncDisposableStack();
+  for (const [disk, volume] of volumes) {
+    const { source } = loans.use(await shared.layers.lend(activeOf(volume), work.confinement.identity));
+    disks.push({ name: nameOf(disk), source });
+  }
   const text = (sizes: ReadonlyMap<string, number>): string => writeOvf(draft, { sizes }).xml;
   await shared.transfer.writeOva(path, { name: `${instance.name}.ovf`, text }, disks, work);
   return { files: [path], notes: writeOvf(draft, { sizes: new Map() }).notes };
@@ -303,7 +306,8 @@ async function writeDisks(
   const files: string[] = [];
   for (const [disk, volume] of volumes) {
     const path = nameOf(disk);
-    await shared.transfer.fromSource(await shared.layers.sourceOf(activeOf(volume)), { path, format }, work);
+    await using lent = await shared.layers.lend(activeOf(volume), work.confinement.identity);
+    await shared.transfer.fromSource(lent.source, { path, format }, work);
     files.push(path);
   }
   return files;

@@ -3,7 +3,7 @@
  * first: a layer leaves its record before its file goes, and a file without a record is swept.
  */
 import { type Image, type Instance, type Volume, WirtError } from '@wirt/api';
-import type { DiskLayerNode } from '../domain/disk-source.ts';
+import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import {
   type ChainLink,
   chainOf,
@@ -69,11 +69,19 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     return new Set([...snapshots.after()].flatMap(({ status }) => status.disks.map(({ layer }) => layer)));
   }
 
+  async function sourceOf(layer: LayerId): Promise<DiskSource> {
+    const nodes: DiskLayerNode[] = [];
+    for (const link of chainOf(find, layer)) nodes.push(await nodeOf(link));
+    return { layers: nodes };
+  }
+
   return {
-    sourceOf: async (layer) => {
-      const nodes: DiskLayerNode[] = [];
-      for (const link of chainOf(find, layer)) nodes.push(await nodeOf(link));
-      return { layers: nodes };
+    sourceOf,
+    async lend(layer, identity) {
+      const source = await sourceOf(layer);
+      const pool = await storage.open(volumes.require(layer.volume).spec.pool);
+      const loan = await pool.lend(source, identity);
+      return { source, [Symbol.asyncDispose]: () => loan[Symbol.asyncDispose]() };
     },
     imageSource: (image) => ({ layers: [imageNode(image)] }),
     stored: ({ volume, layer }) => storedLayer(volumes.require(volume), layer),

@@ -257,8 +257,10 @@ export function exportVolume({ shared, live }: VolumeParts, id: string): Work {
       throw new WirtError('volume.in_use', `Volume ${volume.name} is being written by a running guest.`, {
         hint: 'Export a snapshot of it: `wirt snapshot create`, then `wirt snapshot export`.',
       });
-    const source = await layers.sourceOf(activeOf(volume));
-    await confined(shared, progress, 'export', (work) => transfer.fromSource(source, { path, format }, work));
+    await confined(shared, progress, 'export', async (work) => {
+      await using lent = await layers.lend(activeOf(volume), work.confinement.identity);
+      return transfer.fromSource(lent.source, { path, format }, work);
+    });
     await progress.complete([], { files: [path] });
   };
 }

@@ -112,6 +112,7 @@ export function createFakeStorage(): FakeStorage {
         return Promise.reject(new WirtError('volume.failed', `There is no layer ${layer}.`));
       return Promise.resolve();
     },
+    lend: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
     list: () => Promise.resolve([...layers.values()].map(({ volume, layer }) => ({ volume, layer }))),
     release: () => Promise.resolve(),
   };

@@ -81,6 +81,9 @@ export interface VolumePool {
     to: { readonly identity: Identity; readonly write: boolean } | 'shared' | undefined,
   ): Promise<void>;
 
+  /** Lets a confined process read a chain, also one that guests have open, until the loan is disposed of. */
+  lend(chain: DiskSource, identity: Identity): Promise<AsyncDisposable>;
+
   /** Every layer that is there, whole or not. */
   list(): Promise<LayerRef[]>;
 
