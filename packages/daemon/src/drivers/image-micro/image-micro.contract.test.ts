@@ -1,7 +1,7 @@
 // Builds the image from the distribution's packages and boots it in QEMU under software emulation.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -119,6 +119,17 @@ describe.skipIf(missing.length > 0 || !hasQemu)('the guest (needs qemu-system-x8
     expect(await guest.ended()).toEqual({ exitCode: 0, signal: null });
   });
 
+  it('sees a virtio disk, and a CD once the drivers for SCSI are asked for', async () => {
+    const media = ['disk', 'cd'].map((name) => join(folder, name));
+    for (const path of media) await writeFile(path, Buffer.alloc(1024 * 1024));
+    await using guest = await boot({ disk: media[0], cd: media[1] });
+    await guest.serialSays(/micro:~# /);
+    guest.type('cat /sys/class/block/vda/size; modprobe -a virtio_scsi sr_mod isofs && echo "loaded $?"\n');
+    await guest.serialSays(/^2048\s[^]*loaded 0/m);
+    guest.type('until [ -e /dev/sr0 ]; do usleep 50000; done; echo "CD $(cat /sys/class/block/sr0/size)"\n');
+    await guest.serialSays(/CD 2048/);
+  });
+
   it('boots without a network card and without an agent channel, in 96 MiB', async () => {
     await using guest = await boot({ memoryMib: 96, bare: true });
     await guest.serialSays(/micro:~# /);
@@ -143,6 +154,8 @@ async function boot(options: {
   memoryMib?: number;
   netdev?: string;
   bare?: boolean;
+  disk?: string | undefined;
+  cd?: string | undefined;
 }): Promise<Guest> {
   const run = await mkdtemp(join(folder, 'run-'));
   const sockets = { qmp: join(run, 'qmp'), agent: join(run, 'agent') };
@@ -181,7 +194,7 @@ async function boot(options: {
 }
 
 function qemuArguments(
-  options: { append?: string; memoryMib?: number; netdev?: string; bare?: boolean },
+  options: Parameters<typeof boot>[0],
   sockets: { readonly qmp: string; readonly agent: string },
 ): string[] {
   const { image, directory } = built;
@@ -202,6 +215,13 @@ function qemuArguments(
     ...['-kernel', join(directory, image.kernel), '-initrd', join(directory, image.initrd)],
     ...['-append', `${image.kernelArgs} ${options.append ?? ''}`],
     ...(options.bare === true ? [] : devices),
+    ...(options.disk === undefined ? [] : ['-drive', `file=${options.disk},format=raw,if=virtio`]),
+    ...(options.cd === undefined
+      ? []
+      : ['-device', 'virtio-scsi-pci', '-device', 'scsi-cd,drive=cd0'].concat([
+          '-drive',
+          `id=cd0,file=${options.cd},format=raw,if=none,media=cdrom`,
+        ])),
   ];
 }
 

@@ -4,7 +4,7 @@
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WirtError } from '@wirt/api';
-import type { BuildProgress, KernelImage, ImageBuilder } from '@wirt/core';
+import type { BuildProgress, ImageBuilder, KernelImage } from '@wirt/core';
 import { SubprocessError } from '../../platform/subprocess.ts';
 import { collectAgent } from './agent.ts';
 import { openApt } from './apt.ts';

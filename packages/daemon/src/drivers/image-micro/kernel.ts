@@ -12,6 +12,7 @@ import {
   moduleName,
   readDependencies,
   renderModulesDep,
+  type WantedModules,
 } from './modules.ts';
 
 export interface Kernel {
@@ -32,11 +33,11 @@ export async function findKernel(root: string): Promise<Kernel | undefined> {
     : { release: name.slice('vmlinuz-'.length), file: join(root, 'boot', name) };
 }
 
-/** The modules for modprobe, with its index. Throws `MissingModuleError`. */
+/** The modules for modprobe, with its index; `names` are those to load at boot. Throws `MissingModuleError`. */
 export async function collectModules(
   root: string,
   release: string,
-  wanted: Parameters<typeof loadOrder>[0],
+  wanted: WantedModules,
   signal: AbortSignal,
 ): Promise<{ readonly names: readonly string[]; readonly entries: readonly ArchiveEntry[] }> {
   const folder = await moduleFolder(root, release);
@@ -51,7 +52,7 @@ export async function collectModules(
   // Reading is asynchronous and the walk is not: read what is reached, level by level.
   const contents = new Map<string, Buffer>();
   const dependencies = new Map<string, readonly string[]>();
-  let level = [...wanted.always, ...wanted.whenThere].map((name) => moduleName(name));
+  let level = [...wanted.always, ...wanted.whenThere, ...wanted.onDemand].map((name) => moduleName(name));
   while (level.length > 0) {
     const next: string[] = [];
     for (const name of level) {
@@ -69,17 +70,18 @@ export async function collectModules(
     isBuiltIn: (name) => builtIn.has(name),
     dependenciesOf: (name) => dependencies.get(name),
   };
-  const names = loadOrder(wanted, tree);
+  const { always, whenThere, onDemand } = wanted;
+  const kept = loadOrder({ always, whenThere: [...whenThere, ...onDemand] }, tree);
   const target = `lib/modules/${release}`;
   return {
-    names,
+    names: loadOrder(wanted, tree),
     entries: [
-      ...names.map((name): ArchiveEntry => {
+      ...kept.map((name): ArchiveEntry => {
         const data = contents.get(name);
         if (data === undefined) throw new MissingModuleError(name, undefined);
         return { kind: 'file', path: `${target}/${name}.ko`, data };
       }),
-      { kind: 'file', path: `${target}/modules.dep`, data: renderModulesDep(names, tree) },
+      { kind: 'file', path: `${target}/modules.dep`, data: renderModulesDep(kept, tree) },
     ],
   };
 }

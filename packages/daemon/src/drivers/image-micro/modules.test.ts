@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { loadOrder, MissingModuleError, type ModuleTree, moduleName, renderModulesDep } from './modules.ts';
+import {
+  loadOrder,
+  MissingModuleError,
+  type ModuleTree,
+  moduleName,
+  renderModulesDep,
+  wantedModules,
+} from './modules.ts';
 
 function tree(
   modules: Readonly<Record<string, readonly string[]>>,
@@ -76,6 +83,16 @@ describe('loadOrder', () => {
         }
       }),
     );
+  });
+});
+
+describe('the modules of the micro guest', () => {
+  it.each(['amd64', 'arm64'] as const)('of %s: those for SCSI are not loaded at boot', (arch) => {
+    const { always, whenThere, onDemand } = wantedModules[arch];
+    const names = [...always, ...whenThere, ...onDemand];
+    const all = tree(Object.fromEntries(names.map((name) => [name, []])));
+    expect(loadOrder({ always, whenThere }, all)).toContain('virtio_blk');
+    expect(loadOrder({ always, whenThere }, all)).not.toContain('virtio_scsi');
   });
 });
 

@@ -2,18 +2,36 @@
 // installation, and nothing is installed here): the dependencies are read from the modules themselves. Pure.
 import { readSection } from './elf.ts';
 
-/** What the micro guest has devices for; `always` must be there, as a module or built in. */
+const virtio = [
+  'virtio_pci',
+  'virtio_mmio',
+  'virtio_net',
+  'virtio_blk',
+  'virtio_console',
+  'virtio_rng',
+] as const;
+/** SCSI disks and CD drives, which few guests have. */
+const scsi = ['virtio_scsi', 'sd_mod', 'sr_mod', 'isofs'] as const;
+
+/**
+ * What the micro guest has devices for. `always` must be there, as a module or built in; `onDemand` is in the image where
+ * the kernel has it, and is loaded by whoever runs modprobe in the guest: every module costs time at boot.
+ */
+export interface WantedModules {
+  readonly always: readonly string[];
+  readonly whenThere: readonly string[];
+  readonly onDemand: readonly string[];
+}
+
 export const wantedModules = {
-  amd64: {
-    always: ['virtio_pci', 'virtio_mmio', 'virtio_net', 'virtio_console', 'virtio_rng', 'button', 'evdev'],
-    whenThere: [],
-  },
+  amd64: { always: [...virtio, 'button', 'evdev'], whenThere: [], onDemand: scsi },
   arm64: {
-    always: ['virtio_pci', 'virtio_mmio', 'virtio_net', 'virtio_console', 'virtio_rng', 'evdev'],
+    always: [...virtio, 'evdev'],
     // The power button is ACPI's under UEFI, and a GPIO key under a device tree.
     whenThere: ['button', 'gpio_pl061', 'gpio_keys'],
+    onDemand: scsi,
   },
-} as const satisfies Record<string, { always: readonly string[]; whenThere: readonly string[] }>;
+} as const satisfies Record<string, WantedModules>;
 
 export interface ModuleTree {
   /** Whether the kernel has it without a file. */
