@@ -139,7 +139,7 @@ function exportSnapshot({ shared }: SnapshotParts, id: string): Work {
         await confined(shared, progress, `export ${one.disk}`, async (work) => {
           const frozen = { volume: one.volume, layer: one.layer };
           await using lent = await layers.lend(frozen, work.confinement.identity);
-          return transfer.fromSource(lent.source, { path: target, format }, work);
+          return await transfer.fromSource(lent.source, { path: target, format }, work);
         });
         files.push(target);
       }

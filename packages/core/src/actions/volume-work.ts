@@ -259,7 +259,7 @@ export function exportVolume({ shared, live }: VolumeParts, id: string): Work {
       });
     await confined(shared, progress, 'export', async (work) => {
       await using lent = await layers.lend(activeOf(volume), work.confinement.identity);
-      return transfer.fromSource(lent.source, { path, format }, work);
+      return await transfer.fromSource(lent.source, { path, format }, work);
     });
     await progress.complete([], { files: [path] });
   };
