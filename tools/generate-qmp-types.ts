@@ -20,6 +20,7 @@ const COMMANDS = [
   'blockdev-insert-medium',
   'blockdev-open-tray',
   'blockdev-remove-medium',
+  'blockdev-reopen',
   'cont',
   'device-list-properties',
   'device_add',
@@ -70,6 +71,7 @@ const COMMANDS = [
 // Of the kinds that a command knows by its tag, the ones in use: QEMU has some fifty block drivers.
 const VARIANTS: Record<string, readonly string[]> = {
   'blockdev-add': ['file', 'host_device', 'qcow2', 'raw'],
+  'blockdev-reopen': ['qcow2'],
   'object-add': ['iothread'],
   transaction: ['blockdev-snapshot'],
 };

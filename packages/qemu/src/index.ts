@@ -6,12 +6,14 @@ export {
   type AgentInfo,
   type AgentInterface,
   type AgentOsInfo,
+  agentFreeze,
   agentHostName,
   agentInfo,
   agentInterfaces,
   agentOsInfo,
   agentPing,
   agentShutdown,
+  agentThaw,
 } from './agent/commands.ts';
 export {
   AGENT_DEFAULT_TIMEOUT_MS,

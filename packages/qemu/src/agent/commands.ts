@@ -90,6 +90,20 @@ export async function agentInterfaces(
   });
 }
 
+/** Freezes the guest's file systems and gives back how many. From then on the agent takes little but the thaw. */
+export async function agentFreeze(agent: AgentConnection, options?: AgentCallOptions): Promise<number> {
+  return countOf('guest-fsfreeze-freeze', await agent.execute('guest-fsfreeze-freeze', {}, options));
+}
+
+/** Gives back how many were frozen. */
+export async function agentThaw(agent: AgentConnection, options?: AgentCallOptions): Promise<number> {
+  return countOf('guest-fsfreeze-thaw', await agent.execute('guest-fsfreeze-thaw', {}, options));
+}
+
+function countOf(command: string, count: unknown): number {
+  return answerOf(command).count({ count }, 'count');
+}
+
 /**
  * Asks the guest's own shutdown command. `accepted`: the agent took it; `unanswered`: nothing came back, which a guest
  * that shuts down quickly does as well. Whether the guest then goes down is seen in QEMU's SHUTDOWN event.

@@ -94,6 +94,53 @@ export interface QmpCommands {
   'blockdev-insert-medium': { arguments: { id: string; 'node-name': string }; returns: {} };
   'blockdev-open-tray': { arguments: { device?: string; id?: string; force?: boolean }; returns: {} };
   'blockdev-remove-medium': { arguments: { id: string }; returns: {} };
+  'blockdev-reopen': {
+    arguments: {
+      options: readonly ({
+        'node-name'?: string;
+        discard?: 'ignore' | 'unmap';
+        cache?: { direct?: boolean; 'no-flush'?: boolean };
+        'read-only'?: boolean;
+        'auto-read-only'?: boolean;
+        'force-share'?: boolean;
+        'detect-zeroes'?: 'off' | 'on' | 'unmap';
+        active?: boolean;
+      } & ({ driver: 'qcow2' } & {
+        file: Record<string, unknown> | string;
+        backing?: Record<string, unknown> | string | null;
+        'lazy-refcounts'?: boolean;
+        'pass-discard-request'?: boolean;
+        'pass-discard-snapshot'?: boolean;
+        'pass-discard-other'?: boolean;
+        'overlap-check'?:
+          | {
+              template?: 'none' | 'constant' | 'cached' | 'all';
+              'main-header'?: boolean;
+              'active-l1'?: boolean;
+              'active-l2'?: boolean;
+              'refcount-table'?: boolean;
+              'refcount-block'?: boolean;
+              'snapshot-table'?: boolean;
+              'inactive-l1'?: boolean;
+              'inactive-l2'?: boolean;
+              'bitmap-directory'?: boolean;
+            }
+          | ('none' | 'constant' | 'cached' | 'all');
+        'cache-size'?: number;
+        'l2-cache-size'?: number;
+        'l2-cache-entry-size'?: number;
+        'refcount-cache-size'?: number;
+        'cache-clean-interval'?: number;
+        encrypt?: {} & (
+          | ({ format: 'aes' } & { 'key-secret'?: string })
+          | ({ format: 'luks' } & { 'key-secret'?: string })
+        );
+        'data-file'?: Record<string, unknown> | string;
+        'discard-no-unref'?: boolean;
+      }))[];
+    };
+    returns: {};
+  };
   cont: { arguments: {}; returns: {} };
   'device-list-properties': {
     arguments: { typename: string };
@@ -1211,6 +1258,46 @@ export const qmpMembersInUse: readonly string[] = [
   'blockdev-open-tray/arguments/force?',
   'blockdev-remove-medium',
   'blockdev-remove-medium/arguments/id',
+  'blockdev-reopen',
+  'blockdev-reopen/arguments/options',
+  'blockdev-reopen/arguments/options/driver',
+  'blockdev-reopen/arguments/options/node-name?',
+  'blockdev-reopen/arguments/options/discard?',
+  'blockdev-reopen/arguments/options/cache?',
+  'blockdev-reopen/arguments/options/cache/direct?',
+  'blockdev-reopen/arguments/options/cache/no-flush?',
+  'blockdev-reopen/arguments/options/read-only?',
+  'blockdev-reopen/arguments/options/auto-read-only?',
+  'blockdev-reopen/arguments/options/force-share?',
+  'blockdev-reopen/arguments/options/detect-zeroes?',
+  'blockdev-reopen/arguments/options/active?',
+  'blockdev-reopen/arguments/options/file?',
+  'blockdev-reopen/arguments/options/backing?',
+  'blockdev-reopen/arguments/options/lazy-refcounts?',
+  'blockdev-reopen/arguments/options/pass-discard-request?',
+  'blockdev-reopen/arguments/options/pass-discard-snapshot?',
+  'blockdev-reopen/arguments/options/pass-discard-other?',
+  'blockdev-reopen/arguments/options/overlap-check?',
+  'blockdev-reopen/arguments/options/overlap-check/template?',
+  'blockdev-reopen/arguments/options/overlap-check/main-header?',
+  'blockdev-reopen/arguments/options/overlap-check/active-l1?',
+  'blockdev-reopen/arguments/options/overlap-check/active-l2?',
+  'blockdev-reopen/arguments/options/overlap-check/refcount-table?',
+  'blockdev-reopen/arguments/options/overlap-check/refcount-block?',
+  'blockdev-reopen/arguments/options/overlap-check/snapshot-table?',
+  'blockdev-reopen/arguments/options/overlap-check/inactive-l1?',
+  'blockdev-reopen/arguments/options/overlap-check/inactive-l2?',
+  'blockdev-reopen/arguments/options/overlap-check/bitmap-directory?',
+  'blockdev-reopen/arguments/options/cache-size?',
+  'blockdev-reopen/arguments/options/l2-cache-size?',
+  'blockdev-reopen/arguments/options/l2-cache-entry-size?',
+  'blockdev-reopen/arguments/options/refcount-cache-size?',
+  'blockdev-reopen/arguments/options/cache-clean-interval?',
+  'blockdev-reopen/arguments/options/encrypt?',
+  'blockdev-reopen/arguments/options/encrypt/format?',
+  'blockdev-reopen/arguments/options/encrypt/key-secret?',
+  'blockdev-reopen/arguments/options/data-file?',
+  'blockdev-reopen/arguments/options/discard-no-unref?',
   'cont',
   'device-list-properties',
   'device-list-properties/arguments/typename',
