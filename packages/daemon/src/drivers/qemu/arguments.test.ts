@@ -1,6 +1,9 @@
-import type { LaunchPlan } from '@wirt/core';
+import type { DiskLayerNode, LaunchPlan, PlannedDisk, PlannedNic } from '@wirt/core';
 import { describe, expect, it } from 'vitest';
 import { qemuArguments } from './arguments.ts';
+
+const aio = { direct: 'io_uring', cached: 'io_uring' } as const;
+const render = (given: LaunchPlan): string[] => qemuArguments(given, { tag: 'tag', aio });
 
 const plan: LaunchPlan = {
   id: '01K00000000000000000000001',
@@ -10,18 +13,47 @@ const plan: LaunchPlan = {
   cpuModel: 'max',
   cpus: 2,
   memoryMib: 256,
-  nics: [{ type: 'user', mac: '02:00:00:00:00:01', hostname: 'demo' }],
-  boot: {
+  nics: [{ type: 'user', model: 'virtio', mac: '02:00:00:00:00:01', hostname: 'demo' }],
+  disks: [],
+  firmware: { kind: 'bios' },
+  kernel: {
     kernel: '/images/micro/vmlinuz',
     initrd: '/images/micro/initrd',
     kernelArgs: 'console=ttyS0 quiet',
   },
 };
-const nic = (last: number): LaunchPlan['nics'][number] => ({
+const { kernel: _kernel, ...ownLoader } = plan;
+const nic = (last: number, model: PlannedNic['model'] = 'virtio'): PlannedNic => ({
   type: 'user',
+  model,
   mac: `02:00:00:00:00:0${last}`,
   hostname: 'demo',
 });
+const layer = (last: string, format: DiskLayerNode['format'] = 'qcow2'): DiskLayerNode => ({
+  layer: `01K0000000000000000000000${last}`,
+  format,
+  location: { driver: 'file', path: `/pool/${last}.${format}` },
+  direct: true,
+});
+const disk = (name: string, more: Partial<PlannedDisk> = {}): PlannedDisk => ({
+  name,
+  device: 'disk',
+  bus: 'virtio',
+  readOnly: false,
+  serial: name,
+  slot: 0,
+  source: { layers: [layer('A')] },
+  ...more,
+});
+const medium: DiskLayerNode = { ...layer('M', 'raw'), direct: false };
+const emptyDrive: PlannedDisk = {
+  name: 'cd2',
+  device: 'cdrom',
+  bus: 'sata',
+  readOnly: true,
+  serial: 'cd2',
+  slot: 0,
+};
 
 const cases: Record<string, LaunchPlan> = {
   'q35-tcg': plan,
@@ -36,6 +68,54 @@ const cases: Record<string, LaunchPlan> = {
     cpuModel: 'host',
     nics: [nic(1), nic(2)],
   },
+  'q35-own-boot-loader': {
+    ...ownLoader,
+    disks: [disk('root', { bootIndex: 1, source: { layers: [layer('B'), layer('C'), layer('A')] } })],
+    nics: [{ ...nic(1), bootIndex: 2, ssh: { host: '127.15.18.6', port: 20_022 } }],
+  },
+  'q35-uefi': {
+    ...ownLoader,
+    firmware: { kind: 'uefi', code: '/firmware/code.fd', vars: '/state/vars.fd' },
+    disks: [disk('root', { bootIndex: 1 })],
+  },
+  'q35-shared-layer-and-media': {
+    ...ownLoader,
+    cpus: 8,
+    disks: [
+      disk('one', { source: { layers: [layer('B'), layer('A')] } }),
+      disk('two', { slot: 9, source: { layers: [layer('B'), layer('C')] } }),
+      disk('read', { slot: 2, readOnly: true, source: { layers: [layer('D', 'raw')] } }),
+      disk('cd', { device: 'cdrom', bus: 'sata', bootIndex: 1, source: { layers: [medium] } }),
+      emptyDrive,
+    ],
+  },
+  'q35-emulated': {
+    ...ownLoader,
+    nics: [nic(1, 'e1000e'), nic(2, 'e1000'), nic(3, 'vmxnet3'), nic(4, 'rtl8139')],
+    disks: [
+      disk('sata', { bus: 'sata', bootIndex: 1 }),
+      disk('nvme', { bus: 'nvme', slot: 1, source: { layers: [layer('B')] } }),
+      disk('scsi', { bus: 'virtio-scsi', source: { layers: [layer('C')] } }),
+      disk('pvscsi', { bus: 'pvscsi', source: { layers: [layer('D')] } }),
+      ...Array.from({ length: 8 }, (_disk, index) =>
+        disk(`lsi${index}`, { bus: 'lsi', source: { layers: [layer(String(index))] } }),
+      ),
+      disk('block', {
+        slot: 0,
+        source: {
+          layers: [{ ...layer('F', 'raw'), location: { driver: 'host_device', path: '/dev/wirt/f' } }],
+        },
+      }),
+    ],
+  },
+  'microvm-tcg-disk': { ...plan, machine: 'microvm', disks: [disk('root')] },
+  'microvm-kvm-disk': {
+    ...plan,
+    machine: 'microvm',
+    accelerator: 'kvm',
+    cpuModel: 'host',
+    disks: [disk('root')],
+  },
 };
 
 /** One option and its value a line. */
@@ -45,16 +125,38 @@ function lines(argv: readonly string[]): string {
 
 describe('the command line of QEMU', () => {
   it.each(Object.entries(cases))('for %s is the one on file', async (name, given) => {
-    await expect(lines(qemuArguments(given, 'tag'))).toMatchFileSnapshot(`golden/${name}.txt`);
+    await expect(lines(render(given))).toMatchFileSnapshot(`golden/${name}.txt`);
   });
 
   it('keeps a comma in a host name from starting another option', () => {
-    const argv = qemuArguments({ ...plan, nics: [{ ...nic(1), hostname: 'a,smb=/etc' }] }, 'tag');
+    const argv = render({ ...plan, nics: [{ ...nic(1), hostname: 'a,smb=/etc' }] });
     expect(argv).toContain('user,id=net0,ipv4=on,ipv6=on,hostname=a,,smb=/etc');
   });
 
+  it('keeps a comma in a path from starting another option', () => {
+    const path = '/pool/a,readonly=on.raw';
+    const source = { layers: [{ ...layer('A', 'raw'), location: { driver: 'file' as const, path } }] };
+    const argv = render({ ...ownLoader, disks: [disk('root', { source })] });
+    const nodes = argv
+      .filter((_word, index) => argv[index - 1] === '-blockdev')
+      .map((text) => JSON.parse(text));
+    expect(nodes[0]).toMatchObject({ filename: path, 'read-only': false });
+  });
+
+  it('gives QEMU no node name that it would refuse, and none twice', () => {
+    const source = { layers: [layer('A'), layer('B')] };
+    const disks = Array.from({ length: 24 }, (_disk, slot) => disk(`disk${slot}`, { slot, source }));
+    const argv = render({ ...ownLoader, disks });
+    const nodes = argv
+      .filter((_word, index) => argv[index - 1] === '-blockdev')
+      .map((text) => JSON.parse(text));
+    const names = nodes.map((node) => String(node['node-name']));
+    expect(new Set(names).size).toBe(24 * 4);
+    expect(names.filter((name) => name.length > 31)).toEqual([]);
+  });
+
   it('denies all four groups of system calls', () => {
-    const argv = qemuArguments(plan, 'tag');
+    const argv = render(plan);
     expect(argv[argv.indexOf('-sandbox') + 1]).toBe(
       'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny',
     );

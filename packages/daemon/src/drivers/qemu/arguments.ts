@@ -1,7 +1,17 @@
 // LaunchPlan → QEMU's command line; pure. Nothing is left to QEMU's defaults: no device, no network, no firmware choice
-// that is not named here. No path of the host is in it but those of kernel and initrd: sockets come as descriptors.
+// that is not named here. No path of the host is in it but those of kernel, firmware and disks: sockets come as descriptors.
 // Source: QEMU docs/system (invocation, i386/microvm), qemu-options.hx.
-import type { LaunchPlan } from '@wirt/core';
+import type { LaunchPlan, PlannedNic } from '@wirt/core';
+import {
+  type DeviceProperties,
+  diskControllers,
+  diskDevice,
+  hasIothread,
+  hotPlugPorts,
+  unitsOf,
+} from './disk-devices.ts';
+import { iothreadOf } from './disk-names.ts';
+import { type AioChoice, type BlockNode, diskNodes } from './disk-nodes.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
 export const inheritedFds = { qmp: 3, console: 4, agent: 5 } as const;
@@ -15,7 +25,15 @@ export function guestName(tag: string, id: string): string {
   return `wirt-${tag}-${id}`;
 }
 
-export function qemuArguments(plan: LaunchPlan, tag: string): string[] {
+/** What of system calls QEMU may not do. */
+export const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
+
+export interface ArgumentOptions {
+  readonly tag: string;
+  readonly aio: AioChoice;
+}
+
+export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): string[] {
   return [
     ...['-name', `guest=${guestName(tag, plan.id)},debug-threads=on`],
     ...['-uuid', plan.uuid],
@@ -24,7 +42,7 @@ export function qemuArguments(plan: LaunchPlan, tag: string): string[] {
     ...['-display', 'none'],
     '-S',
     ...['-msg', 'timestamp=on'],
-    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-sandbox', sandbox],
     ...['-machine', machine(plan)],
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
     ...['-cpu', plan.cpuModel],
@@ -34,20 +52,24 @@ export function qemuArguments(plan: LaunchPlan, tag: string): string[] {
     ...['-object', `memory-backend-memfd,id=ram0,size=${plan.memoryMib}M,share=on`],
     ...['-rtc', 'base=utc'],
     ...['-boot', 'strict=on'],
-    ...boot(plan.boot),
+    ...kernel(plan),
+    ...firmware(plan),
     ...transport(plan),
     ...control(),
     ...console(),
     ...agent(plan),
     ...plan.nics.flatMap((nic, index) => network(plan, nic, index)),
+    ...disks(plan, aio),
   ];
 }
 
-function machine({ machine: type }: LaunchPlan): string {
+function machine({ machine: type, firmware: { kind } }: LaunchPlan): string {
   const shared = ['memory-backend=ram0', 'dump-guest-core=off', 'usb=off'];
   switch (type) {
-    case 'q35':
-      return ['q35', ...shared, 'vmport=off'].join(',');
+    case 'q35': {
+      const flash = kind === 'uefi' ? [`pflash0=${firmwareNodes.code}`, `pflash1=${firmwareNodes.vars}`] : [];
+      return ['q35', ...shared, 'vmport=off', ...flash].join(',');
+    }
     case 'microvm':
       // ACPI tells the guest where its virtio-mmio devices are, and carries the power button. The timer, the interrupt
       // controller and the clock of old stay, since a guest without kvmclock has no other.
@@ -66,8 +88,52 @@ function machine({ machine: type }: LaunchPlan): string {
   }
 }
 
-function boot({ kernel, initrd, kernelArgs }: LaunchPlan['boot']): string[] {
-  return ['-kernel', kernel, '-initrd', initrd, '-append', kernelArgs];
+function kernel({ kernel: given }: LaunchPlan): string[] {
+  return given === undefined
+    ? []
+    : ['-kernel', given.kernel, '-initrd', given.initrd, '-append', given.kernelArgs];
+}
+
+const firmwareNodes = { code: 'firmware-code', vars: 'firmware-vars' } as const;
+
+/** Flash in two parts: the code, which all guests share, and the guest's own variables. */
+function firmware({ firmware: given }: LaunchPlan): string[] {
+  if (given.kind === 'bios') return [];
+  return (['code', 'vars'] as const).flatMap((part) => {
+    const readOnly = part === 'code';
+    const file = `${firmwareNodes[part]}-file`;
+    const shared = { 'read-only': readOnly, 'auto-read-only': false } as const;
+    return [
+      ...block({ driver: 'file', 'node-name': file, filename: given[part], locking: 'on', ...shared }),
+      ...block({ driver: 'raw', 'node-name': firmwareNodes[part], file, ...shared }),
+    ];
+  });
+}
+
+function disks(plan: LaunchPlan, aio: AioChoice): string[] {
+  const units = unitsOf(plan.disks);
+  return [
+    ...(plan.machine === 'q35' ? [...hotPlugPorts(plan), ...diskControllers(plan)] : []).flatMap(device),
+    ...plan.disks.flatMap((disk, number) => {
+      const readOnly = disk.readOnly || disk.device === 'cdrom';
+      const nodes = disk.source === undefined ? [] : diskNodes(disk.source, { number, readOnly, aio });
+      const iothread = hasIothread(disk, plan);
+      const object = { 'qom-type': 'iothread', id: iothreadOf(disk.name) };
+      return [
+        ...nodes.flatMap(block),
+        ...(iothread ? ['-object', JSON.stringify(object)] : []),
+        ...device(diskDevice(disk, { ...plan, number, unit: units[number] ?? 0, iothread })),
+      ];
+    }),
+  ];
+}
+
+function block(node: BlockNode): string[] {
+  return ['-blockdev', JSON.stringify(node)];
+}
+
+function device(properties: DeviceProperties): string[] {
+  return ['-device', JSON.stringify(properties)];
 }
 
 /** Virtio 1 only, also where QEMU's default is the legacy register layout. */
@@ -110,17 +176,26 @@ function agent(plan: LaunchPlan): string[] {
   ];
 }
 
-function network(plan: LaunchPlan, nic: LaunchPlan['nics'][number], index: number): string[] {
+function network(plan: LaunchPlan, nic: PlannedNic, index: number): string[] {
   const id = `net${index}`;
-  const device = `${virtio(plan, 'net', index + 2)},id=nic${index},netdev=${id},mac=${nic.mac}`;
+  const boot = nic.bootIndex === undefined ? '' : `,bootindex=${nic.bootIndex}`;
+  const device = `${nicDevice(plan, nic, index + 2)},id=nic${index},netdev=${id},mac=${nic.mac}${boot}`;
   switch (nic.type) {
     case 'user':
       return [
-        ...['-netdev', `user,id=${id},ipv4=on,ipv6=on,hostname=${escaped(nic.hostname)}`],
-        // Without its boot ROM: nothing is booted from the network.
+        ...['-netdev', `user,id=${id},ipv4=on,ipv6=on,hostname=${escaped(nic.hostname)}${sshForward(nic)}`],
+        // Without its boot ROM, which a host need not have: firmware brings drivers of its own.
         ...['-device', plan.machine === 'q35' ? `${device},romfile=` : device],
       ];
   }
+}
+
+function nicDevice(plan: LaunchPlan, { model }: PlannedNic, slot: number): string {
+  return model === 'virtio' ? virtio(plan, 'net', slot) : `${model},bus=pcie.0,addr=0x${slot.toString(16)}`;
+}
+
+function sshForward({ ssh }: PlannedNic): string {
+  return ssh === undefined ? '' : `,hostfwd=tcp:${escaped(ssh.host)}:${ssh.port}-:22`;
 }
 
 /** A comma ends a value in QEMU's option syntax unless it is doubled. */
