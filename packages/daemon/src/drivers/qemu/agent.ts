@@ -10,17 +10,25 @@ import {
   AgentTimeout,
   AgentTooLarge,
   agentExec,
+  agentFreeze,
+  agentInterfaces,
   agentPing,
   agentReadFile,
+  agentThaw,
   agentWriteFile,
   connectAgent,
 } from '@wirt/qemu';
+import { guestAddresses } from './guest-addresses.ts';
 
 const pingTimeoutMs = 1_000;
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;
 const connectTimeoutMs = 2_000;
 const fileTimeoutMs = 30_000;
+/** A guest that has much to write takes a while; its programs stand still meanwhile. */
+const freezeTimeoutMs = 10_000;
+const thawTimeoutMs = 10_000;
+const addressTimeoutMs = 5_000;
 const maxOutputBytes = 16 * 1024 * 1024;
 const maxFileBytes = 1024 * 1024 * 1024;
 
@@ -135,7 +143,38 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
         throw agentFailure(error, signal, id, `write ${file}`);
       }
     },
+    async freeze(signal) {
+      const agent = await use('freeze its file systems');
+      try {
+        return await agentFreeze(agent, { signal, timeoutMs: freezeTimeoutMs });
+      } catch (error) {
+        // It may still do it, or have frozen some of them. The agent works in turn: this comes after.
+        if (!(error instanceof AgentError)) await thaw(agent).catch(() => {});
+        throw agentFailure(error, signal, id, 'freeze its file systems');
+      }
+    },
+    async thaw(signal) {
+      const agent = await use('thaw its file systems');
+      try {
+        await thaw(agent);
+      } catch (error) {
+        throw agentFailure(error, signal, id, 'thaw its file systems');
+      }
+    },
+    async addresses(signal) {
+      const agent = await use('tell its addresses');
+      try {
+        return guestAddresses(await agentInterfaces(agent, { signal, timeoutMs: addressTimeoutMs }));
+      } catch (error) {
+        throw agentFailure(error, signal, id, 'tell its addresses');
+      }
+    },
   };
+}
+
+/** Not to be called off: a guest that stays frozen is as good as dead. */
+function thaw(agent: AgentConnection): Promise<number> {
+  return agentThaw(agent, { timeoutMs: thawTimeoutMs });
 }
 
 function execOptions(command: Exec, signal: AbortSignal): Parameters<typeof agentExec>[1] {

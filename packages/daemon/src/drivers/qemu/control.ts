@@ -3,7 +3,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WirtError } from '@wirt/api';
 import type { Logger } from '@wirt/core';
-import { connectQmp, type QmpConnection, QmpError, type QmpEvent } from '@wirt/qemu';
+import {
+  connectQmp,
+  type QmpArguments,
+  type QmpCommandName,
+  type QmpConnection,
+  QmpError,
+  type QmpEvent,
+  type QmpReturn,
+} from '@wirt/qemu';
 import { agentChardev } from './arguments.ts';
 import { type Identified, waitUntilGone } from './proc.ts';
 
@@ -11,6 +19,10 @@ import { type Identified, waitUntilGone } from './proc.ts';
 const pingPauseMs = 1_000;
 const pingDeadlineMs = 1_200;
 const commandDeadlineMs = 5_000;
+/** For what may have to wait for storage. */
+const askDeadlineMs = 30_000;
+/** A chain of a hundred layers takes 0.5 MB in an answer, and a guest may have 24 disks. */
+const maxAnswerBytes = 16 * 1024 * 1024;
 const firstRetryMs = 100;
 const longestRetryMs = 2_000;
 /** Between the end of the connection, when QEMU's files close, and the end of the process. */
@@ -28,7 +40,10 @@ export interface QmpTarget {
 export interface Observation {
   readonly running: boolean;
   readonly agentPortOpen: boolean;
+  readonly diskError: DiskError | undefined;
 }
+
+export type DiskError = 'no-space' | 'io-error';
 
 export interface ControlOptions {
   readonly target: QmpTarget;
@@ -37,8 +52,8 @@ export interface ControlOptions {
   readonly connection: QmpConnection | undefined;
   readonly logger: Logger;
   onEvent(event: QmpEvent): void;
-  /** `agentPortOpen` is undefined where it was not asked: events tell. */
-  onObserved(observation: { readonly running: boolean; readonly agentPortOpen?: boolean }): void;
+  /** A part is not given where it was not asked: events tell. */
+  onObserved(observation: Pick<Observation, 'running'> & Partial<Observation>): void;
   onResponsive(responsive: boolean): void;
   /** The process is gone. Called once, and last. */
   onGone(): void;
@@ -49,7 +64,18 @@ export interface ControlOptions {
 /** The commands without arguments that a guest is controlled by. */
 export type ControlCommand = 'cont' | 'stop' | 'system_reset' | 'system_powerdown';
 
+/** Throws `instance.unresponsive`, the signal's reason, and QmpError when QEMU refuses. */
+export type Ask = <N extends QmpCommandName>(
+  command: N,
+  args: QmpArguments<N>,
+  signal: AbortSignal,
+) => Promise<QmpReturn<N>>;
+
+/** For what must be brought to its end once it is begun; the deadline holds all the same. */
+export const noAbort: AbortSignal = new AbortController().signal;
+
 export interface Control {
+  readonly ask: Ask;
   /** Throws `instance.unresponsive`, `instance.state_conflict` when QEMU refuses, or the signal's reason. */
   execute(command: ControlCommand, signal: AbortSignal): Promise<void>;
   /** Lets go; nothing is called any more. */
@@ -62,8 +88,7 @@ export async function connectTo(
   options: { timeoutMs: number; signal?: AbortSignal | undefined; onEvent(event: QmpEvent): void },
 ): Promise<QmpConnection> {
   const deadline = performance.now() + options.timeoutMs;
-  // Nothing that is asked here has a long answer.
-  const connection = await connectQmp({ path: target.path, maxLineBytes: 1024 * 1024, ...options });
+  const connection = await connectQmp({ path: target.path, maxLineBytes: maxAnswerBytes, ...options });
   try {
     const timeoutMs = Math.max(1, deadline - performance.now());
     const { UUID: uuid } = await connection.execute('query-uuid', {}, { ...options, timeoutMs });
@@ -96,11 +121,20 @@ export async function observe(connection: QmpConnection, timeoutMs: number): Pro
       const agent = Array.isArray(chardevs)
         ? chardevs.find((chardev) => chardev?.label === agentChardev)
         : undefined;
-      return { running: status.running === true, agentPortOpen: agent?.['frontend-open'] === true };
+      return {
+        running: status.running === true,
+        agentPortOpen: agent?.['frontend-open'] === true,
+        diskError: status.status === 'io-error' ? await readDiskError(connection, timeoutMs) : undefined,
+      };
     }
   } finally {
     stopCounting();
   }
+}
+
+async function readDiskError(connection: QmpConnection, timeoutMs: number): Promise<DiskError> {
+  const drives = await connection.execute('query-block', {}, { timeoutMs });
+  return drives.some((drive) => drive['io-status'] === 'nospace') ? 'no-space' : 'io-error';
 }
 
 export function createControl(options: ControlOptions): Control {
@@ -111,16 +145,28 @@ export function createControl(options: ControlOptions): Control {
   keepHold(options, link, ended.signal).catch((error: unknown) => {
     if (!ended.signal.aborted) logger.error('guest.control_failed', { id: target.id, error });
   });
-  return {
-    async execute(command, signal) {
+  const send = async <N extends QmpCommandName>(
+    command: N,
+    args: QmpArguments<N>,
+    { signal, timeoutMs }: { readonly signal: AbortSignal; readonly timeoutMs: number },
+  ): Promise<QmpReturn<N>> => {
+    signal.throwIfAborted();
+    const { connection, responsive } = link;
+    if (connection === undefined || !responsive) throw unresponsive(target.id, command, undefined);
+    try {
+      return await connection.executeUntyped<QmpReturn<N>>(command, args, { timeoutMs, signal });
+    } catch (error) {
       signal.throwIfAborted();
-      const { connection, responsive } = link;
-      if (connection === undefined || !responsive) throw unresponsive(target.id, command, undefined);
+      throw isRefusal(error) ? error : unresponsive(target.id, command, error);
+    }
+  };
+  return {
+    ask: (command, args, signal) => send(command, args, { signal, timeoutMs: askDeadlineMs }),
+    async execute(command, signal) {
       try {
-        await connection.execute(command, {}, { timeoutMs: commandDeadlineMs, signal });
+        await send(command, {}, { signal, timeoutMs: commandDeadlineMs });
       } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof QmpError)) throw unresponsive(target.id, command, error);
+        if (!isRefusal(error)) throw error;
         const message = `QEMU refused ${command} for instance ${target.id}.`;
         throw new WirtError('instance.state_conflict', message, { cause: error });
       }
@@ -130,6 +176,11 @@ export function createControl(options: ControlOptions): Control {
       void link.connection?.close();
     },
   };
+}
+
+/** Whether QEMU has understood and does not do it. */
+export function isRefusal(error: unknown): error is QmpError {
+  return error instanceof QmpError;
 }
 
 interface Link {

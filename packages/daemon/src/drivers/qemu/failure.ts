@@ -7,6 +7,7 @@ import { WirtError } from '@wirt/api';
 import type { ProcessExit } from '@wirt/core';
 import { cannotJoinStatus } from '../../platform/confined.ts';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
+import { saysLocked } from './locked.ts';
 
 const versionTimeoutMs = 5_000;
 const installQemu = 'Install QEMU: apt install qemu-system-x86';
@@ -41,6 +42,12 @@ export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
     return new WirtError('host.permission_denied', `The privileges of instance ${id} could not be set.`, {
       cause: new Error(lastLine),
       hint: 'Run wirtd as root, or see `wirt host check` for what an ordinary user may do.',
+    });
+  }
+  if (saysLocked(lastLine)) {
+    return new WirtError('volume.locked', `Instance ${id} could not open a disk.`, {
+      cause: new Error(lastLine),
+      hint: 'Find who has the file open: `fuser -v FILE`. A disk belongs to one guest at a time.',
     });
   }
   return new WirtError('instance.start_failed', `QEMU did not start instance ${id}.`, {

@@ -1,12 +1,15 @@
-// A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console and agent.
-import type { InstanceProcess } from '@wirt/api';
+// A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console, agent and disks.
+import { type InstanceProcess, WirtError } from '@wirt/api';
 import type { Guest, GuestEvent, GuestExit, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { type AgentLink, createAgentLink } from './agent.ts';
 import { agentPort } from './arguments.ts';
 import type { ConsoleLink } from './console.ts';
-import { type Control, createControl, type Observation, type QmpTarget } from './control.ts';
+import { type Control, createControl, type DiskError, type Observation, type QmpTarget } from './control.ts';
 import { killFound } from './discover.ts';
+import { failedDisks } from './disk-failure.ts';
+import type { AioChoice } from './disk-nodes.ts';
+import { createDisks, type DisksLink } from './disks.ts';
 import { guestExit, waitForExit } from './exit.ts';
 import { boundRunLog } from './logs.ts';
 import type { GuestPaths } from './paths.ts';
@@ -22,6 +25,7 @@ export interface GuestParts {
   readonly logger: Logger;
   /** Undefined: not as yet connected, or not to its own QEMU. */
   readonly connected: { readonly connection: QmpConnection; readonly observation: Observation } | undefined;
+  chooseAio(): Promise<AioChoice>;
   /** Only where this daemon started the process. */
   readonly shimExit?: Promise<ProcessExit>;
 }
@@ -58,7 +62,9 @@ export function createGuest(parts: GuestParts): GuestHandle {
   const gone = Promise.withResolvers<GuestExit>();
   let processors: 'running' | 'paused' = connected?.observation.running === true ? 'running' : 'paused';
   let responsive = connected !== undefined;
+  let diskError: DiskError | undefined = connected?.observation.diskError;
   let shutdownReason: string | undefined;
+  const ended = new AbortController();
   let ending = false;
 
   const emit = (event: GuestEvent): void => {
@@ -72,6 +78,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
   };
   const setRunning = (running: boolean): void => {
     const now = running ? 'running' : 'paused';
+    if (running) diskError = undefined;
     if (processors === now) return;
     processors = now;
     emit({ kind: running ? 'resumed' : 'paused' });
@@ -83,7 +90,19 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onAnswers: (answers) => emit({ kind: 'agent', answers }),
   });
 
+  /** QEMU's own pause for it is told right after. */
+  const onDiskError = (noSpace: boolean): void => {
+    diskError = noSpace ? 'no-space' : 'io-error';
+    failedDisks(control.ask).then(
+      (failed) => {
+        for (const disk of failed) emit({ kind: 'disk-error', ...disk });
+      },
+      (error: unknown) => logger.warn('guest.failed_disk_unknown', { id, noSpace, error }),
+    );
+  };
+
   const onEvent = (event: QmpEvent): void => {
+    disks.onEvent(event);
     switch (event.event) {
       case 'STOP':
         return setRunning(false);
@@ -91,6 +110,9 @@ export function createGuest(parts: GuestParts): GuestHandle {
         return setRunning(true);
       case 'RESET':
         return emit({ kind: 'reset' });
+      case 'BLOCK_IO_ERROR':
+        if (event.data.action === 'stop') onDiskError(event.data.nospace === true);
+        return;
       case 'SHUTDOWN':
         shutdownReason = String(event.data.reason).slice(0, 40);
         return;
@@ -106,6 +128,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
   const end = async (): Promise<void> => {
     if (ending) return;
     ending = true;
+    ended.abort(new WirtError('instance.died', `Instance ${id} ended meanwhile.`));
     control.detach();
     agent.detach();
     await console.finish();
@@ -127,8 +150,9 @@ export function createGuest(parts: GuestParts): GuestHandle {
     connection: connected?.connection,
     logger,
     onEvent,
-    onObserved({ running, agentPortOpen }) {
+    onObserved({ running, agentPortOpen, ...observed }) {
       setRunning(running);
+      if ('diskError' in observed) ({ diskError } = observed);
       if (agentPortOpen !== undefined) agent.portChanged(agentPortOpen);
     },
     onResponsive(now) {
@@ -138,6 +162,13 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onGone: endLogged,
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
+  const disks: DisksLink = createDisks({
+    id,
+    ask: control.ask,
+    logger,
+    ended: ended.signal,
+    chooseAio: () => parts.chooseAio(),
+  });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {
@@ -145,8 +176,9 @@ export function createGuest(parts: GuestParts): GuestHandle {
     process: parts.process,
     console,
     agent,
+    disks,
     get state() {
-      return { processors, agent: agent.answers, responsive };
+      return { processors, diskError, agent: agent.answers, responsive };
     },
     resume: (signal) => control.execute('cont', signal),
     pause: (signal) => control.execute('stop', signal),
@@ -166,6 +198,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
       return () => listeners.delete(own);
     },
     detach() {
+      ended.abort(new WirtError('daemon.stopping', `Instance ${id} is let go of; it runs on.`));
       control.detach();
       agent.detach();
       console.detach();

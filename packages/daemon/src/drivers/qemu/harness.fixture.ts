@@ -28,6 +28,8 @@ export interface QemuHarness extends AsyncDisposable {
   open(options?: { readonly qemuBinary?: string }): Hypervisor;
   plan(): LaunchPlan;
   processes(id: string): Promise<number[]>;
+  /** Ends every guest. */
+  end(): Promise<void>;
 }
 
 let count = 0;
@@ -44,6 +46,9 @@ export async function createQemuHarness(): Promise<QemuHarness> {
   count += 1;
   const tag = `t${process.pid}x${count}`;
   const launched: string[] = [];
+  const end = async (): Promise<void> => {
+    for (const id of launched) for (const pid of await processes(id)) process.kill(pid, 'SIGKILL');
+  };
 
   return {
     directory,
@@ -69,13 +74,16 @@ export async function createQemuHarness(): Promise<QemuHarness> {
         cpuModel: 'max',
         cpus: 1,
         memoryMib: 32,
-        nics: [{ type: 'user', mac: '02:00:00:00:00:01', hostname: 'tiny' }],
-        boot: { kernel, initrd, kernelArgs: '' },
+        nics: [{ type: 'user', model: 'virtio', mac: '02:00:00:00:00:01', hostname: 'tiny' }],
+        disks: [],
+        firmware: { kind: 'bios' },
+        kernel: { kernel, initrd, kernelArgs: '' },
       };
     },
     processes,
+    end,
     async [Symbol.asyncDispose]() {
-      for (const id of launched) for (const pid of await processes(id)) process.kill(pid, 'SIGKILL');
+      await end();
       await rm(directory, { recursive: true, force: true });
     },
   };

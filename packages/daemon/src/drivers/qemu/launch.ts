@@ -11,9 +11,11 @@ import { fsError } from '../../platform/fs-error.ts';
 import { qemuArguments } from './arguments.ts';
 import { connectTo } from './control.ts';
 import { type DiscoverOptions, discover } from './discover.ts';
+import type { AioChoice } from './disk-nodes.ts';
 import { exitOfStatus } from './exit.ts';
 import { explainEarlyEnd } from './failure.ts';
 import { listen } from './listen.ts';
+import { untilUnlocked } from './locked.ts';
 import { openRunLog, readLastLine } from './logs.ts';
 import { type GuestPaths, guestPaths } from './paths.ts';
 import { readProcess } from './proc.ts';
@@ -24,12 +26,15 @@ const connectDeadlineMs = 30_000;
 const pidDeadlineMs = 5_000;
 const goneDeadlineMs = 10_000;
 
+const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
+
 export interface LaunchContext extends DiscoverOptions {
   readonly qemuBinary: string;
 }
 
 export interface LaunchOptions {
   readonly signal: AbortSignal;
+  chooseAio(): Promise<AioChoice>;
   onStep(name: string): Promise<void>;
   onEvent(event: QmpEvent): void;
   /** QEMU's sockets are there and may be connected to; QEMU takes them up by and by. */
@@ -57,16 +62,24 @@ export async function launchQemu(
   signal.throwIfAborted();
   await options.onStep('spawn');
   signal.throwIfAborted();
-  const shim = await spawnShim(context, plan, confinement, paths);
-  try {
-    options.onSpawned();
-    await options.onStep('connect');
-    return await connectShim(context, plan, paths, shim, options);
-  } catch (error) {
-    await endShim(context, plan.id, shim);
-    signal.throwIfAborted();
-    throw error;
-  }
+  // Without disks there is nothing to choose, and nothing to wait for.
+  const aio = plan.disks.length === 0 ? noDisks : await options.chooseAio();
+  const argv = qemuArguments(plan, { tag: context.tag, aio });
+  let attempts = 0;
+  return untilUnlocked(async () => {
+    attempts += 1;
+    if (attempts > 1) await makeDirectory(paths, confinement);
+    const shim = await spawnShim(context, plan.id, confinement, { paths, argv });
+    try {
+      options.onSpawned();
+      if (attempts === 1) await options.onStep('connect');
+      return await connectShim(context, plan, paths, shim, options);
+    } catch (error) {
+      await endShim(context, plan.id, shim);
+      signal.throwIfAborted();
+      throw error;
+    }
+  }, signal);
 }
 
 async function makeDirectory(paths: GuestPaths, { identity }: Confinement): Promise<void> {
@@ -87,9 +100,9 @@ interface Shim {
 
 async function spawnShim(
   context: LaunchContext,
-  plan: LaunchPlan,
+  id: string,
   confinement: Confinement,
-  paths: GuestPaths,
+  { paths, argv }: { readonly paths: GuestPaths; readonly argv: readonly string[] },
 ): Promise<Shim> {
   await using given = new AsyncDisposableStack();
   try {
@@ -101,11 +114,11 @@ async function spawnShim(
       for (const listener of listeners) listener.close();
     });
     const command = shimCommand({
-      id: plan.id,
+      id,
       runDirectory: paths.run,
       confinement,
       qemuBinary: context.qemuBinary,
-      qemuArguments: qemuArguments(plan, context.tag),
+      qemuArguments: argv,
       privileged: process.geteuid?.() === 0,
     });
     const child = spawn(command.program, [...command.arguments], {
@@ -119,7 +132,7 @@ async function spawnShim(
     await once(child, 'spawn');
     return { child, exit };
   } catch (error) {
-    throw spawnError(error, plan.id, paths);
+    throw spawnError(error, id, paths);
   }
 }
 

@@ -4,6 +4,7 @@ import type { FoundGuest, Guest, Hypervisor, Logger } from '@wirt/core';
 import { uuidOf } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
+import { createAioProbe } from './aio.ts';
 import { createConsoleLink } from './console.ts';
 import { connectTo, type Observation, observe, type QmpTarget } from './control.ts';
 import { discover, killFound } from './discover.ts';
@@ -23,6 +24,8 @@ export interface QemuHypervisorOptions extends LaunchContext {
 /** Throws `daemon.config_invalid` when the run directory is too long for Unix sockets. */
 export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor {
   const { logger } = options;
+  const aio = createAioProbe(options);
+  const chooseAio = () => aio.choose();
   const pathsOf = (id: string) => guestPaths(options, id);
   // Ids are this long (ULID); better told now than at the first start.
   pathsOf('0'.repeat(26));
@@ -35,14 +38,15 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
       try {
         const { process, connection, shimExit } = await launchQemu(options, plan, confinement, {
           signal,
+          chooseAio,
           onStep: (name) => onStep(name),
           onEvent: relay.onEvent,
           onSpawned: () => console.start(),
         });
         const target = { id: plan.id, uuid: plan.uuid, path: paths.sockets.qmp };
-        const observation = { running: false, agentPortOpen: false };
+        const observation = { running: false, agentPortOpen: false, diskError: undefined };
         const connected = { connection, observation };
-        const parts = { target, paths, process, console, logger, connected, shimExit };
+        const parts = { target, paths, process, console, logger, connected, chooseAio, shimExit };
         const { guest, onEvent } = createGuest(parts);
         relay.attach(onEvent);
         logger.info('guest.launched', { id: plan.id, pid: process.pid });
@@ -71,7 +75,15 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
         signal.throwIfAborted();
       }
       console.start();
-      const { guest, onEvent } = createGuest({ target, paths, process, console, logger, connected });
+      const { guest, onEvent } = createGuest({
+        target,
+        paths,
+        process,
+        console,
+        logger,
+        connected,
+        chooseAio,
+      });
       relay.attach(onEvent);
       return guest;
     },

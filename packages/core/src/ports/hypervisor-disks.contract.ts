@@ -1,0 +1,534 @@
+// What every Hypervisor promises of a running guest's disks, as tests. Layers are made and looked into by the harness.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DiskLayerNode } from '../domain/disk-source.ts';
+import type { LaunchPlan, PlannedDisk } from '../domain/guest.ts';
+import type { HypervisorHarness } from './hypervisor.contract.ts';
+import type { Guest, GuestEvent, Hypervisor } from './hypervisor.ts';
+
+export interface DiskHarness {
+  /** An empty layer that the guest may open. */
+  makeLayer(options?: {
+    readonly sizeBytes?: number;
+    readonly format?: DiskLayerNode['format'];
+  }): Promise<DiskLayerNode>;
+  /** One that is not there. */
+  missingLayer(): Promise<DiskLayerNode>;
+  /**
+   * A layer to boot from: says "ready"; for each `w` typed writes on its disk and says `+`, or `!` when it failed; after a `b`
+   * writes for ever to its own disk and then to the second one a number that grows, and says `.` each time.
+   */
+  makeBootLayer(): Promise<DiskLayerNode>;
+  /** A layer of that many bytes of data. */
+  makeFullLayer(dataBytes: number): Promise<DiskLayerNode>;
+  sizeOf(layer: DiskLayerNode): Promise<number>;
+  /** Throws when the layer is damaged. */
+  check(layer: DiskLayerNode): Promise<void>;
+  /** The number last written, as it is read from the base on. */
+  readNumber(chain: readonly DiskLayerNode[]): Promise<number>;
+  /** For layers that are full after some 2 MB, until room is made. */
+  smallFileSystem(): Promise<{ makeLayer(): Promise<DiskLayerNode>; makeRoom(): Promise<void> }>;
+}
+
+export interface HypervisorDisksHarness extends HypervisorHarness {
+  readonly disks: DiskHarness;
+}
+
+const never = new AbortController().signal;
+const mib = 1024 * 1024;
+
+export function hypervisorDisksContract(
+  name: string,
+  createHarness: () => Promise<HypervisorDisksHarness>,
+): void {
+  describe(`the disks of a guest: ${name}`, () => {
+    let harness: HypervisorDisksHarness;
+    let hypervisor: Hypervisor;
+
+    beforeEach(async () => {
+      harness = await createHarness();
+      hypervisor = harness.open();
+    });
+    afterEach(() => harness[Symbol.asyncDispose]());
+
+    const launch = (disks: readonly PlannedDisk[], more: Partial<LaunchPlan> = {}): Promise<Guest> =>
+      hypervisor.launch({ ...harness.plan(), ...more, disks }, harness.confinement, {
+        signal: never,
+        onStep: async () => {},
+      });
+    /** One that boots from its first disk. */
+    const boot = async (disks: readonly PlannedDisk[]): Promise<Guest> => {
+      const { kernel: _kernel, ...plan } = harness.plan();
+      const guest = await hypervisor.launch({ ...plan, disks }, harness.confinement, {
+        signal: never,
+        onStep: async () => {},
+      });
+      const ready = says(guest, 'ready');
+      await guest.resume(never);
+      await ready;
+      return guest;
+    };
+    const restarted = async (guest: Guest): Promise<Guest> => {
+      guest.detach();
+      hypervisor = harness.open();
+      const [found] = await hypervisor.discover();
+      if (found === undefined) throw new Error('The guest was not found.');
+      return hypervisor.attach(found, never);
+    };
+    const makeLayer: DiskHarness['makeLayer'] = (options) => harness.disks.makeLayer(options);
+
+    describe('at launch', () => {
+      it('have the layers of the plan, from the base on', async () => {
+        const [base, one, two] = [await makeLayer(), await makeLayer(), await makeLayer()];
+        const raw = await makeLayer({ format: 'raw' });
+        const guest = await launch([
+          disk('one', 0, [base, one]),
+          disk('two', 1, [base, two]),
+          { ...disk('sata', 0, [raw]), bus: 'sata' },
+          drive('cd'),
+        ]);
+        expect(await guest.disks.chains(never)).toEqual(
+          new Map([
+            ['one', [base.layer, one.layer]],
+            ['two', [base.layer, two.layer]],
+            ['sata', [raw.layer]],
+            ['cd', []],
+          ]),
+        );
+        await guest.kill(never);
+      });
+
+      it.each(['virtio', 'virtio-scsi', 'sata', 'nvme', 'pvscsi', 'lsi'] as const)(
+        'are there on the bus %s',
+        async (bus) => {
+          const layer = await makeLayer();
+          const guest = await launch([{ ...disk('data', 0, [layer]), bus }]);
+          expect(await guest.disks.chains(never)).toEqual(new Map([['data', [layer.layer]]]));
+          await guest.kill(never);
+        },
+      );
+
+      it('are there in a microvm, which takes no more while it runs', async () => {
+        const layer = await makeLayer();
+        const guest = await launch([disk('root', 0, [layer])], { machine: 'microvm' });
+        expect(await guest.disks.chains(never)).toEqual(new Map([['root', [layer.layer]]]));
+        await expect(guest.disks.attach(disk('data', 1, [await makeLayer()]), never)).rejects.toMatchObject({
+          code: 'instance.state_conflict',
+          hint: expect.stringContaining('wirt stop'),
+        });
+        await guest.kill(never);
+      });
+
+      it.each(['virtio', 'sata'] as const)('are booted from on the bus %s', async (bus) => {
+        const root = await harness.disks.makeBootLayer();
+        const guest = await boot([{ ...disk('root', 0, [root]), bus, bootIndex: 1 }]);
+        const written = says(guest, '+');
+        guest.console.write(Buffer.from('w'));
+        await written;
+        await guest.kill(never);
+      });
+
+      it('keep a second guest from starting on the same layer, by name of the reason', async () => {
+        const layer = await makeLayer();
+        const first = await launch([disk('root', 0, [layer])]);
+        const plan = { ...harness.plan(), disks: [disk('root', 0, [layer])] };
+        const start = hypervisor.launch(plan, harness.confinement, { signal: never, onStep: async () => {} });
+        await expect(start).rejects.toMatchObject({ code: 'volume.locked' });
+        expect(await harness.processes(plan.id)).toEqual([]);
+        await first.kill(never);
+      });
+    });
+
+    describe('plugged in live', () => {
+      it('are there with all their layers, also after a restart of the daemon, and again is the same', async () => {
+        const [root, base, top] = [await makeLayer(), await makeLayer(), await makeLayer()];
+        const guest = await launch([disk('root', 0, [root])]);
+        await guest.disks.attach(disk('data', 1, [base, top]), never);
+        const again = await restarted(guest);
+        await again.disks.attach(disk('data', 1, [base, top]), never);
+        expect(await again.disks.chains(never)).toEqual(
+          new Map([
+            ['root', [root.layer]],
+            ['data', [base.layer, top.layer]],
+          ]),
+        );
+        await again.kill(never);
+      });
+
+      it('that another process has open are refused, and nothing is left of the attempt', async () => {
+        const [base, taken] = [await makeLayer(), await makeLayer()];
+        const other = await launch([disk('root', 0, [taken])]);
+        const guest = await launch([]);
+        const attach = () => guest.disks.attach(disk('data', 0, [base, taken]), never);
+        await expect(attach()).rejects.toMatchObject({ code: 'volume.locked' });
+        expect(await guest.disks.chains(never)).toEqual(new Map());
+        await other.kill(never);
+        await attach();
+        expect(await guest.disks.chains(never)).toEqual(new Map([['data', [base.layer, taken.layer]]]));
+        await guest.kill(never);
+      });
+
+      it('find no port in the end, and that is said with what helps', async () => {
+        const guest = await launch([]);
+        await expect(guest.disks.attach(disk('data', 31, [await makeLayer()]), never)).rejects.toMatchObject({
+          code: 'instance.state_conflict',
+          hint: expect.stringContaining('next start'),
+        });
+        expect(await guest.disks.chains(never)).toEqual(new Map());
+        await guest.kill(never);
+      });
+
+      it('of a name that is taken by other layers are refused', async () => {
+        const guest = await launch([disk('data', 0, [await makeLayer()])]);
+        await expect(guest.disks.attach(disk('data', 1, [await makeLayer()]), never)).rejects.toMatchObject({
+          code: 'instance.state_conflict',
+        });
+        await guest.kill(never);
+      });
+    });
+
+    describe('unplugged', () => {
+      it('are closed when the guest has let go, and may be opened by another', async () => {
+        const layer = await makeLayer();
+        const guest = await launch([disk('data', 0, [layer])]);
+        const detached = guest.disks.detach('data', AbortSignal.timeout(20_000));
+        // A guest that starts anew has let go of everything.
+        await guest.reset(never);
+        await detached;
+        expect(await guest.disks.chains(never)).toEqual(new Map());
+        await guest.disks.attach(disk('data', 0, [layer]), never);
+        await guest.kill(never);
+      });
+
+      it('stay when the guest does not let go in time', async () => {
+        const layer = await makeLayer();
+        const guest = await launch([disk('data', 0, [layer])]);
+        await guest.resume(never);
+        await says(guest, 'ready');
+        const detached = guest.disks.detach('data', AbortSignal.timeout(1_000));
+        await expect(detached).rejects.toMatchObject({ code: 'volume.detach_refused' });
+        expect(await guest.disks.chains(never)).toEqual(new Map([['data', [layer.layer]]]));
+        await guest.kill(never);
+      });
+
+      it('are closed also when the guest lets go later, for a daemon that knows nothing of it', async () => {
+        const layer = await makeLayer();
+        const guest = await launch([disk('data', 0, [layer])]);
+        const detached = guest.disks.detach('data', AbortSignal.timeout(200));
+        await expect(detached).rejects.toMatchObject({ code: 'volume.detach_refused' });
+        const again = await restarted(guest);
+        await again.reset(never);
+        await again.disks.detach('data', AbortSignal.timeout(20_000));
+        await again.disks.attach(disk('data', 1, [layer]), never);
+        await again.kill(never);
+      });
+
+      it('that are not there are no error', async () => {
+        const guest = await launch([]);
+        await guest.disks.detach('data', AbortSignal.timeout(5_000));
+        await guest.kill(never);
+      });
+
+      it('on a bus that cannot are refused', async () => {
+        const guest = await launch([{ ...disk('data', 0, [await makeLayer()]), bus: 'sata' }]);
+        const detached = guest.disks.detach('data', AbortSignal.timeout(5_000));
+        await expect(detached).rejects.toMatchObject({ code: 'volume.detach_refused' });
+        await guest.kill(never);
+      });
+
+      it('give back why it was given up', async () => {
+        const guest = await launch([disk('data', 0, [await makeLayer()])]);
+        const controller = new AbortController();
+        const detached = guest.disks.detach('data', controller.signal);
+        controller.abort(new Error('no longer wanted'));
+        await expect(detached).rejects.toThrow('no longer wanted');
+        await guest.kill(never);
+      });
+    });
+
+    it.each(['qcow2', 'raw'] as const)('grow, when their layer is %s', async (format) => {
+      const layer = await makeLayer({ format, sizeBytes: 8 * mib });
+      const guest = await launch([disk('data', 0, [layer])]);
+      await guest.disks.resize('data', 16 * mib, never);
+      expect(await harness.disks.sizeOf(layer)).toBe(16 * mib);
+      await expect(guest.disks.resize('none', mib, never)).rejects.toMatchObject({
+        code: 'volume.not_attached',
+      });
+      await guest.kill(never);
+      await harness.disks.check(layer);
+    });
+
+    describe('media', () => {
+      it('are put in, changed and taken out', async () => {
+        const [one, two] = [await makeLayer({ format: 'raw' }), await makeLayer({ format: 'raw' })];
+        const guest = await launch([drive('cd')]);
+        const change = (layer?: DiskLayerNode) =>
+          guest.disks.changeMedium('cd', layer && { layers: [layer] }, never);
+        const layers = async () => (await guest.disks.chains(never)).get('cd');
+        await change(one);
+        expect(await layers()).toEqual([one.layer]);
+        await change(two);
+        expect(await layers()).toEqual([two.layer]);
+        await change();
+        await change();
+        expect(await layers()).toEqual([]);
+        await change(one);
+        expect(await layers()).toEqual([one.layer]);
+        await guest.kill(never);
+      });
+
+      it('stay where they are when the new one cannot be opened', async () => {
+        const one = await makeLayer({ format: 'raw' });
+        const guest = await launch([{ ...drive('cd'), source: { layers: [one] } }]);
+        const missing = { layers: [await harness.disks.missingLayer()] };
+        await expect(guest.disks.changeMedium('cd', missing, never)).rejects.toMatchObject({
+          code: 'instance.state_conflict',
+        });
+        expect(await guest.disks.chains(never)).toEqual(new Map([['cd', [one.layer]]]));
+        await guest.kill(never);
+      });
+    });
+
+    describe('overlays', () => {
+      it('take the writing of all disks from one moment on', async () => {
+        const [root, data] = [await harness.disks.makeBootLayer(), await makeLayer()];
+        const overlays = [await makeLayer(), await makeLayer()] as const;
+        const guest = await boot([
+          { ...disk('root', 0, [root]), bootIndex: 1 },
+          { ...disk('data', 1, [data]), bootIndex: 2 },
+        ]);
+        const writes = says(guest, '.....');
+        guest.console.write(Buffer.from('b'));
+        await writes;
+        await guest.disks.overlay(
+          [
+            { disk: 'root', layer: overlays[0] },
+            { disk: 'data', layer: overlays[1] },
+          ],
+          never,
+        );
+        await says(guest, '.....', 'from now on');
+        expect(await guest.disks.chains(never)).toEqual(
+          new Map([
+            ['root', [root.layer, overlays[0].layer]],
+            ['data', [data.layer, overlays[1].layer]],
+          ]),
+        );
+        await guest.kill(never);
+        const frozen = await Promise.all([root, data].map((layer) => harness.disks.readNumber([layer])));
+        const [first = 0, second = 0] = frozen;
+        // The second disk has the number that the first has, or the one before when the moment came between.
+        expect(first).toBeGreaterThan(4);
+        expect([first, first - 1]).toContain(second);
+        expect(await harness.disks.readNumber([root, overlays[0]])).toBeGreaterThan(first);
+        for (const layer of [data, ...overlays]) await harness.disks.check(layer);
+      });
+
+      it('are taken by no disk when one cannot be opened, and nothing is left of the attempt', async () => {
+        const [one, two, overlay] = [await makeLayer(), await makeLayer(), await makeLayer()];
+        const guest = await launch([disk('one', 0, [one]), disk('two', 1, [two])]);
+        const take = (second: DiskLayerNode) =>
+          guest.disks.overlay(
+            [
+              { disk: 'one', layer: overlay },
+              { disk: 'two', layer: second },
+            ],
+            never,
+          );
+        const missing = await harness.disks.missingLayer();
+        await expect(take(missing)).rejects.toMatchObject({ code: 'snapshot.failed' });
+        expect([...(await guest.disks.chains(never)).values()]).toEqual([[one.layer], [two.layer]]);
+        const second = await makeLayer();
+        await take(second);
+        expect([...(await guest.disks.chains(never)).values()]).toEqual([
+          [one.layer, overlay.layer],
+          [two.layer, second.layer],
+        ]);
+        await guest.kill(never);
+      });
+    });
+
+    describe('pulled', () => {
+      const frozen = async (): Promise<readonly [DiskLayerNode, DiskLayerNode, DiskLayerNode]> => [
+        await harness.disks.makeFullLayer(256 * mib),
+        await makeLayer({ sizeBytes: 256 * mib }),
+        await makeLayer({ sizeBytes: 256 * mib }),
+      ];
+      const ids = (layers: readonly DiskLayerNode[]) => layers.map(({ layer }) => layer);
+
+      it('lose the layers in between, then all below, and tell how far they are', async () => {
+        const layers = await frozen();
+        const [base, , top] = layers;
+        const guest = await launch([disk('data', 0, layers)]);
+        const pull = (to: DiskLayerNode | undefined, onProgress = (_done: number, _total: number) => {}) =>
+          guest.disks.pull(
+            { disk: 'data', layer: top.layer, base: to?.layer },
+            { signal: never, onProgress },
+          );
+        await pull(base);
+        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([base, top]));
+        const told: number[] = [];
+        await pull(undefined, (done, total) => {
+          expect(done).toBeLessThanOrEqual(total);
+          told.push(done);
+        });
+        expect(told.length).toBeGreaterThan(0);
+        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
+        // Done is done.
+        await pull(undefined);
+        await guest.kill(never);
+        await harness.disks.check(top);
+        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
+      });
+
+      it('into a frozen layer leave those above as they are', async () => {
+        const layers = await frozen();
+        const [, middle, top] = layers;
+        const guest = await launch([disk('data', 0, layers)]);
+        await guest.disks.pull(
+          { disk: 'data', layer: middle.layer, base: undefined },
+          { signal: never, onProgress: () => {} },
+        );
+        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([middle, top]));
+        await guest.kill(never);
+        expect(await harness.disks.readNumber([middle])).toBe(0x07070707);
+        await harness.disks.check(middle);
+      });
+
+      it('keep a whole chain when it is called off, and are pulled when it is done again', async () => {
+        const layers = await frozen();
+        const [, , top] = layers;
+        const guest = await launch([disk('data', 0, layers)]);
+        const controller = new AbortController();
+        const work = { disk: 'data', layer: top.layer, base: undefined };
+        const onProgress = (): void => controller.abort(new Error('no longer wanted'));
+        await expect(guest.disks.pull(work, { signal: controller.signal, onProgress })).rejects.toThrow(
+          'no longer wanted',
+        );
+        expect([ids(layers), [top.layer]]).toContainEqual((await guest.disks.chains(never)).get('data'));
+        await guest.disks.pull(work, { signal: never, onProgress: () => {} });
+        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
+        await guest.kill(never);
+        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
+      });
+
+      it('go on when the daemon ends, and are taken up by the next one', async () => {
+        const layers = await frozen();
+        const [, , top] = layers;
+        const guest = await launch([disk('data', 0, layers)]);
+        const work = { disk: 'data', layer: top.layer, base: undefined };
+        const onProgress = (): void => guest.detach();
+        await expect(guest.disks.pull(work, { signal: never, onProgress })).rejects.toMatchObject({
+          code: 'daemon.stopping',
+        });
+        const again = await restarted(guest);
+        await again.disks.pull(work, { signal: never, onProgress: () => {} });
+        expect((await again.disks.chains(never)).get('data')).toEqual([top.layer]);
+        await again.kill(never);
+        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
+      });
+
+      it('say so when the guest ends meanwhile', async () => {
+        const layers = await frozen();
+        const guest = await launch([disk('data', 0, layers)]);
+        const work = { disk: 'data', layer: layers[2].layer, base: undefined };
+        const onProgress = (): void => void process.kill(guest.process.pid, 'SIGKILL');
+        await expect(guest.disks.pull(work, { signal: never, onProgress })).rejects.toMatchObject({
+          code: 'instance.died',
+        });
+        await guest.exited;
+        for (const layer of layers) await harness.disks.check(layer);
+      });
+
+      it('into a full file system fail with that reason, and the chain is whole', async () => {
+        const small = await harness.disks.smallFileSystem();
+        const [base, top] = [await harness.disks.makeFullLayer(16 * mib), await small.makeLayer()];
+        const guest = await launch([disk('data', 0, [base, top])]);
+        const work = { disk: 'data', layer: top.layer, base: undefined };
+        const pull = () => guest.disks.pull(work, { signal: never, onProgress: () => {} });
+        await expect(pull()).rejects.toMatchObject({
+          code: 'volume.failed',
+          cause: { message: expect.stringMatching(/No space left/) },
+        });
+        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([base, top]));
+        await small.makeRoom();
+        await pull();
+        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
+        await guest.kill(never);
+        await harness.disks.check(top);
+      });
+
+      it('that are not as was thought are refused', async () => {
+        const layer = await makeLayer();
+        const guest = await launch([disk('data', 0, [layer])]);
+        const pull = guest.disks.pull(
+          { disk: 'data', layer: layer.layer, base: 'another' },
+          { signal: never, onProgress: () => {} },
+        );
+        await expect(pull).rejects.toMatchObject({ code: 'volume.failed' });
+        await guest.kill(never);
+      });
+    });
+
+    it('stop the guest when there is no room, which is told and known after a restart; then it goes on', async () => {
+      const small = await harness.disks.smallFileSystem();
+      const root = await harness.disks.makeBootLayer();
+      const overlay = await small.makeLayer();
+      const guest = await boot([{ ...disk('root', 0, [root]), bootIndex: 1 }]);
+      await guest.disks.overlay([{ disk: 'root', layer: overlay }], never);
+      const failed = event(guest, 'disk-error');
+      guest.console.write(Buffer.from('w'.repeat(16)));
+      const stopTyping = setInterval(() => guest.console.write(Buffer.from('w'.repeat(8))), 50);
+      expect(await failed).toEqual({ kind: 'disk-error', disk: 'root', noSpace: true });
+      clearInterval(stopTyping);
+      expect(guest.state).toMatchObject({ processors: 'paused', diskError: 'no-space' });
+      const again = await restarted(guest);
+      expect(again.state).toMatchObject({ processors: 'paused', diskError: 'no-space' });
+      // Without room it stops again.
+      const failedAgain = event(again, 'disk-error');
+      await again.resume(never);
+      await failedAgain;
+      await small.makeRoom();
+      const written = says(again, '+', 'from now on');
+      await again.resume(never);
+      again.console.write(Buffer.from('w'));
+      await written;
+      expect(again.state).toMatchObject({ processors: 'running', diskError: undefined });
+      expect(Buffer.from(again.console.replay()).toString()).not.toContain('!');
+      await again.kill(never);
+      await harness.disks.check(overlay);
+    });
+  });
+}
+
+function disk(name: string, slot: number, layers: readonly DiskLayerNode[]): PlannedDisk {
+  return { name, device: 'disk', bus: 'virtio', readOnly: false, serial: name, slot, source: { layers } };
+}
+
+function drive(name: string): PlannedDisk {
+  return { name, device: 'cdrom', bus: 'sata', readOnly: true, serial: name, slot: 0 };
+}
+
+function event<K extends GuestEvent['kind']>(guest: Guest, kind: K): Promise<GuestEvent> {
+  return new Promise((resolve) => {
+    const stop = guest.listen((each) => {
+      if (each.kind !== kind) return;
+      stop();
+      resolve(each);
+    });
+  });
+}
+
+/** Resolves when the guest's console has shown `words`. */
+async function says(guest: Guest, words: string, since: 'ever' | 'from now on' = 'ever'): Promise<void> {
+  let seen = since === 'ever' ? Buffer.from(guest.console.replay()).toString() : '';
+  if (seen.includes(words)) return;
+  const done = Promise.withResolvers<void>();
+  const stop = guest.console.listen((data) => {
+    seen += Buffer.from(data).toString();
+    if (seen.includes(words)) done.resolve();
+  });
+  const ended = guest.exited.then(() => {
+    throw new Error(`The guest ended before it said "${words}".`);
+  });
+  await Promise.race([done.promise, ended]).finally(stop);
+}

@@ -1,0 +1,75 @@
+// Plugging a disk into a running guest: its nodes from the base on, its iothread, then the device.
+import { WirtError } from '@wirt/api';
+import type { DiskSource, LaunchPlan, PlannedDisk } from '@wirt/core';
+import { type Ask, isRefusal, noAbort } from './control.ts';
+import { type Drive, dropUnused, freeNumber, readBlockState } from './disk-chain.ts';
+import { addNodes, type DiskContext, refused } from './disk-context.ts';
+import { diskDevice, hasIothread, isHotPluggable } from './disk-devices.ts';
+import { iothreadOf } from './disk-names.ts';
+import { untilUnlocked } from './locked.ts';
+
+export async function attachDisk(
+  context: DiskContext,
+  disk: PlannedDisk,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id, ask } = context;
+  const { drives } = await readBlockState(ask, signal);
+  const plugged = drives.get(disk.name);
+  // The work of a daemon that died after it.
+  if (plugged !== undefined && isSame(plugged, disk.source)) return;
+  const what = `Disk ${disk.name} could not be plugged into instance ${id}.`;
+  if (plugged !== undefined) {
+    const cause = new Error('There is a disk of this name with other layers.');
+    throw new WirtError('instance.state_conflict', what, { cause });
+  }
+  const machine = await machineOf(ask, signal);
+  if (machine === 'microvm' || !isHotPluggable(disk.bus)) {
+    const where = machine === 'microvm' ? 'A microvm' : `The bus ${disk.bus}`;
+    const hint = `Stop the instance first: \`wirt stop ${id}\`.`;
+    const cause = new Error(`${where} takes no disk while the guest runs.`);
+    throw new WirtError('instance.state_conflict', what, { cause, hint });
+  }
+  const cpus = (await ask('query-cpus-fast', {}, signal)).length;
+  // Of a q35, whatever its accelerator.
+  const iothread = hasIothread(disk, { machine, accelerator: 'kvm' });
+  await dropUnused(ask);
+  const number = await freeNumber(ask, signal);
+  const plug = async (): Promise<void> => {
+    try {
+      await addNodes(context, disk.source, { number, readOnly: disk.readOnly }, signal);
+      if (iothread) await addIothread(ask, disk.name, signal);
+      // QEMU may do it all the same when nobody waits for it any more.
+      const device = diskDevice(disk, { machine, cpus, number, unit: 0, iothread });
+      await ask('device_add', device, noAbort);
+    } catch (error) {
+      await dropUnused(ask).catch(() => {});
+      throw refused(error, 'instance.state_conflict', what, portHint(error, id));
+    }
+  };
+  await untilUnlocked(plug, signal);
+}
+
+function isSame({ layers }: Drive, source: DiskSource | undefined): boolean {
+  const wanted = source?.layers ?? [];
+  return layers.length === wanted.length && layers.every((layer, index) => layer === wanted[index]?.layer);
+}
+
+async function machineOf(ask: Ask, signal: AbortSignal): Promise<LaunchPlan['machine']> {
+  const type = await ask('qom-get', { path: '/machine', property: 'type' }, signal);
+  return String(type).startsWith('microvm') ? 'microvm' : 'q35';
+}
+
+/** One that QEMU had not let go of yet is taken again. */
+async function addIothread(ask: Ask, disk: string, signal: AbortSignal): Promise<void> {
+  const id = iothreadOf(disk);
+  const there = await ask('query-iothreads', {}, signal);
+  if (there.some((iothread) => iothread.id === id)) return;
+  await ask('object-add', { 'qom-type': 'iothread', id }, noAbort);
+}
+
+function portHint(error: unknown, id: string): string | undefined {
+  return isRefusal(error) && /^Bus 'port\d+' not found/.test(error.desc)
+    ? `All ports of the running guest are taken; it gets new ones at its next start: \`wirt stop ${id}\`, \`wirt start ${id}\`.`
+    : undefined;
+}
