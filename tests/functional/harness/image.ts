@@ -22,7 +22,7 @@ export function plainEnvironment(): NodeJS.ProcessEnv {
 
 /** Changes when what makes the image, or the store that records it, changes. */
 async function fingerprint(): Promise<string> {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(await readFile(import.meta.filename));
   for (const folder of [
     'packages/daemon/src/drivers/image-micro',
     'packages/daemon/src/drivers/store-sqlite',
@@ -64,6 +64,8 @@ export async function template(): Promise<string> {
       body: { recipe: 'micro' },
       query: { wait: 'done', waitSeconds: 600 },
     });
+    // Its record has the path of this state directory: each daemon makes its own.
+    await client.call('DELETE /v1/pools/{pool}', { params: { pool: 'default' } });
   } finally {
     const exit = once(daemon, 'exit');
     daemon.kill('SIGTERM');
