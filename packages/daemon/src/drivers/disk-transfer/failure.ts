@@ -8,6 +8,9 @@ import { fsError } from '../../platform/fs-error.ts';
 const full = /No space left on device|Disk quota exceeded/;
 const locked = /Failed to (?:get|lock)|Is another process using the image/;
 
+/** Of the words before a program, when it is not there. */
+const NOT_FOUND_STATUS = 127;
+
 /** Reasons of ours, beside those of packages/qemu. */
 export type RefusedReason = 'link' | 'not-a-file' | 'not-a-disk' | 'wirts-own';
 
@@ -72,7 +75,8 @@ export function toolFailure(error: unknown, { code, message, path, signal }: Too
       details: { path },
       ...(hint === undefined ? {} : { hint }),
     });
-  if (error instanceof QemuImgUnavailable)
+  const isMissing = error instanceof QemuImgError && error.exitCode === NOT_FOUND_STATUS;
+  if (isMissing || error instanceof QemuImgUnavailable)
     return make('host.tool_missing', 'Install QEMU’s tools: apt install qemu-utils');
   if (error instanceof QemuImgTimeout)
     return make(code, 'The storage is slower than 2 MiB/s: see `iostat -x 5`.');
