@@ -3,7 +3,15 @@ import { execFile } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { DiskAttach, Instance, Operation, Snapshot, SnapshotCreate, Volume, VolumeCreate } from '@wirt/api';
+import type {
+  DiskAttach,
+  Instance,
+  Operation,
+  Snapshot,
+  SnapshotCreate,
+  Volume,
+  VolumeCreate,
+} from '@wirt/api';
 import type { PartialCreate, TestDaemon } from './daemon.ts';
 
 export const run = promisify(execFile);
