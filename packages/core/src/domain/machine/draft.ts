@@ -3,7 +3,7 @@
  * a loose draft and pass it through `finishDraft`, which holds it to the limits of an instance. No file is opened here.
  */
 import { WirtError } from '@wirt/api';
-import { type ImportNote, note, printable } from './notes.ts';
+import { fewNotes, type ImportNote, note, printable } from './notes.ts';
 
 export type DiskFormat = 'qcow2' | 'raw' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
 /** `lsi` is the LSI Logic family (parallel or SAS), of which QEMU's `mptsas1068` is the member that guests today know. */
@@ -79,6 +79,7 @@ export const draftLimits = {
   disks: 24,
   nics: 8,
 } as const;
+const maxDevices = 1_000;
 const maxDescriptionLength = 4_096;
 const mib = 1_048_576;
 
@@ -102,8 +103,15 @@ export function finishDraft(loose: LooseDraft, notes: readonly ImportNote[]): Ma
     firmware: loose.firmware,
     machine: 'q35',
     ...ordered,
-    notes: [...more, ...notes],
+    notes: fewNotes([...more, ...notes]),
   };
+}
+
+/** Before devices are looked at one by one: `import.unsupported` for numbers that no machine has. */
+export function refuseTooMany(count: number): void {
+  if (count <= maxDevices) return;
+  const message = `The machine has ${count} drives or NICs, more than ${maxDevices}.`;
+  throw new WirtError('import.unsupported', message);
 }
 
 /** The name as a DNS label; '' when nothing of it is left. */

@@ -1,5 +1,12 @@
 /** Disks of a libvirt domain: source, format and bus of each, and the reason for each that is left out. */
-import { type DiskFormat, type DriveBus, dnsLabel, foreignPath, type LooseDisk } from './draft.ts';
+import {
+  type DiskFormat,
+  type DriveBus,
+  dnsLabel,
+  foreignPath,
+  type LooseDisk,
+  refuseTooMany,
+} from './draft.ts';
 import { note } from './notes.ts';
 import type { XmlElement } from './xml.ts';
 import {
@@ -17,7 +24,9 @@ import {
 type Medium = Pick<LooseDisk, 'source' | 'format' | 'sizeBytes'>;
 
 export function readDisks(reading: Reading, devices: XmlElement | undefined, pv: boolean): LooseDisk[] {
-  return children(reading, devices, 'disk').flatMap((disk) => readDisk(reading, devices, disk, pv) ?? []);
+  const disks = children(reading, devices, 'disk');
+  refuseTooMany(disks.length);
+  return disks.flatMap((disk) => readDisk(reading, devices, disk, pv) ?? []);
 }
 
 function readDisk(

@@ -1,5 +1,5 @@
 /** Interfaces of a libvirt domain. Those that are devices of the old host are left out, with the reason. */
-import { type DraftNic, macOf, type NicModel } from './draft.ts';
+import { type DraftNic, macOf, type NicModel, refuseTooMany } from './draft.ts';
 import { note, printable } from './notes.ts';
 import type { XmlElement } from './xml.ts';
 import { attribute, child, children, describe, pass, type Reading, settingOf, tell } from './xml-reading.ts';
@@ -18,7 +18,9 @@ const models: Readonly<Record<string, NicModel>> = {
 };
 
 export function readNics(reading: Reading, devices: XmlElement | undefined, pv: boolean): DraftNic[] {
-  return children(reading, devices, 'interface').flatMap((nic) => readNic(reading, nic, pv) ?? []);
+  const nics = children(reading, devices, 'interface');
+  refuseTooMany(nics.length);
+  return nics.flatMap((nic) => readNic(reading, nic, pv) ?? []);
 }
 
 function readNic(reading: Reading, nic: XmlElement, pv: boolean): DraftNic | undefined {

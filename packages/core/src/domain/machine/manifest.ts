@@ -14,6 +14,7 @@ export interface ManifestEntry {
 
 const hexLength = { sha1: 40, sha256: 64, sha512: 128 } as const satisfies Record<DigestAlgorithm, number>;
 const maxManifestLength = 1_048_576;
+const maxLineLength = 2_048;
 
 /**
  * `SHA256(name)= hex` and `SHA256 (name) = hex`, in either case. `import.malformed` with the line for anything else, for a
@@ -31,6 +32,7 @@ export function readManifest(text: string): ManifestEntry[] {
     const fail = (sentence: string): never => {
       throw new WirtError('import.malformed', `The manifest, line ${index + 1}: ${sentence}.`);
     };
+    if (line.length > maxLineLength) fail('it is too long');
     const [, name = '', file = '', digest = ''] =
       /^\s*([a-z]+-?\d+)\s*\((.+)\)\s*=\s*([0-9a-f]+)\s*$/i.exec(line) ??
       fail(`"${printable(line, 80)}" is no digest`);

@@ -73,7 +73,7 @@ export interface Leftover {
 }
 
 /** Notes for all leftovers: those told together by their words, many alike in one, the others each alone. */
-export function notesOf(leftovers: readonly Leftover[]): ImportNote[] {
+export function notesOf(leftovers: readonly Leftover[]): readonly ImportNote[] {
   const groups = new Map<string, Leftover[]>();
   for (const each of leftovers) {
     const { together, reason, effect } = each.because;
@@ -83,7 +83,11 @@ export function notesOf(leftovers: readonly Leftover[]): ImportNote[] {
     if (group === undefined) groups.set(key, [each]);
     else group.push(each);
   }
-  const notes = [...groups.values()].flatMap(groupNotes);
+  return fewNotes([...groups.values()].flatMap(groupNotes));
+}
+
+/** At most a thousand, the last of which tells how many more there were. */
+export function fewNotes(notes: readonly ImportNote[]): readonly ImportNote[] {
   if (notes.length <= maxNotes) return notes;
   const more = `${notes.length - maxNotes} more settings`;
   const last = note(more, '', 'There are too many to name them all.', 'dropped');

@@ -3,7 +3,7 @@
  * what processors, memory, controllers, drives and NICs they make. Items that make nothing are told of by their type.
  */
 import { WirtError } from '@wirt/api';
-import { type DraftNic, type LooseDisk, macOf, type NicModel } from './draft.ts';
+import { type DraftNic, type LooseDisk, macOf, type NicModel, refuseTooMany } from './draft.ts';
 import { note, printable } from './notes.ts';
 import { drivesOf } from './ovf-drives.ts';
 import { defaultConfiguration, type OvfEnvelope } from './ovf-envelope.ts';
@@ -54,6 +54,7 @@ export function readHardware(envelope: OvfEnvelope, section: XmlElement, boot: B
   const { reading } = envelope;
   const items = itemsInForce(reading, section);
   const of = (...wanted: number[]): OvfItem[] => items.filter(({ type }) => wanted.includes(type));
+  refuseTooMany(of(types.disk, types.cd, types.dvd, types.nic).length);
   const controllers = new Map<string, Controller>();
   for (const item of of(types.ide, types.scsi, types.otherStorage)) {
     used(reading, item, 'ResourceSubType', 'Address', 'BusNumber');

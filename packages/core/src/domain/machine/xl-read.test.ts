@@ -88,6 +88,8 @@ describe('the syntax of xl.cfg', () => {
       `a="""${'"\\'.repeat(100_000)}`,
       'a'.repeat(200_000),
       `a=[${' '.repeat(200_000)}`,
+      `vif=['${' '.repeat(200_000)}x']`,
+      `disk=['${' '.repeat(200_000)}x']`,
     ]) {
       expect(refusal(text)).toMatch(/^import\./);
     }

@@ -14,6 +14,7 @@ import {
   type MachineDraft,
   macOf,
   type NicModel,
+  refuseTooMany,
 } from './draft.ts';
 import { hiddenValue, type ImportNote, isSecret, note, notesOf, printable } from './notes.ts';
 import { bytesOf, wholeNumber } from './quantity.ts';
@@ -34,10 +35,10 @@ export function readXl(text: string): MachineDraft {
   const type = readType(reading);
   const firmware = readFirmware(reading);
   readKernel(reading, type);
-  const disks = takeList(reading, 'disk').flatMap(
-    (spec, index) => readDisk(reading, spec, index, type) ?? [],
-  );
-  const nics = takeList(reading, 'vif').map((spec, index) => readNic(reading, spec, index, type));
+  const [specs, vifs] = [takeList(reading, 'disk'), takeList(reading, 'vif')];
+  refuseTooMany(Math.max(specs.length, vifs.length));
+  const disks = specs.flatMap((spec, index) => readDisk(reading, spec, index, type) ?? []);
+  const nics = vifs.map((spec, index) => readNic(reading, spec, index, type));
   const ordered = readBoot(reading, disks, nics);
   passSame(reading);
   const loose = {
@@ -233,8 +234,8 @@ function readNic(reading: XlReading, text: string, index: number, type: GuestTyp
   const place = `vif[${index + 1}]`;
   const keys = new Map<string, string>();
   for (const word of text.split(',')) {
-    const [, key, value] = /^\s*([^=]+?)\s*=\s*(.*?)\s*$/.exec(word) ?? [];
-    if (key !== undefined && value !== undefined) keys.set(key, value);
+    const equals = word.indexOf('=');
+    if (equals > 0) keys.set(word.slice(0, equals).trim(), word.slice(equals + 1).trim());
     else if (word.trim() !== '') keys.set(word.trim(), '');
   }
   const pull = (key: string): string | undefined => {
@@ -315,7 +316,7 @@ function passSame(reading: XlReading): void {
   for (const [name, value] of same) if (reading.settings.get(name)?.value === value) reading.seen.add(name);
 }
 
-function unreadXl(reading: XlReading): ImportNote[] {
+function unreadXl(reading: XlReading): readonly ImportNote[] {
   const left = [...reading.settings].filter(([name]) => !reading.seen.has(name));
   return notesOf(
     left.map(([name, { value }]) => {

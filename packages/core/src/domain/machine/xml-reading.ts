@@ -185,7 +185,7 @@ function isTrue(element: XmlElement, local: string): boolean {
 export type Explain = (path: string, element: XmlElement, attribute?: XmlAttribute) => Reason | 'nothing';
 
 /** Everything that was not read, as notes. `nothing`: it is no setting, such as a comment in a field of its own. */
-export function unread(reading: Reading, explain: Explain): ImportNote[] {
+export function unread(reading: Reading, explain: Explain): readonly ImportNote[] {
   const found: Leftover[] = [];
   const add = (element: XmlElement, kind: string, value: string, attribute?: XmlAttribute): void => {
     const because = explain(kind, element, attribute);
@@ -229,20 +229,20 @@ function shortName(element: XmlElement): string {
 /** A row of a table of reasons: a path, of which `*` stands for one step, and everything below it. */
 export type ReasonRow = readonly [path: string, reason: Reason];
 
-/** The reason of the longest path that fits. */
+/** The reason of the longest path that fits; the first step of a row is never `*`. */
 export function reasonFinder(rows: readonly ReasonRow[]): (path: string) => Reason | undefined {
-  const known = rows.map(([path, reason]) => ({ steps: path.split('/'), reason }));
-  const found = new Map<string, Reason | undefined>();
+  const known = Map.groupBy(
+    rows.map(([path, reason]) => ({ steps: path.split('/'), reason })),
+    ({ steps }) => steps[0],
+  );
   return (path) => {
-    if (found.has(path)) return found.get(path);
     const steps = path.split('/');
-    let best: (typeof known)[number] | undefined;
-    for (const row of known) {
+    let best: { readonly steps: readonly string[]; readonly reason: Reason } | undefined;
+    for (const row of known.get(steps[0]) ?? []) {
       const fits =
         row.steps.length <= steps.length && row.steps.every((step, at) => step === '*' || step === steps[at]);
       if (fits && row.steps.length >= (best?.steps.length ?? 0)) best = row;
     }
-    found.set(path, best?.reason);
     return best?.reason;
   };
 }
