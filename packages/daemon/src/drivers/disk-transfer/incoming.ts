@@ -76,6 +76,8 @@ export async function convertToFile(
         virtualSizeBytes: disk.virtualSizeBytes,
         // By its descriptor: the folder may be closed to others.
         target: { path: inheritedPath(source.descriptors.length), format, descriptor: target.fd },
+        // What comes twice is to have the same digest.
+        isOrdered: true,
         failure: failureOf(disk, path),
         work,
         onProgress: report.converted,

@@ -31,6 +31,8 @@ export interface Conversion {
     /** Inherited after those of the source. */
     readonly descriptor?: number;
   };
+  /** The same contents give the same file, byte by byte: clusters are written in their order, which takes longer. */
+  readonly isOrdered?: boolean;
   readonly failure: { readonly code: ErrorCode; readonly message: string; readonly path: string };
   readonly work: CopyWork;
   onProgress(doneBytes: number): void;
@@ -39,7 +41,7 @@ export interface Conversion {
 export type QemuConvert = (conversion: Conversion) => Promise<void>;
 
 export function createQemuConvert(binary: string | undefined): QemuConvert {
-  return async ({ source, target, virtualSizeBytes, work, failure, onProgress }) => {
+  return async ({ source, target, virtualSizeBytes, isOrdered = false, work, failure, onProgress }) => {
     const { signal, confinement } = work;
     const timeoutMs = deadlineMs(virtualSizeBytes);
     const limits = {
@@ -57,7 +59,7 @@ export function createQemuConvert(binary: string | undefined): QemuConvert {
         target: { path: target.path, format: target.format, formatOptions: target.formatOptions },
         keepTarget: target.isReady,
         targetIsZero: target.isReady,
-        outOfOrder: true,
+        outOfOrder: !isOrdered,
         parallel: PARALLEL,
         timeoutMs,
         signal,
