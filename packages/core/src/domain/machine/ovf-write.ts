@@ -30,13 +30,14 @@ export interface OvfFiles {
   readonly sizes: ReadonlyMap<string, number>;
 }
 
-/** Files are named as the draft's sources are: plain names in the package. */
+/** Files are named as the draft's sources are: plain names in the package. Disks should have their `sizeBytes`. */
 export function writeOvf(draft: MachineDraft, files: OvfFiles): WrittenMachine {
   const notes: ImportNote[] = [];
   if (draft.firmware === 'uefi') {
     const reason = 'VirtualBox does not read the firmware from an OVF; switch on EFI there by hand.';
     notes.push(note('firmware', 'uefi', reason, 'hint'));
   }
+  tellUnsaid(draft, notes);
   const drives = draft.disks.map((disk, index) => ({ disk, number: index + 1, ...writtenBus(disk, notes) }));
   const root = element('Envelope', { ...namespaces, 'ovf:version': '1.0', 'xml:lang': 'en-US' }, [
     element(
@@ -49,6 +50,22 @@ export function writeOvf(draft: MachineDraft, files: OvfFiles): WrittenMachine {
     machine(draft, drives, notes),
   ]);
   return { xml: renderXml(root), notes };
+}
+
+/** What OVF has no words for; the boot order is kept for Wirt alone. */
+function tellUnsaid({ disks, nics }: MachineDraft, notes: ImportNote[]): void {
+  for (const { key, device, readOnly, serial } of disks) {
+    const say = (what: string, value: string): void => {
+      notes.push(note(`disk ${key}: ${what}`, value, 'OVF cannot say it.', 'dropped'));
+    };
+    if (readOnly && device === 'disk') say('read-only', 'yes');
+    if (serial !== undefined) say('serial number', serial);
+  }
+  const ordered = [...disks, ...nics].filter(({ bootOrder }) => bootOrder !== undefined);
+  if (ordered.length > 1 || (ordered[0] !== undefined && ordered[0] !== disks[0])) {
+    const reason = 'Other hypervisors boot in the order that they have themselves, most from the first disk.';
+    notes.push(note('boot order', `${ordered.length} devices`, reason, 'hint'));
+  }
 }
 
 interface Drive {

@@ -156,6 +156,8 @@ describe('a machine written for others', () => {
     `);
     expect(notes.map(({ setting, value, effect }) => `${effect} ${setting} ${value}`)).toEqual([
       'hint firmware uefi',
+      'dropped disk data: read-only yes',
+      'dropped disk data: serial number S1',
       'changed disk root virtio',
       'changed NIC 1 virtio',
     ]);
