@@ -1,5 +1,5 @@
 // What a driver's test lends the suite of VolumePool: storage, QEMU to write and read through, and a daemon that dies.
-import { afterEach, beforeEach } from 'vitest';
+import { afterEach, beforeEach, expect } from 'vitest';
 import type { DiskSource } from '../domain/disk-source.ts';
 import type { Confinement } from './hypervisor.ts';
 import type { Identity } from './sandbox.ts';
@@ -131,4 +131,21 @@ export function benchOf(harness: VolumePoolHarness, pool: VolumePool): Bench {
       ...changes,
     }),
   };
+}
+
+type Progress = readonly [done: number, total: number];
+
+/** Work whose progress is written down. */
+export function watched(bench: Bench) {
+  const seen: Progress[] = [];
+  return { seen, work: bench.work({ onProgress: (done, total) => void seen.push([done, total]) }) };
+}
+
+/** It grew, and came to its end. */
+export function expectComplete(seen: readonly Progress[]): void {
+  const last = seen.at(-1);
+  expect(last?.[0]).toBe(last?.[1]);
+  expect(last?.[1]).toBeGreaterThan(0);
+  const done = seen.map(([count]) => count);
+  expect(done).toEqual(done.toSorted((a, b) => a - b));
 }
