@@ -4,6 +4,7 @@ import type { Request } from '../actions/actions.ts';
 import { type Core, createActions } from '../actions/create-actions.ts';
 import type { Clock } from '../ports/clock.ts';
 import { createFakeHost, type FakeHost } from './fake-host.ts';
+import { type Cut, Grip } from './grip.ts';
 import { createMemoryStore, type MemoryStore } from './memory-store.ts';
 
 export interface FakeClock extends Clock {
@@ -51,7 +52,11 @@ export interface FakeCore {
   readonly steps: string[];
   /** What happens at a step: `fail` throws there; `die` never returns, as for a daemon that was killed. */
   fault: { readonly step: string; readonly kind: 'fail' | 'die' } | undefined;
-  /** Resolves when a step at which the daemon dies has been reached. */
+  /** Names of the calls of ports since `cut` was last called. */
+  readonly calls: readonly string[];
+  /** What happens at one of the calls of ports to come, the next being number 0. */
+  cut(at: Cut | undefined): void;
+  /** Resolves when the daemon has died. */
   died(): Promise<void>;
   /** A new daemon on the same store and host. */
   restart(): Promise<void>;
@@ -68,19 +73,23 @@ export async function createFakeCore(): Promise<FakeCore> {
   const store = createMemoryStore();
   const clock = createFakeClock();
   const steps: string[] = [];
-  let dead = Promise.withResolvers<void>();
+  let grip = new Grip();
   const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
   async function start(): Promise<Core> {
+    const own = new Grip();
+    grip = own;
+    const { storage } = host;
+    storage.halfway = () => own.halfway();
     const core = await createActions({
-      store,
-      clock,
+      store: own.wrap('store', store),
+      clock: own.wrap('clock', clock),
       logger: silent,
-      hypervisor: host.hypervisor,
-      sandbox: host.sandbox,
-      resources: host.resources,
-      host: host.inspector,
-      imageFiles: host.imageFiles,
+      hypervisor: own.wrap('hypervisor', host.hypervisor),
+      sandbox: own.wrap('sandbox', host.sandbox),
+      resources: own.wrap('resources', host.resources),
+      host: own.wrap('host', host.inspector),
+      imageFiles: own.wrap('imageFiles', host.imageFiles),
       imageBuilders: [
         {
           recipe: 'micro',
@@ -95,25 +104,26 @@ export async function createFakeCore(): Promise<FakeCore> {
             }),
         },
       ],
-      poolDrivers: host.storage.poolDrivers,
+      poolDrivers: storage.poolDrivers.map((driver) => own.wrap('driver', driver)),
       defaultPoolPath: '/pool',
-      transfer: host.storage.transfer,
-      downloader: host.storage.downloader,
-      catalogue: host.storage.catalogue,
-      firmware: host.storage.firmware,
-      seeds: host.storage.seeds,
-      faults: { at },
+      transfer: own.wrap('transfer', storage.transfer),
+      downloader: own.wrap('downloader', storage.downloader),
+      catalogue: own.wrap('catalogue', storage.catalogue),
+      firmware: own.wrap('firmware', storage.firmware),
+      seeds: own.wrap('seeds', storage.seeds),
+      faults: { at: (step) => at(step, own) },
       launchSlots: 4,
     });
     await core.recover(AbortSignal.timeout(5_000));
     return core;
   }
 
-  function at(step: string): Promise<void> {
+  function at(step: string, own: Grip): Promise<void> {
+    if (own.lost) return new Promise(() => {});
     steps.push(step);
     if (fake.fault?.step !== step) return Promise.resolve();
     if (fake.fault.kind === 'fail') return Promise.reject(new Error(`injected at ${step}`));
-    dead.resolve();
+    own.lose();
     return new Promise(() => {});
   }
 
@@ -126,10 +136,17 @@ export async function createFakeCore(): Promise<FakeCore> {
     core: undefined as unknown as Core,
     steps,
     fault: undefined,
-    died: () => dead.promise,
+    get calls() {
+      return grip.calls;
+    },
+    cut: (cut) => {
+      grip.calls.length = 0;
+      grip.cut = cut;
+    },
+    died: () => grip.died,
     restart: async () => {
       fake.fault = undefined;
-      dead = Promise.withResolvers();
+      grip.lose();
       // The listeners of a daemon that is gone hear nothing any more.
       for (const process of host.processes.values()) process.listeners.clear();
       fake.core = await start();

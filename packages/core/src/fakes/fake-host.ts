@@ -3,33 +3,17 @@
  * objects, so that a test can ask what is left. It outlives the actions, as a real host outlives the daemon.
  */
 import { WirtError } from '@wirt/api';
-import type { DiskSource } from '../domain/disk-source.ts';
 import type { GuestExit, LaunchPlan } from '../domain/guest.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
-import type { Guest, GuestDisks, GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
+import type { GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Sandbox } from '../ports/sandbox.ts';
+import { cleanExit, controlOf, type FakeProcess, killedExit, openDisk, succeeded } from './fake-guest.ts';
+import { wordsOf } from './fake-pool.ts';
 import { createFakeStorage, type FakeStorage } from './fake-storage.ts';
 
-interface FakeProcess {
-  readonly pid: number;
-  readonly uuid: string;
-  processors: 'running' | 'paused';
-  agent: boolean;
-  responsive: boolean;
-  /** Whether the guest acts on its power button. */
-  obeysPowerButton: boolean;
-  diskError: 'no-space' | 'io-error' | undefined;
-  /** What freezing the guest's file systems does. */
-  freeze: () => Promise<number>;
-  frozen: boolean;
-  /** Ids of layers by disk, from the base on. */
-  readonly disks: Map<string, string[]>;
-  readonly listeners: Set<(event: GuestEvent) => void>;
-  end(exit: GuestExit): void;
-  readonly exited: Promise<GuestExit>;
-}
+export { killedExit } from './fake-guest.ts';
 
 export interface FakeHost {
   readonly storage: FakeStorage;
@@ -46,50 +30,13 @@ export interface FakeHost {
   /** Ends a guest's process as if it had ended by itself. */
   end(id: string, exit: Partial<GuestExit>): void;
   emit(id: string, event: GuestEvent): void;
+  /** The guest writes to a disk of its. */
+  write(id: string, disk: string, place: string, word: string): void;
+  /** What the guest reads of a disk of its. */
+  read(id: string, disk: string): Record<string, string>;
   bootId: string;
   availableMib: number;
 }
-
-function layersOf(source: DiskSource | undefined): string[] {
-  return source?.layers.map(({ layer }) => layer) ?? [];
-}
-
-function disksOf(process: FakeProcess, storage: FakeStorage): GuestDisks {
-  return {
-    attach: ({ name, source }) => {
-      if (process.disks.has(name))
-        return Promise.reject(new WirtError('instance.state_conflict', `${name} is there.`));
-      process.disks.set(name, layersOf(source));
-      return Promise.resolve();
-    },
-    detach: (name) => {
-      process.disks.delete(name);
-      return Promise.resolve();
-    },
-    resize: () => Promise.resolve(),
-    changeMedium: (name, source) => {
-      process.disks.set(name, layersOf(source));
-      return Promise.resolve();
-    },
-    overlay: (overlays) => {
-      for (const { disk, layer } of overlays) process.disks.get(disk)?.push(layer.layer);
-      return Promise.resolve();
-    },
-    chains: () => Promise.resolve(new Map(process.disks)),
-    pull: ({ disk, layer, base }) => {
-      const chain = process.disks.get(disk) ?? [];
-      const from = base === undefined ? 0 : chain.indexOf(base) + 1;
-      const to = chain.indexOf(layer);
-      for (const [place, word] of Object.entries(storage.read(chain.slice(from, to + 1))))
-        storage.write(layer, place, word);
-      chain.splice(from, to - from);
-      return Promise.resolve();
-    },
-  };
-}
-
-const cleanExit: GuestExit = { process: { kind: 'exited', code: 0 }, lastLine: '' };
-export const killedExit: GuestExit = { process: { kind: 'signalled', signal: 'SIGKILL' }, lastLine: '' };
 
 export function createFakeHost(): FakeHost {
   const storage = createFakeStorage();
@@ -101,6 +48,12 @@ export function createFakeHost(): FakeHost {
   const logs = new Set<string>();
   const images = new Set<string>();
   let nextPid = 1000;
+  storage.useOf = (layer) => {
+    const open = [...processes.values()].flatMap(({ disks }) => [...disks.values()]);
+    const using = open.filter(({ layers }) => layers.some((one) => one.layer === layer));
+    if (using.some(({ writes, layers }) => writes && layers.at(-1)?.layer === layer)) return 'written';
+    return using.length > 0 || storage.lent.includes(layer) ? 'read' : undefined;
+  };
 
   function start({ id, uuid, disks }: LaunchPlan): FakeProcess {
     const { promise, resolve } = Promise.withResolvers<GuestExit>();
@@ -115,8 +68,13 @@ export function createFakeHost(): FakeHost {
       obeysPowerButton: true,
       diskError: undefined,
       freeze: () => Promise.resolve(1),
+      thaw: () => Promise.resolve(),
       frozen: false,
-      disks: new Map(disks.map(({ name, source }) => [name, layersOf(source)])),
+      letsGo: true,
+      exec: () => Promise.resolve(succeeded),
+      addresses: () => Promise.resolve(['10.0.2.15']),
+      disks: new Map(disks.map((disk) => [disk.name, openDisk(storage, disk)])),
+      overlayFails: undefined,
       listeners: new Set(),
       exited: promise,
       end: (exit) => {
@@ -129,57 +87,7 @@ export function createFakeHost(): FakeHost {
     return process;
   }
 
-  function control(id: string, process: FakeProcess): Guest {
-    const change = (processors: 'running' | 'paused'): Promise<void> => {
-      process.processors = processors;
-      if (processors === 'running') process.diskError = undefined;
-      for (const listener of process.listeners)
-        listener({ kind: processors === 'running' ? 'resumed' : 'paused' });
-      return Promise.resolve();
-    };
-    return {
-      id,
-      process: { pid: process.pid, startTicks: 1, uid: uids.get(id) ?? 0, gid: 0 },
-      console: { replay: () => new Uint8Array(), listen: () => () => undefined, write: () => undefined },
-      agent: {
-        exec: () => Promise.resolve({ exitCode: 0, stdout: '', stderr: '', truncated: false }),
-        readFile: async function* () {},
-        writeFile: () => Promise.resolve(),
-        freeze: async () => {
-          const count = await process.freeze();
-          process.frozen = true;
-          return count;
-        },
-        thaw: () => {
-          process.frozen = false;
-          return Promise.resolve();
-        },
-        addresses: () => Promise.resolve(['10.0.2.15']),
-      },
-      disks: disksOf(process, storage),
-      get state() {
-        const { processors, agent, responsive, diskError } = process;
-        return { processors, agent, responsive, diskError };
-      },
-      resume: () => change('running'),
-      pause: () => change('paused'),
-      reset: () => Promise.resolve(),
-      powerDown: () => {
-        if (process.obeysPowerButton && process.processors === 'running') process.end(cleanExit);
-        return Promise.resolve();
-      },
-      kill: () => {
-        process.end(killedExit);
-        return Promise.resolve();
-      },
-      exited: process.exited,
-      listen: (listener) => {
-        process.listeners.add(listener);
-        return () => process.listeners.delete(listener);
-      },
-      detach: () => process.listeners.clear(),
-    };
-  }
+  const control = (id: string, process: FakeProcess) => controlOf(id, uids.get(id) ?? 0, process, storage);
 
   const hypervisor: Hypervisor = {
     launch: async (plan, _confinement, { signal, onStep }) => {
@@ -295,6 +203,13 @@ export function createFakeHost(): FakeHost {
     emit: (id, event) => {
       for (const listener of processes.get(id)?.listeners ?? []) listener(event);
     },
+    write: (id, disk, place, word) => {
+      const top = processes.get(id)?.disks.get(disk)?.layers.at(-1)?.layer ?? '';
+      if (!storage.layers.has(top)) storage.broken.push(`${disk} of ${id} writes nowhere`);
+      storage.write(top, place, word);
+    },
+    read: (id, disk) =>
+      Object.fromEntries(wordsOf(storage, { layers: processes.get(id)?.disks.get(disk)?.layers ?? [] })),
     bootId: 'boot-1',
     availableMib: 4096,
   };
