@@ -3,8 +3,11 @@ import type { Client } from '@wirt/api/client';
 import type { Io } from './io.ts';
 import type { OutputKind, View } from './print.ts';
 
-/** What the shell can complete with names from the daemon. */
-export type Completable = 'instance' | 'image' | 'operation' | 'file' | 'guest-file' | 'command';
+/** What the daemon has names of. */
+export type NamedKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot' | 'operation';
+
+/** What the shell can complete. Snapshots are those of the instance that is the first argument. */
+export type Completable = NamedKind | 'file' | 'guest-file' | 'command';
 
 /** What a command is given: the client, its process, and how to tell people things while it works. */
 export interface Context {
@@ -40,6 +43,7 @@ export type OptionSpec = OptionHead &
     | { readonly kind: 'choice'; readonly choices: readonly string[]; readonly default?: string }
     | { readonly kind: 'integer'; readonly value: string; readonly min: number; readonly max: number }
     | { readonly kind: 'mib'; readonly value: string }
+    | { readonly kind: 'bytes'; readonly value: string }
     | { readonly kind: 'seconds'; readonly value: string; readonly default?: number }
     | { readonly kind: 'pair'; readonly value: string }
     | { readonly kind: 'control-key'; readonly value: string; readonly default?: string }
@@ -61,7 +65,7 @@ type One<O extends OptionSpec> = O extends { kind: 'flag' }
   ? boolean
   : O extends { kind: 'choice'; choices: readonly (infer C)[] }
     ? C
-    : O extends { kind: 'integer' | 'mib' | 'seconds' | 'control-key' }
+    : O extends { kind: 'integer' | 'mib' | 'bytes' | 'seconds' | 'control-key' }
       ? number
       : O extends { kind: 'pair' }
         ? readonly [string, string]
@@ -126,7 +130,16 @@ export type Commands = Readonly<Record<string, Command>>;
 export interface Entry {
   readonly name: string;
   readonly summary: string;
-  readonly group: 'Instances' | 'Inside a guest' | 'Images' | 'Host' | 'Work' | 'This command';
+  readonly group:
+    | 'Instances'
+    | 'Inside a guest'
+    | 'Images'
+    | 'Disks'
+    | 'Snapshots'
+    | 'Moving in and out'
+    | 'Host'
+    | 'Work'
+    | 'This command';
   readonly load: () => Promise<{ readonly commands: Commands }>;
   /** Not shown in help. */
   readonly hidden?: boolean;

@@ -8,6 +8,7 @@ import {
   type Entry,
   entriesBelow,
   findEntry,
+  type NamedKind,
   type OptionSpec,
   type OptionSpecs,
 } from './command.ts';
@@ -24,11 +25,8 @@ export interface Completion {
   readonly files: boolean;
 }
 
-/** Names of a kind that begin with the prefix. Gives nothing rather than fail. */
-export type NameSource = (
-  kind: 'instance' | 'image' | 'operation',
-  prefix: string,
-) => Promise<readonly Candidate[]>;
+/** Names of a kind that begin with the prefix, of snapshots those of the instance `of`. Gives nothing rather than fail. */
+export type NameSource = (kind: NamedKind, prefix: string, of?: string) => Promise<readonly Candidate[]>;
 
 const nothing: Completion = { candidates: [], files: false };
 
@@ -100,7 +98,7 @@ async function completeIn(
   const spec = specs[positionals.length] ?? (specs.at(-1)?.many === true ? specs.at(-1) : undefined);
   if (spec?.choices !== undefined) return asCompletion(choicesOf(spec.choices, current, ''));
   if (spec?.complete === undefined) return nothing;
-  const completion = await completeKind(spec.complete, current, names);
+  const completion = await completeKind(spec.complete, current, names, positionals[0]);
   return {
     ...completion,
     candidates: completion.candidates.filter(({ value }) => !positionals.includes(value)),
@@ -160,12 +158,20 @@ function choicesOf(choices: readonly string[], current: string, lead: string): C
     .map((choice) => ({ value: lead + choice, description: '' }));
 }
 
-async function completeKind(kind: Completable, current: string, names: NameSource): Promise<Completion> {
+async function completeKind(
+  kind: Completable,
+  current: string,
+  names: NameSource,
+  of?: string,
+): Promise<Completion> {
   switch (kind) {
     case 'instance':
     case 'image':
+    case 'volume':
+    case 'pool':
+    case 'snapshot':
     case 'operation':
-      return asCompletion(await safeNames(kind, current, names));
+      return asCompletion(await safeNames(kind, current, names, of));
     case 'file':
       return { candidates: [], files: true };
     case 'guest-file': {
@@ -179,10 +185,11 @@ async function completeKind(kind: Completable, current: string, names: NameSourc
 
 /** A name goes into somebody's command line: only what no shell gives a meaning to. */
 async function safeNames(
-  kind: 'instance' | 'image' | 'operation',
+  kind: NamedKind,
   prefix: string,
   names: NameSource,
+  of?: string,
 ): Promise<Candidate[]> {
-  const found = await names(kind, prefix);
+  const found = await names(kind, prefix, of);
   return found.filter(({ value }) => value.startsWith(prefix) && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(value));
 }

@@ -17,7 +17,7 @@ export const exitCodeMeanings: readonly (readonly [code: number, meaning: string
   [exitCodes.ok, 'done'],
   [exitCodes.failed, 'failed'],
   [exitCodes.usage, 'wrong usage, or a value that is not allowed'],
-  [exitCodes.notFound, 'no such instance, image or operation'],
+  [exitCodes.notFound, 'what was named is not there'],
   [exitCodes.conflict, 'the state of things does not allow it'],
   [exitCodes.unreachable, 'wirtd does not answer'],
   [exitCodes.timeout, 'not done in the time given'],

@@ -5,6 +5,7 @@ import { nearest } from './nearest.ts';
 import { type OutputKind, outputKinds } from './print.ts';
 import {
   BadValue,
+  parseBytes,
   parseControlKey,
   parseInteger,
   parseMib,
@@ -153,6 +154,8 @@ function convert(spec: Exclude<OptionSpec, { kind: 'flag' }>, text: string): unk
       return parseInteger(text, spec.min, spec.max);
     case 'mib':
       return parseMib(text);
+    case 'bytes':
+      return parseBytes(text);
     case 'seconds':
       return parseSeconds(text);
     case 'pair':

@@ -3,6 +3,7 @@
  * error, and only after the work has taken noticeably long, so that quick commands stay silent.
  */
 
+import type { Operation } from '@wirt/api';
 import { visible } from './escape.ts';
 import type { Output } from './io.ts';
 import { columnsOf } from './table.ts';
@@ -11,9 +12,7 @@ import { bytesText, durationText } from './units.ts';
 export interface Report {
   readonly title: string;
   readonly stage: string;
-  readonly progress?:
-    | { readonly done: number; readonly total: number; readonly unit: 'bytes' | 'steps' }
-    | undefined;
+  readonly progress?: Operation['progress'];
 }
 
 export interface Progress {
@@ -30,6 +29,8 @@ export interface ProgressOptions {
 }
 
 const barColumns = 24;
+/** A shorter bar says nothing. */
+const leastBarColumns = 8;
 const tickMs = 250;
 
 export function createProgress({ stream, now, silentMs = 500 }: ProgressOptions): Progress {
@@ -41,7 +42,8 @@ export function createProgress({ stream, now, silentMs = 500 }: ProgressOptions)
     const elapsedMs = now() - startedMs;
     if (latest === undefined || elapsedMs < silentMs) return;
     if (drawn) {
-      shown = fit(barLine(latest, elapsedMs), (stream.columns ?? 80) - 1);
+      const columns = (stream.columns ?? 80) - 1;
+      shown = fit(barLine(latest, elapsedMs, columns), columns);
       stream.write(`\r\x1b[K${shown}`);
       return;
     }
@@ -71,16 +73,19 @@ function share({ progress }: Report): number | undefined {
   return Math.min(1, Math.max(0, progress.done / progress.total));
 }
 
-/** One line for a terminal: title, stage, bar, amount, time. */
-export function barLine(report: Report, elapsedMs: number): string {
+/** One line for a terminal: title, stage, bar, amount, rate, and the time left or else the time taken. */
+export function barLine(report: Report, elapsedMs: number, columns = 80): string {
   const part = share(report);
-  const filled = Math.round((part ?? 0) * barColumns);
-  const bar = part === undefined ? '' : ` [${'#'.repeat(filled)}${'-'.repeat(barColumns - filled)}]`;
-  return visible(`${report.title}: ${report.stage}${bar}${amount(report)} ${durationText(elapsedMs)}`);
+  const head = visible(`${report.title}: ${report.stage}`);
+  const tail = `${amount(report)}${leftText(report) ?? ` ${durationText(elapsedMs)}`}`;
+  const room = Math.min(barColumns, columns - columnsOf(head) - columnsOf(tail) - ' []'.length);
+  if (part === undefined || room < leastBarColumns) return head + tail;
+  const filled = Math.round(part * room);
+  return `${head} [${'#'.repeat(filled)}${'-'.repeat(room - filled)}]${tail}`;
 }
 
 function plainLine(report: Report): string {
-  return visible(`${report.title}: ${report.stage}${amount(report)}`);
+  return visible(`${report.title}: ${report.stage}${amount(report)}${leftText(report) ?? ''}`);
 }
 
 /** Plain lines come with every stage and every tenth of it. */
@@ -94,6 +99,15 @@ function amount(report: Report): string {
   const { done, total, unit } = report.progress;
   const percent = `${Math.floor(part * 100)} %`;
   return unit === 'bytes' ? ` ${percent} of ${bytesText(total)}` : ` ${done} of ${total}`;
+}
+
+/** `, 120 MiB/s, 18 s left`; undefined without a rate. */
+function leftText({ progress }: Report): string | undefined {
+  if (progress?.unit !== 'bytes' || progress.perSecond === undefined || !(progress.perSecond >= 1))
+    return undefined;
+  const { done, total, perSecond } = progress;
+  const left = total > done ? `, ${durationText(((total - done) / perSecond) * 1000)} left` : '';
+  return `, ${bytesText(perSecond)}/s${left}`;
 }
 
 function fit(line: string, columns: number): string {

@@ -261,12 +261,13 @@ export const anInstance = {
     memoryMib: 2048,
     machine: 'q35',
     accelerator: 'auto',
-    nics: [{ type: 'user' }],
+    nics: [{ type: 'user', model: 'virtio' }],
+    disks: [] as object[],
     restart: 'never',
     autostart: false,
     overcommit: false,
   },
-  status: { state: 'running', since: '2026-11-22T11:59:30Z', agent: true, restarts: 0 },
+  status: { state: 'running', since: '2026-11-22T11:59:30Z', agent: true, ready: true, restarts: 0 },
 };
 
 export const anOperation = {

@@ -8,9 +8,10 @@ export type Cell = string | { readonly text: string; readonly tone: Tone };
 export type Block =
   | {
       readonly kind: 'table';
+      readonly title?: string;
       readonly columns: readonly string[];
       readonly rows: readonly (readonly Cell[])[];
-      /** Said instead of a table without rows. */
+      /** Said instead of a table without rows; when empty, nothing is. */
       readonly empty: string;
     }
   | {
@@ -53,11 +54,13 @@ function painter(colour: boolean): Paint {
 }
 
 function tableLines(block: Extract<Block, { kind: 'table' }>, paint: Paint): string[] {
-  if (block.rows.length === 0) return [block.empty];
+  if (block.rows.length === 0) return block.empty === '' ? [] : [block.empty];
   const header: readonly Cell[] = block.columns.map((text) => ({ text, tone: 'dim' }));
   const rows = [header, ...block.rows];
   const widths = block.columns.map((_, at) => Math.max(...rows.map((row) => cellColumns(row[at] ?? ''))));
-  return rows.map((row) => row.map((cell, at) => paint(cell, widths[at] ?? 0)).join('  '));
+  const indent = block.title === undefined ? '' : '  ';
+  const lines = rows.map((row) => indent + row.map((cell, at) => paint(cell, widths[at] ?? 0)).join('  '));
+  return block.title === undefined ? lines : [paint({ text: block.title, tone: 'bold' }, 0), ...lines];
 }
 
 function fieldLines(block: Extract<Block, { kind: 'fields' }>, paint: Paint): string[] {

@@ -6,11 +6,13 @@ import {
   bytesText,
   durationText,
   mibText,
+  parseBytes,
   parseControlKey,
   parseInteger,
   parseMib,
   parsePair,
   parseSeconds,
+  sizeText,
 } from './units.ts';
 
 describe('a size', () => {
@@ -54,6 +56,62 @@ describe('a size', () => {
         }
       }),
     );
+  });
+});
+
+describe('the size of a disk', () => {
+  it.each([
+    ['512B', 512],
+    ['4K', 4096],
+    ['512M', 536_870_912],
+    ['10G', 10_737_418_240],
+    ['1.5gib', 1_610_612_736],
+    ['2 TiB', 2_199_023_255_552],
+  ])('%s is read as %d bytes', (text, bytes) => {
+    expect(parseBytes(text)).toBe(bytes);
+  });
+
+  it.each([
+    ['10', 'needs a unit: 10M or 10G'],
+    ['10GB', 'write 10G or 10GiB'],
+    ['513B', 'must be whole sectors of 512 bytes'],
+    ['0G', 'must be whole sectors of 512 bytes'],
+    ['1.1G', 'must be whole sectors of 512 bytes'],
+    ['10P', 'not "P"'],
+    ['+5G', 'not "+5G"'],
+    ['', 'not ""'],
+    ['99999999999T', 'is larger than a disk can be'],
+  ])('%s is refused with the reason', (text, reason) => {
+    expect(() => parseBytes(text)).toThrow(reason);
+  });
+
+  it('is whole sectors or refused, and is read back as it was shown where that is exact', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 8191 }), fc.constantFrom('K', 'M', 'G', 'T'), (count, unit) => {
+        const bytes = parseBytes(`${count}${unit}`);
+        expect(parseBytes(sizeText(bytes))).toBe(bytes);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        try {
+          const bytes = parseBytes(text);
+          expect(Number.isSafeInteger(bytes) && bytes > 0 && bytes % 512 === 0).toBe(true);
+        } catch (error) {
+          expect(error).toBeInstanceOf(BadValue);
+        }
+      }),
+    );
+  });
+
+  it('is shown in the largest unit that is exact, and else rounded', () => {
+    expect([10_737_418_240, 1_610_612_736, 1_572_864, 512, 4_294_967_808].map(sizeText)).toEqual([
+      '10 GiB',
+      '1536 MiB',
+      '1536 KiB',
+      '512 B',
+      '4.0 GiB',
+    ]);
   });
 });
 

@@ -29,6 +29,39 @@ export function parseMib(text: string): number {
   return mib;
 }
 
+const bytesPerUnit: ReadonlyMap<string, number> = new Map([
+  ['b', 1],
+  ['k', 1024],
+  ['m', 1024 ** 2],
+  ['g', 1024 ** 3],
+  ['t', 1024 ** 4],
+]);
+
+const sectorBytes = 512;
+
+/** A disk's size in bytes: `512M`, `10G`, `1.5TiB`, `1048576B`. Powers of 1024 only; the unit is required, and whole sectors. */
+export function parseBytes(text: string): number {
+  const match = /^(\d{1,15}(?:\.\d{1,9})?)\s?([a-z]*)$/i.exec(text);
+  const unit = match?.[2]?.toLowerCase() ?? '';
+  if (match === null) throw new BadValue(`takes a size such as 512M or 10G, and not ${quote(text)}`);
+  if (unit === '') throw new BadValue(`needs a unit: ${text}M or ${text}G`);
+  const letter = unit[0] ?? '';
+  if (/^[kmgt]b$/.test(unit)) {
+    const number = match[1];
+    throw new BadValue(
+      `counts in powers of 1024: write ${number}${letter.toUpperCase()} or ${number}${letter.toUpperCase()}iB`,
+    );
+  }
+  const factor = /^(b|[kmgt](ib)?)$/.test(unit) ? bytesPerUnit.get(letter) : undefined;
+  if (factor === undefined)
+    throw new BadValue(`knows the units B, K, M, G and T, and not ${quote(match[2] ?? '')}`);
+  const bytes = Number(match[1]) * factor;
+  if (bytes < sectorBytes || bytes % sectorBytes !== 0)
+    throw new BadValue(`must be whole sectors of ${sectorBytes} bytes, and ${text} is not`);
+  if (!Number.isSafeInteger(bytes)) throw new BadValue(`is larger than a disk can be: ${text}`);
+  return bytes;
+}
+
 const secondsPerUnit: ReadonlyMap<string, number> = new Map([
   ['', 1],
   ['s', 1],
@@ -75,6 +108,13 @@ export function quote(text: string): string {
 export function mibText(mib: number): string {
   if (mib >= 1_048_576 && mib % 1_048_576 === 0) return `${mib / 1_048_576} TiB`;
   return mib >= 1024 && mib % 1024 === 0 ? `${mib / 1024} GiB` : `${mib} MiB`;
+}
+
+/** `10 GiB`, where that is exact; else rounded, as `1.4 GiB`. For sizes that were asked for. */
+export function sizeText(bytes: number): string {
+  const whole = [...bytesPerUnit].findLast(([, factor]) => bytes >= factor && bytes % factor === 0);
+  if (whole === undefined || bytes / whole[1] >= 10_000) return bytesText(bytes);
+  return `${bytes / whole[1]} ${whole[0] === 'b' ? 'B' : `${whole[0].toUpperCase()}iB`}`;
 }
 
 /** `1.4 GiB`: rounded, for what is measured. */

@@ -132,7 +132,10 @@ export async function waitForReady(
   return attended(context, options, {
     query: { kind: 'instance', id: instance.id },
     look,
-    report: () => ({ title: `Starting ${instance.name}`, stage: `waiting for ${agent ? 'cloud-init' : 'the guest agent'}` }),
+    report: () => ({
+      title: `Starting ${instance.name}`,
+      stage: `waiting for ${agent ? 'cloud-init' : 'the guest agent'}`,
+    }),
     goesOn: `${instance.name} goes on: \`wirt show ${instance.name}\`.`,
     late: () =>
       new WirtError(

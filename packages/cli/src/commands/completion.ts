@@ -1,11 +1,12 @@
 /** `wirt completion SHELL`, and `wirt complete`, which its scripts call. */
 import type { Client } from '@wirt/api/client';
-import { type Commands, command } from '../command.ts';
+import { type Commands, command, type NamedKind } from '../command.ts';
 import { type Candidate, complete, type NameSource } from '../complete.ts';
 import { completionScripts, type Shell, shells } from '../completion-scripts.ts';
 import { createContext } from '../context.ts';
 import { visible } from '../escape.ts';
 import { write } from '../io.ts';
+import { sizeText } from '../units.ts';
 
 /** Somebody waits at the keyboard. */
 const answerMs = 700;
@@ -53,7 +54,8 @@ const answer = command({
 });
 
 function namesFrom(client: Client): NameSource {
-  const sources: Record<Parameters<NameSource>[0], (prefix: string) => Promise<Candidate[]>> = {
+  const query = { limit: maxNames };
+  const sources: Record<NamedKind, (prefix: string, of: string | undefined) => Promise<Candidate[]>> = {
     instance: async (name) => {
       const query = {
         limit: maxNames,
@@ -63,24 +65,43 @@ function namesFrom(client: Client): NameSource {
       const { items } = await client.call('GET /v1/instances', { query });
       return items.map((each) => ({
         value: each.name,
-        description: `${each.status.state}, ${each.spec.image}`,
+        description: [each.status.state, ...(each.spec.image === undefined ? [] : [each.spec.image])].join(
+          ', ',
+        ),
       }));
     },
     image: async () => {
-      const { items } = await client.call('GET /v1/images', { query: { limit: maxNames } });
-      return items.map((each) => ({ value: each.name, description: each.status.state }));
+      const { items } = await client.call('GET /v1/images', { query });
+      return items.map((each) => ({
+        value: each.name,
+        description: `${each.spec.format}, ${each.status.state}`,
+      }));
+    },
+    volume: async () => {
+      const { items } = await client.call('GET /v1/volumes', { query });
+      return items.map((each) => ({ value: each.name, description: sizeText(each.spec.sizeBytes) }));
+    },
+    pool: async () => {
+      const { items } = await client.call('GET /v1/pools', { query });
+      return items.map((each) => ({ value: each.name, description: each.spec.path }));
+    },
+    snapshot: async (_, instance) => {
+      if (instance === undefined) return [];
+      const params = { instance };
+      const { items } = await client.call('GET /v1/instances/{instance}/snapshots', { params, query });
+      return items.map((each) => ({ value: each.name, description: each.createdAt }));
     },
     operation: async () => {
-      const { items } = await client.call('GET /v1/operations', { query: { limit: maxNames } });
+      const { items } = await client.call('GET /v1/operations', { query });
       return items.map((each) => ({
         value: each.id,
         description: `${each.kind} ${each.target.name}, ${each.state}`,
       }));
     },
   };
-  return async (kind, prefix) => {
+  return async (kind, prefix, of) => {
     try {
-      return await sources[kind](prefix);
+      return await sources[kind](prefix, of);
     } catch {
       // Whoever presses Tab wants no error message.
       return [];

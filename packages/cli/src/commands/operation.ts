@@ -29,7 +29,9 @@ function stateCell({ state }: Operation): Cell {
 function progressText({ progress }: Operation): string {
   if (progress === undefined) return '-';
   const { done, total, unit } = progress;
-  return unit === 'bytes' ? `${bytesText(done)} of ${bytesText(total)}` : `${done} of ${total}`;
+  if (unit === 'steps') return `${done} of ${total}`;
+  const rate = progress.perSecond === undefined ? '' : `, ${bytesText(progress.perSecond)}/s`;
+  return `${bytesText(done)} of ${bytesText(total)}${rate}`;
 }
 
 function operationView(operation: Operation, nowMs: number): View {
@@ -82,7 +84,7 @@ const ls = command({
       kind: 'text',
       value: 'NAME',
       complete: 'instance',
-      summary: 'Only those on this instance or image',
+      summary: 'Only those on this instance, image, volume or snapshot',
     },
     ...pagingOptions,
   },

@@ -1,0 +1,56 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { exportFormat, hostPath, nameFromFile, sourceOf } from './host-path.ts';
+import { BadValue } from './units.ts';
+
+describe('a file on the command line', () => {
+  it('is made absolute, since wirtd is in another directory', () => {
+    expect(hostPath('./a/../disk.img')).toBe(`${process.cwd()}/disk.img`);
+    expect(hostPath('/srv/disk.img')).toBe('/srv/disk.img');
+  });
+
+  it('is told from an address by its scheme', () => {
+    expect(sourceOf('disk.vmdk')).toEqual({ path: `${process.cwd()}/disk.vmdk` });
+    expect(sourceOf('https://example.org/a.qcow2')).toEqual({ url: 'https://example.org/a.qcow2' });
+    expect(sourceOf('file:///srv/a%20b.img')).toEqual({ path: '/srv/a b.img' });
+    expect(() => sourceOf('ftp://example.org/a')).toThrow(BadValue);
+    expect(() => sourceOf('json:{"driver":"nbd"}')).not.toThrow();
+    expect(sourceOf('json:{"x":1}')).toEqual({ path: `${process.cwd()}/json:{"x":1}` });
+  });
+
+  it.each([
+    ['./Debian_12 (generic).qcow2.xz', 'debian-12-generic'],
+    ['/x/disk.VMDK', 'disk'],
+    ['https://example.org/img/noble-server.img?x=1#y', 'noble-server'],
+    ['https://example.org/My%20Image.raw.zst', 'my-image'],
+    ['v1.2.3.iso', 'v1-2-3'],
+    ['a%41.iso', 'a-41'],
+    ['https://example.org/', undefined],
+    ['/srv/…', undefined],
+  ])('%s gives the name %s', (text, name) => {
+    expect(nameFromFile(sourceOf(text))).toBe(name);
+  });
+
+  it('gives a DNS label or no name, whatever it is called', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 100 }), (path) => {
+        const name = nameFromFile({ path }) ?? 'none';
+        expect(name).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+      }),
+    );
+  });
+});
+
+describe('the format of a file to write', () => {
+  it.each([
+    [undefined, '/x/a.vmdk', 'vmdk'],
+    [undefined, '/x/a.img', 'raw'],
+    [undefined, '/x/a.VHD', 'vpc'],
+    [undefined, '/x/a', 'qcow2'],
+    [undefined, '/x.raw/a', 'qcow2'],
+    ['raw', '/x/a.qcow2', 'raw'],
+    ['vhd', '/x/a', 'vpc'],
+  ] as const)('asked %s for %s is %s', (asked, path, format) => {
+    expect(exportFormat(asked, path)).toBe(format);
+  });
+});

@@ -1,0 +1,82 @@
+/** For tests: records as wirtd answers them, to be changed where a test needs another. */
+import { anInstance, doneOperation } from './scripted-daemon.ts';
+
+export const anImage = {
+  id: '01KATESTTESTTESTTESTTESTM1',
+  name: 'micro',
+  project: 'default',
+  labels: {},
+  revision: 3,
+  createdAt: '2026-11-22T10:00:00Z',
+  spec: { recipe: 'micro', format: 'kernel' },
+  status: { state: 'ready', kernel: 'vmlinuz', kernelArgs: 'console=ttyS0', sizeBytes: 31_457_280 },
+};
+
+export const aDiskImage = {
+  ...anImage,
+  id: '01KATESTTESTTESTTESTTESTM2',
+  name: 'debian-12',
+  spec: { recipe: 'debian-12', format: 'qcow2' },
+  status: {
+    state: 'ready',
+    sha256: 'ab'.repeat(32),
+    file: 'disk.qcow2',
+    virtualSizeBytes: 4 * 1024 ** 3,
+    sizeBytes: 314_572_800,
+    firmware: ['bios', 'uefi'],
+    cloudInit: true,
+  },
+};
+
+export const aVolume = {
+  id: '01KATESTTESTTESTTESTTESTV1',
+  name: 'data',
+  project: 'default',
+  labels: {},
+  revision: 5,
+  createdAt: '2026-11-22T10:00:00Z',
+  spec: { pool: 'default', format: 'qcow2', sizeBytes: 10 * 1024 ** 3, origin: { kind: 'empty' } },
+  status: {
+    state: 'ready',
+    active: '01KATESTTESTTESTTESTTESTY1',
+    layers: [{ id: '01KATESTTESTTESTTESTTESTY1', format: 'qcow2', sizeBytes: 10 * 1024 ** 3 }],
+    allocatedBytes: 1_572_864,
+  },
+};
+
+/** As the disk `root` of `demo`. */
+export const aRootVolume = {
+  ...aVolume,
+  id: '01KATESTTESTTESTTESTTESTV2',
+  name: 'demo-root',
+  status: { ...aVolume.status, attachment: { instance: anInstance.id, disk: 'root' } },
+};
+
+export const anInstanceWithDisks = {
+  ...anInstance,
+  spec: {
+    ...anInstance.spec,
+    image: 'debian-12',
+    disks: [
+      {
+        ...{ device: 'disk', name: 'root', slot: 0, bus: 'virtio', bootOrder: 1, volume: aRootVolume.id },
+        ...{ readOnly: false, deleteOnTermination: true },
+      },
+      {
+        ...{ device: 'disk', name: 'disk1', slot: 1, bus: 'virtio', volume: aVolume.id },
+        ...{ readOnly: true, deleteOnTermination: false },
+      },
+      { device: 'cdrom', name: 'cdrom', slot: 2, bus: 'sata', image: 'netinst' },
+    ],
+  },
+  status: {
+    ...anInstance.status,
+    addresses: ['10.0.2.15'],
+    ssh: { host: '127.9.8.7', port: 20_022 },
+  },
+};
+
+/** An operation that has ended well when it is answered. */
+export function done(kind: string, target: object, more: object = {}) {
+  return { ...doneOperation, kind, target, ...more };
+}
