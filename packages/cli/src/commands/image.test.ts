@@ -8,44 +8,45 @@ import {
   startScriptedDaemon,
   startWirt,
 } from '../scripted-daemon.ts';
+import { aDiskImage, anImage } from '../scripted-records.ts';
 
-const image = {
-  id: '01KATESTTESTTESTTESTTESTM1',
-  name: 'micro',
-  project: 'default',
-  labels: {},
-  revision: 3,
-  createdAt: '2026-11-22T10:00:00Z',
-  spec: { recipe: 'micro', format: 'kernel' },
-  status: { state: 'ready', kernel: 'vmlinuz', kernelArgs: 'console=ttyS0', sizeBytes: 31_457_280 },
-};
-const target = { kind: 'image', id: image.id, name: 'micro' };
+const target = { kind: 'image', id: anImage.id, name: 'micro' };
 const building = { ...anOperation, kind: 'image.build', target, cancellable: true, stage: 'download' };
 
 describe('wirt image', () => {
   it('ls and show print images', async () => {
     await using daemon = await startScriptedDaemon({
-      'GET /v1/images': () => ({ json: { items: [image] } }),
-      'GET /v1/images/micro': () => ({ json: image }),
+      'GET /v1/images': () => ({ json: { items: [anImage, aDiskImage] } }),
+      'GET /v1/images/micro': () => ({ json: anImage }),
+      'GET /v1/images/debian-12': () => ({ json: aDiskImage }),
     });
-    expect((await runWirt(['image', 'ls'], { daemon })).stdout).toMatch(
-      /^NAME .*\nmicro +ready +micro +30\.0 MiB/,
+    expect((await runWirt(['image', 'ls'], { daemon })).stdout).toBe(
+      [
+        'NAME       STATE  FORMAT  STORED    DISK   BOOTS BY    SHA-256       FROM',
+        'micro      ready  kernel  30.0 MiB  -      -           -             micro',
+        'debian-12  ready  qcow2   300 MiB   4 GiB  bios, uefi  abababababab  debian-12',
+        '',
+      ].join('\n'),
     );
     const { stdout } = await runWirt(['image', 'show', 'micro'], { daemon });
     expect(stdout).toMatch(/Kernel arguments +console=ttyS0/);
+    expect(stdout).not.toContain('SHA-256');
+    const disk = (await runWirt(['image', 'show', 'debian-12'], { daemon })).stdout;
+    expect(disk).toMatch(/SHA-256 +(ab){32}\n/);
+    expect(disk).toMatch(/cloud-init +yes/);
   });
 
   it('build waits, and says how to go on', async () => {
     await using daemon = await startScriptedDaemon({
       'POST /v1/images/build': () => ({ status: 202, json: building }),
       [`GET /v1/operations/${building.id}`]: () => ({ json: { ...building, state: 'done' } }),
-      [`GET /v1/images/${image.id}`]: () => ({ json: image }),
+      [`GET /v1/images/${anImage.id}`]: () => ({ json: anImage }),
     });
     const { code, stdout } = await runWirt(['image', 'build', 'micro', '--name', 'm2'], { daemon });
     expect([code, stdout]).toEqual([0, 'Image micro is ready, 30.0 MiB. Run it: wirt run micro\n']);
     expect(daemon.asked[0]?.json).toEqual({ recipe: 'micro', name: 'm2' });
     expect(JSON.parse((await runWirt(['image', 'build', 'micro', '-o', 'json'], { daemon })).stdout)).toEqual(
-      image,
+      anImage,
     );
   });
 
@@ -98,7 +99,7 @@ describe('wirt image', () => {
     await using daemon = await startScriptedDaemon({
       'POST /v1/images/build': () => ({ status: 202, json: building }),
       [`GET /v1/operations/${building.id}`]: () => ({ json: stages[at] }),
-      [`GET /v1/images/${image.id}`]: () => ({ json: image }),
+      [`GET /v1/images/${anImage.id}`]: () => ({ json: anImage }),
     });
     const running = startWirt(['image', 'build', 'micro'], { daemon, runningClock: true });
     // The next stage is let out when this one has been shown.
