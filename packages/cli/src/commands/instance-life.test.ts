@@ -9,6 +9,7 @@ import {
   startScriptedDaemon,
   startWirt,
 } from '../scripted-daemon.ts';
+import { anInstanceWithDisks, aRootVolume, aVolume } from '../scripted-records.ts';
 
 const accepted: Script = () => ({ status: 202, json: anOperation });
 const stopped = { ...anInstance, status: { ...anInstance.status, state: 'stopped', agent: false } };
@@ -52,6 +53,7 @@ describe('start, stop, restart and rm', () => {
 
   it('rm asks with and without force', async () => {
     await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: anInstance }),
       'DELETE /v1/instances/demo': accepted,
       [`GET ${operationPath}`]: () => ({ json: doneOperation }),
     });
@@ -59,6 +61,22 @@ describe('start, stop, restart and rm', () => {
     expect(await runWirt(['rm', '-f', 'demo', '-o', 'json'], { daemon })).toMatchObject({ code: 0 });
     const asked = daemon.asked.filter(({ method }) => method === 'DELETE').map(({ query }) => query['force']);
     expect(asked).toEqual(['false', 'true']);
+  });
+
+  it('rm says which volumes went and which stay', async () => {
+    const scripts = {
+      'GET /v1/instances/demo': () => ({ json: anInstanceWithDisks }),
+      'GET /v1/volumes': () => ({ json: { items: [aRootVolume, aVolume] } }),
+      'DELETE /v1/instances/demo': accepted,
+      [`GET ${operationPath}`]: () => ({ json: doneOperation }),
+    };
+    await using daemon = await startScriptedDaemon(scripts);
+    const { stdout } = await runWirt(['rm', 'demo'], { daemon });
+    expect(stdout).toBe('demo is removed, with its volume demo-root; data stays\n');
+    expect(daemon.asked.find(({ path }) => path === '/v1/volumes')?.query['instance']).toBe(anInstance.id);
+    await using left = await startScriptedDaemon({ 'DELETE /v1/instances/demo': accepted });
+    await runWirt(['rm', 'demo', '--no-wait'], { daemon: left });
+    expect(left.lines).toEqual(['DELETE /v1/instances/demo']);
   });
 
   it('does not wait when told so', async () => {
@@ -166,13 +184,29 @@ describe('--wait ready', () => {
       },
     };
   };
-  const withoutAgent = { ...anInstance, status: { ...anInstance.status, agent: false } };
+  const { ready: _, ...notReady } = anInstance.status;
+  const withoutAgent = { ...anInstance, status: { ...notReady, agent: false } };
+  const booting = { ...anInstance, status: notReady };
 
-  it('waits until the agent answers', async () => {
+  it('waits until the agent answers and the guest is done with its start', async () => {
     const emit = (): void => daemon.emit({ ...event, kind: 'instance', id: anInstance.id });
-    await using daemon = await startScriptedDaemon(scripts([withoutAgent, withoutAgent, anInstance], emit));
+    const looks = [withoutAgent, withoutAgent, booting, anInstance];
+    await using daemon = await startScriptedDaemon(scripts(looks, emit));
     const { code, stdout } = await runWirt(['start', 'demo', '--wait', 'ready'], { daemon });
     expect([code, stdout]).toEqual([0, 'demo is ready\n']);
+    expect(daemon.lines.filter((line) => line.startsWith('GET /v1/instances/'))).toHaveLength(4);
+  });
+
+  it.each([
+    [withoutAgent, 'its guest agent has not answered within 1 s', 'wirt logs demo'],
+    [booting, 'cloud-init has not finished in it within 1 s', 'cloud-init status --long'],
+  ])('gives up and says what it waited for', async (instance, reason, hint) => {
+    await using daemon = await startScriptedDaemon(scripts([instance], () => undefined));
+    const argv = ['start', 'demo', '--wait', 'ready', '--timeout', '1'];
+    const { code, stderr } = await runWirt(argv, { daemon });
+    expect(code).toBe(124);
+    expect(stderr).toContain(reason);
+    expect(stderr).toContain(hint);
   });
 
   it('says how the guest ended when it did', async () => {

@@ -2,13 +2,9 @@
 import type { Instance, InstanceStop, Operation } from '@wirt/api';
 import { type Commands, type Context, command, type Outcome } from '../command.ts';
 import { idempotent } from '../context.ts';
-import { Interrupted } from '../exit-code.ts';
 import { usageError } from '../parse.ts';
 import { waitForOperation, waitForReady } from '../wait.ts';
-import { type Acted, actedView } from './instance-view.ts';
-
-/** So many requests are on their way at once. */
-const sideBySide = 16;
+import { type Acted, forEach } from './side-by-side.ts';
 
 const names = { name: { summary: 'Names or ids of instances', many: true, complete: 'instance' } } as const;
 
@@ -17,9 +13,10 @@ export const waitOptions = {
     kind: 'choice',
     choices: ['none', 'running', 'ready'],
     default: 'running',
-    summary: 'Wait for nothing, until QEMU runs, or until the guest agent answers',
+    summary:
+      'Wait for nothing, until QEMU runs, or until the guest agent answers and cloud-init has finished',
   },
-  timeout: { kind: 'seconds', value: 'SECONDS', default: 120, summary: 'How long to wait' },
+  timeout: { kind: 'seconds', value: 'SECONDS', default: 600, summary: 'How long to wait' },
 } as const;
 
 const stopOptions = {
@@ -32,26 +29,6 @@ const stopOptions = {
     summary: 'How long the guest may take before it is forced',
   },
 } as const;
-
-/** Does `act` for each name and gathers what failed, in the order of the names. Ctrl-C ends it at once. */
-async function forEach(given: readonly string[], act: (name: string) => Promise<Acted>): Promise<Outcome> {
-  const results: ({ acted: Acted } | { error: unknown })[] = [];
-  const queue = given.entries();
-  const worker = async (): Promise<void> => {
-    for (const [at, name] of queue) {
-      try {
-        results[at] = { acted: await act(name) };
-      } catch (error) {
-        if (error instanceof Interrupted) throw error;
-        results[at] = { error };
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(sideBySide, given.length) }, worker));
-  const view = actedView(results.flatMap((result) => ('acted' in result ? [result.acted] : [])));
-  const failures = results.flatMap((result) => ('error' in result ? [result.error] : []));
-  return { ...(view.names.length > 0 ? { view } : {}), failures };
-}
 
 export interface Waiting {
   readonly until: 'none' | 'done' | 'ready';
@@ -223,21 +200,42 @@ const rm = command({
     { line: 'wirt rm --force web-1 web-2', does: 'Ends both and removes them.' },
     { line: 'wirt ls --label job=7 -o name | xargs wirt rm --force', does: 'Removes all with a label.' },
   ],
+  notes: [
+    'Disks that were made with the instance go with it; volumes that were attached to it stay. What went is told.',
+  ],
   run: (context, { args, options }) =>
     forEach(args.name, async (instance) => {
-      const query = { force: String(options.force) };
+      const fate = options['no-wait'] ? '' : await volumesFate(context, instance);
       const first = await context.client.call('DELETE /v1/instances/{instance}', {
         params: { instance },
-        query,
+        query: { force: String(options.force) },
       });
       const { name } = first.target;
       if (options['no-wait'])
         return actedOn(first, undefined, { until: 'none', timeoutSeconds: 0, silent: true });
       const silent = args.name.length > 1;
       const record = await waitForOperation(context, first, { timeoutSeconds: options.timeout, silent });
-      return { name, line: `${name} is removed`, record };
+      return { name, line: `${name} is removed${fate}`, record };
     }),
 });
+
+/** Which of its volumes go with it, and which stay: `, with its volume web-root; data stays`. */
+async function volumesFate({ client }: Context, instance: string): Promise<string> {
+  const { id, spec } = await client.call('GET /v1/instances/{instance}', { params: { instance } });
+  if (!spec.disks.some(({ device }) => device === 'disk')) return '';
+  const { items } = await client.call('GET /v1/volumes', { query: { instance: id } });
+  const named = (goes: boolean): string[] =>
+    spec.disks.flatMap((disk) => {
+      if (disk.device !== 'disk' || disk.deleteOnTermination !== goes) return [];
+      return [items.find((volume) => volume.id === disk.volume)?.name ?? disk.volume];
+    });
+  const [going, staying] = [named(true), named(false)];
+  const volumes = going.length > 1 ? 'volumes' : 'volume';
+  return [
+    ...(going.length === 0 ? [] : [`, with its ${volumes} ${going.join(', ')}`]),
+    ...(staying.length === 0 ? [] : [`; ${staying.join(', ')} ${staying.length > 1 ? 'stay' : 'stays'}`]),
+  ].join('');
+}
 
 export const commands: Commands = {
   start,

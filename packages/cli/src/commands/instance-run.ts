@@ -1,15 +1,21 @@
-/** `wirt run`: creates an instance from an image and starts it. */
+/** `wirt run`: creates an instance from an image, or from disks and media, and starts it. */
+import type { Image, Instance } from '@wirt/api';
 import type { CallInput } from '@wirt/api/client';
-import { type Commands, type Context, command } from '../command.ts';
+import { type Commands, type Context, command, type OptionValues } from '../command.ts';
 import { idempotent } from '../context.ts';
 import { usageError } from '../parse.ts';
+import { waitForAddresses } from '../wait.ts';
 import { actedOn, followInstance, type Waiting, waitOptions } from './instance-life.ts';
-import { actedView } from './instance-view.ts';
+import { diskOptions, diskSpec, hasDisk } from './instance-run-disks.ts';
+import { cloudInitSpec, seedOptions } from './instance-run-seed.ts';
+import { actedView } from './side-by-side.ts';
 
 /** As in the contract, whose schemas are not loaded here. The daemon checks again. */
 const maxCpus = 4096;
+const addressSeconds = 5;
 
 const options = {
+  name: { kind: 'text', value: 'NAME', summary: 'Name of the instance, where no image is named before it' },
   cpus: {
     kind: 'integer',
     value: 'N',
@@ -19,6 +25,8 @@ const options = {
     summary: 'Virtual CPUs (default 1)',
   },
   memory: { kind: 'mib', value: 'SIZE', short: 'm', summary: 'Memory, such as 512M or 2G (default 256M)' },
+  ...diskOptions,
+  ...seedOptions,
   label: { kind: 'pair', value: 'KEY=VALUE', short: 'l', many: true, summary: 'A label' },
   restart: {
     kind: 'choice',
@@ -31,6 +39,11 @@ const options = {
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
   nic: { kind: 'choice', choices: ['user', 'none'], many: true, summary: 'Network card (default user)' },
+  'nic-model': {
+    kind: 'choice',
+    choices: ['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'],
+    summary: 'How the guest sees its network cards (default virtio)',
+  },
   paused: { kind: 'flag', summary: 'Leave the processors stopped' },
   console: { kind: 'flag', summary: 'Attach to its serial console' },
   ...waitOptions,
@@ -38,60 +51,139 @@ const options = {
 
 const run = command({
   arguments: {
-    image: { summary: 'Name of the image', complete: 'image' },
+    image: {
+      summary: 'Image to make it from; none with --cdrom, --disk or --volume',
+      optional: true,
+      complete: 'image',
+    },
     name: { summary: 'Name of the instance; made up when left out', optional: true },
   },
   options,
   examples: [
-    { line: 'wirt run micro demo', does: 'A guest with one processor and 256 MiB.' },
+    { line: 'wirt run micro demo', does: 'A small guest with one processor and 256 MiB.' },
     {
-      line: 'wirt run micro web-1 --cpus 4 --memory 2G --label tier=web --wait ready',
-      does: 'Returns when its agent answers.',
+      line: 'wirt run debian-12 web --memory 1G --disk 20G --wait ready',
+      does: 'Returns when cloud-init has finished; then `wirt ssh web`. Debian wants 512M at least.',
     },
-    { line: 'wirt run micro --console', does: 'Watch it boot.' },
+    {
+      line: 'wirt run --name installed --cdrom netinst --disk 20G --memory 2G --firmware uefi',
+      does: 'Without an image: boots the ISO; the name comes by --name.',
+    },
+  ],
+  notes: [
+    'The first argument is always an image. Without --ssh-key, a guest with cloud-init gets your public keys',
+    '(~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub), or where you have none that of a key made for Wirt in ~/.config/wirt.',
+    'Without an image, CD drives are booted from before disks: `wirt media eject NAME` after the installation.',
   ],
   async run(context, { args, options: given }) {
-    if (given.paused && given.wait === 'ready')
-      throw usageError('run', 'A paused guest does not get ready: leave out --paused or --wait ready.');
-    const { cpus, memory, restart, machine, accel, cpu, nic } = given;
-    if (nic.includes('none') && nic.length > 1)
-      throw usageError('run', '--nic none excludes every other --nic.');
-    const body: CreateInput = {
-      ...(args.name === undefined ? {} : { name: args.name }),
-      labels: Object.fromEntries(given.label),
-      spec: {
-        image: args.image,
-        ...(cpus === undefined ? {} : { cpus }),
-        ...(memory === undefined ? {} : { memoryMib: memory }),
-        ...(restart === undefined ? {} : { restart }),
-        ...(machine === undefined ? {} : { machine }),
-        ...(accel === undefined ? {} : { accelerator: accel }),
-        ...(cpu === undefined ? {} : { cpuModel: cpu }),
-        ...(nic.length === 0
-          ? {}
-          : { nics: nic.filter((type) => type !== 'none').map((type) => ({ type })) }),
-        autostart: given.autostart,
-        overcommit: given.overcommit,
-      },
-      start: true,
-      startPaused: given.paused,
-    };
-    const operation = await create(context, body);
+    const body = await bodyOf(context, args, given);
+    const operation = await context.client.call('POST /v1/instances', { body, ...idempotent() });
     const waiting: Waiting = {
       // A console is there when QEMU runs, and whoever attaches wants to see the boot.
       until: given.console ? 'done' : given.wait === 'running' ? 'done' : given.wait,
       timeoutSeconds: given.timeout,
       silent: false,
     };
-    const acted = actedOn(operation, await followInstance(context, operation, waiting), waiting);
-    if (!given.console) return { view: { ...actedView([acted]), data: acted.record } };
-    const { attachConsole, consoleDefaults } = await import('./guest-console.ts');
-    return { exitCode: await attachConsole(context, operation.target.name, consoleDefaults) };
+    const instance = await followInstance(context, operation, waiting);
+    if (given.console) {
+      const { attachConsole, consoleDefaults } = await import('./guest-console.ts');
+      return { exitCode: await attachConsole(context, operation.target.name, consoleDefaults) };
+    }
+    const ready = waiting.until === 'ready' && instance !== undefined;
+    const found =
+      ready && instance.spec.disks.length > 0
+        ? await waitForAddresses(context, instance, addressSeconds)
+        : instance;
+    const acted = actedOn(operation, found, waiting);
+    const line = `${acted.line}${ready && found !== undefined ? reachedBy(found) : ''}`;
+    return { view: { ...actedView([{ ...acted, line }]), data: acted.record } };
   },
 });
 
-function create(context: Context, body: CreateInput) {
-  return context.client.call('POST /v1/instances', { body, ...idempotent() });
+/** Refuses what can be told wrong without the daemon before it is asked anything. */
+async function bodyOf(
+  context: Context,
+  args: { readonly image: string | undefined; readonly name: string | undefined },
+  given: OptionValues<typeof options>,
+): Promise<CreateInput> {
+  if (given.paused && given.wait === 'ready')
+    throw usageError('run', 'A paused guest does not get ready: leave out --paused or --wait ready.');
+  if (args.image === undefined && !hasDisk(given))
+    throw usageError(
+      'run',
+      'wirt run needs an image, or something else to boot from.',
+      'Name an image (`wirt image ls`), or give --cdrom, --disk or --volume.',
+    );
+  const name = nameOf(args.name, given.name);
+  const nics = nicsOf(given.nic, given['nic-model']);
+  const from = args.image === undefined ? 'nothing' : 'image';
+  const disks = diskSpec(given, from);
+  const image =
+    args.image === undefined
+      ? undefined
+      : await context.client.call('GET /v1/images/{image}', { params: { image: args.image } });
+  const cloudInit = await cloudInitSpec(context, given, image);
+  const { cpus, memory, restart, machine, accel, cpu } = given;
+  if (memory === undefined && image?.status.cloudInit === true)
+    context.note('Without --memory it gets the default, which is little for a whole system: 512M or more.');
+  return {
+    ...(name === undefined ? {} : { name }),
+    labels: Object.fromEntries(given.label),
+    spec: {
+      ...(args.image === undefined ? {} : { image: args.image }),
+      ...(cpus === undefined ? {} : { cpus }),
+      ...(memory === undefined ? {} : { memoryMib: memory }),
+      ...(restart === undefined ? {} : { restart }),
+      ...(machine === undefined ? {} : { machine }),
+      ...(accel === undefined ? {} : { accelerator: accel }),
+      ...(cpu === undefined ? {} : { cpuModel: cpu }),
+      ...(nics === undefined ? {} : { nics }),
+      ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),
+      ...(cloudInit === undefined ? {} : { cloudInit }),
+      autostart: given.autostart,
+      overcommit: given.overcommit,
+    },
+    start: true,
+    startPaused: given.paused,
+  };
+}
+
+/** A kernel has no disk that could be copied, and what was asked for it would be passed over in silence. */
+function kernelDisks(image: Image, given: OptionValues<typeof options>): ReturnType<typeof diskSpec> {
+  if (given.disk === undefined && !given.full) return diskSpec(given, 'kernel');
+  throw usageError(
+    'run',
+    `Image ${image.name} is booted by its kernel and has no root disk for --disk or --full.`,
+    'Give it an empty disk: `--new-disk SIZE`.',
+  );
+}
+
+function nameOf(argument: string | undefined, option: string | undefined): string | undefined {
+  if (argument !== undefined && option !== undefined)
+    throw usageError('run', 'The instance has two names: leave out --name or the second argument.');
+  return argument ?? option;
+}
+
+type Nic = Extract<(typeof options)['nic']['choices'][number], 'user'>;
+
+function nicsOf(
+  types: readonly (Nic | 'none')[],
+  model: (typeof options)['nic-model']['choices'][number] | undefined,
+): CreateInput['spec']['nics'] {
+  if (types.includes('none') && types.length > 1)
+    throw usageError('run', '--nic none excludes every other --nic.');
+  if (types.includes('none') && model !== undefined)
+    throw usageError('run', '--nic none and --nic-model exclude each other.');
+  if (types.length === 0 && model === undefined) return undefined;
+  const cards = types.length === 0 ? (['user'] as const) : types.filter((type) => type !== 'none');
+  return cards.map((type) => ({ type, ...(model === undefined ? {} : { model }) }));
+}
+
+/** How to get to it: the guest's own addresses, and the way in from here. */
+function reachedBy({ name, status }: Instance): string {
+  const at = status.addresses === undefined ? '' : ` at ${status.addresses.join(', ')}`;
+  const { ssh } = status;
+  return ssh === undefined ? at : `${at}; \`wirt ssh ${name}\` (${ssh.host} port ${ssh.port})`;
 }
 
 /** What the contract fills in may be left out. */

@@ -1,9 +1,10 @@
-/** What people see of instances: the list, one in full, what became of several, and the proof of isolation. */
-import type { Instance, InstanceExit, Isolation } from '@wirt/api';
+/** What people see of instances: the list, and one in full. Its disks are in instance-disks-view. */
+import type { Instance, InstanceExit } from '@wirt/api';
 import { actionsIn, type InstanceAction, type InstanceState } from '@wirt/api/instance-can';
 import type { View } from '../print.ts';
 import type { Block, Cell, Tone } from '../table.ts';
 import { ageText, mibText } from '../units.ts';
+import { diskBlock, type Known, seedFields } from './instance-disks-view.ts';
 
 const stateTones: Readonly<Record<InstanceState, Tone | undefined>> = {
   running: 'good',
@@ -37,7 +38,7 @@ export function instanceListView(items: readonly Instance[], nowMs: number): Vie
           name,
           stateCell(status.state),
           ageText(status.since, nowMs),
-          spec.image,
+          spec.image ?? '-',
           String(spec.cpus),
           mibText(spec.memoryMib),
           status.agent ? 'yes' : '-',
@@ -48,17 +49,18 @@ export function instanceListView(items: readonly Instance[], nowMs: number): Vie
   };
 }
 
-export function instanceView(instance: Instance, nowMs: number): View {
-  return { data: instance, names: [instance.name], table: () => instanceBlocks(instance, nowMs) };
+export function instanceView(instance: Instance, known: Known, nowMs: number): View {
+  return { data: instance, names: [instance.name], table: () => instanceBlocks(instance, known, nowMs) };
 }
 
-function instanceBlocks(instance: Instance, nowMs: number): Block[] {
+function instanceBlocks(instance: Instance, known: Known, nowMs: number): Block[] {
   const { spec, status, labels } = instance;
-  const labelFields = Object.entries(labels).map(([key, value]) => [key, value] as const);
   return [
-    { kind: 'fields', fields: statusFields(instance, nowMs) },
+    { kind: 'fields', fields: [...statusFields(instance, nowMs), ...reachFields(instance, known)] },
     { kind: 'fields', title: 'Spec', fields: specFields(spec) },
-    ...(labelFields.length > 0 ? [{ kind: 'fields', title: 'Labels', fields: labelFields } as const] : []),
+    diskBlock(spec.disks, known),
+    { kind: 'fields', title: 'cloud-init', fields: seedFields(spec.cloudInit) },
+    { kind: 'fields', title: 'Labels', fields: Object.entries(labels) },
     ...(status.exit === undefined
       ? []
       : [
@@ -81,6 +83,7 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
     ['Id', id],
     ['Project', project],
     ['State', stateCell(status.state)],
+    ...(status.pauseReason === undefined ? [] : [['Paused by QEMU', pauseText(status.pauseReason)] as const]),
     ['Since', `${status.since} (${ageText(status.since, nowMs)} ago)`],
     ['Created', createdAt],
     ...(status.accelerator === undefined ? [] : [['Accelerator', status.accelerator] as const]),
@@ -88,20 +91,45 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
       ? []
       : [['Process', `pid ${process.pid}, uid ${process.uid}, gid ${process.gid}`] as const]),
     ['Guest agent', status.agent ? 'answers' : 'does not answer'],
+    ...(status.ready === undefined ? [] : [['Ready', status.ready ? 'yes' : 'not yet'] as const]),
     ...(status.restarts > 0 ? [['Restarts in a row', String(status.restarts)] as const] : []),
     ...(restartAt === undefined ? [] : [['Next restart', restartAt] as const]),
   ];
 }
 
+function pauseText(reason: NonNullable<Instance['status']['pauseReason']>): Cell {
+  switch (reason) {
+    case 'no-space':
+      return { text: 'its pool is full; it goes on by itself when there is room', tone: 'bad' };
+    case 'io-error':
+      return { text: 'a disk failed to read or write', tone: 'bad' };
+  }
+}
+
+/** How to get to it, and which snapshot it goes on from. */
+function reachFields({ name, status }: Instance, { snapshot }: Known): Field[] {
+  const { addresses, ssh } = status;
+  return [
+    ...(addresses === undefined ? [] : [['Addresses', addresses.join(', ') || 'none'] as const]),
+    ...(ssh === undefined ? [] : [['SSH', `wirt ssh ${name} (${ssh.host} port ${ssh.port})`] as const]),
+    ...(status.snapshot === undefined ? [] : [['Snapshot', snapshot ?? status.snapshot] as const]),
+  ];
+}
+
+function nicText({ model, mac }: Instance['spec']['nics'][number]): string {
+  return ['user', ...(model === 'virtio' ? [] : [model]), ...(mac === undefined ? [] : [mac])].join(' ');
+}
+
 function specFields(spec: Instance['spec']): Field[] {
   return [
-    ['Image', spec.image],
+    ['Image', spec.image ?? 'none'],
     ['CPUs', String(spec.cpus)],
     ['Memory', `${mibText(spec.memoryMib)}${spec.overcommit ? ' (may overcommit)' : ''}`],
     ['Machine', spec.machine],
+    ['Firmware', spec.firmware ?? 'what the image boots by'],
     ['Accelerator', spec.accelerator],
     ...(spec.cpuModel === undefined ? [] : [['CPU model', spec.cpuModel] as const]),
-    ['Network', spec.nics.length === 0 ? 'none' : spec.nics.map(({ type }) => type).join(', ')],
+    ['Network', spec.nics.length === 0 ? 'none' : spec.nics.map(nicText).join(', ')],
     ['Restart', spec.restart],
     ['Autostart', spec.autostart ? 'yes' : 'no'],
   ];
@@ -132,6 +160,16 @@ function commandFor(action: InstanceAction, name: string): string | undefined {
       return `wirt cp FILE ${name}:/PATH`;
     case 'isolation':
       return `wirt show ${name} --isolation`;
+    case 'attach':
+      return `wirt volume attach VOLUME ${name}`;
+    case 'detach':
+      return `wirt volume detach ${name}/DISK`;
+    case 'medium':
+      return `wirt media insert ${name} IMAGE`;
+    case 'snapshot':
+      return `wirt snapshot create ${name}`;
+    case 'restore':
+      return `wirt snapshot restore ${name} SNAPSHOT`;
     case 'update':
       return undefined;
     case 'start':
@@ -141,90 +179,44 @@ function commandFor(action: InstanceAction, name: string): string | undefined {
     case 'pause':
     case 'resume':
     case 'console':
+    case 'export':
+    case 'ssh':
       return `wirt ${action} ${name}`;
   }
 }
 
-function possibleNow({ name, status }: Instance): Field[] {
-  const actions = actionsIn(status.state).filter(
-    (action, _, all) => action !== 'remove --force' || !all.includes('remove'),
-  );
+/** Without what there is nothing for: no disk to detach, no drive for a medium. */
+function isOffered(
+  action: InstanceAction,
+  { spec, status }: Instance,
+  all: readonly InstanceAction[],
+): boolean {
+  const has = (device: 'disk' | 'cdrom'): boolean => spec.disks.some((disk) => disk.device === device);
+  switch (action) {
+    case 'remove --force':
+      return !all.includes('remove');
+    case 'detach':
+    case 'snapshot':
+    case 'export':
+      return has('disk');
+    case 'medium':
+      return has('cdrom');
+    case 'restore':
+      return status.snapshot !== undefined;
+    case 'ssh':
+      return status.ssh !== undefined;
+    default:
+      return true;
+  }
+}
+
+function possibleNow(instance: Instance): Field[] {
+  const { name, status } = instance;
+  const actions = actionsIn(status.state).filter((action, _, all) => isOffered(action, instance, all));
   const fields = actions.flatMap((action): Field[] => {
     const line = commandFor(action, name);
     return line === undefined ? [] : [[action, line]];
   });
   const underway = ['starting', 'stopping', 'removing'].includes(status.state);
   return underway ? [['wait', `wirt operation ls --target ${name}`], ...fields] : fields;
-}
-
-/** What became of several instances, a line each. */
-export interface Acted {
-  readonly name: string;
-  readonly line: string;
-  readonly record: unknown;
-}
-
-export function actedView(acted: readonly Acted[]): View {
-  return {
-    data: acted.map(({ record }) => record),
-    names: acted.map(({ name }) => name),
-    table: () => [{ kind: 'lines', lines: acted.map(({ line }) => line) }],
-  };
-}
-
-export function isolationView(name: string, found: Isolation): View {
-  return { data: found, names: [name], table: () => isolationBlocks(found) };
-}
-
-function isolationBlocks(found: Isolation): Block[] {
-  const list = (items: readonly (string | number)[]): string =>
-    items.length === 0 ? 'none' : items.join(' ');
-  const { capabilities } = found;
-  return [
-    {
-      kind: 'fields',
-      fields: [
-        ['Pid', String(found.pid)],
-        ['Uids (real, effective, saved, fs)', list(found.uids)],
-        ['Gids (real, effective, saved, fs)', list(found.gids)],
-        ['Supplementary groups', list(found.groups)],
-        ['No new privileges', yesNo(found.noNewPrivileges)],
-        ['Seccomp', seccompCell(found)],
-        ['SELinux label', found.selinuxLabel ?? 'SELinux is off'],
-      ],
-    },
-    {
-      kind: 'fields',
-      title: 'Capabilities',
-      fields: Object.entries(capabilities).map(([set, names]) => [set, list(names)]),
-    },
-    {
-      kind: 'table',
-      columns: ['HIERARCHY', 'CGROUP', 'OWN'],
-      rows: found.cgroups.map(({ hierarchy, path, own }) => [hierarchy, path, yesNo(own)]),
-      empty: 'No control groups.',
-    },
-    {
-      kind: 'table',
-      columns: ['NAMESPACE', 'ID', 'SHARED WITH WIRTD'],
-      rows: found.namespaces.map((each) => [each.name, each.id, each.shared ? 'yes' : 'no']),
-      empty: 'No namespaces were found.',
-    },
-    {
-      kind: 'table',
-      columns: ['FD', 'OPEN FILE'],
-      rows: found.openFiles.map(({ fd, target }) => [String(fd), target]),
-      empty: 'No open files.',
-    },
-  ];
-}
-
-function yesNo(value: boolean): Cell {
-  return value ? { text: 'yes', tone: 'good' } : { text: 'no', tone: 'warn' };
-}
-
-function seccompCell({ seccomp, seccompFilters }: Isolation): Cell {
-  const filters =
-    seccompFilters === undefined ? '' : ` (${seccompFilters} ${seccompFilters === 1 ? 'filter' : 'filters'})`;
-  return { text: `${seccomp}${filters}`, tone: seccomp === 'filter' ? 'good' : 'bad' };
 }

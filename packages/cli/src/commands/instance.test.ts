@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { anInstance, runWirt, type Script, startScriptedDaemon, startWirt } from '../scripted-daemon.ts';
+import { anInstanceWithDisks, aRootVolume, aVolume } from '../scripted-records.ts';
 
 const list: Script = () => ({ json: { items: [anInstance] } });
 const changed = {
@@ -155,6 +156,80 @@ describe('wirt show', () => {
   it('points at the operation while one is at it', async () => {
     const text = await shown({ ...anInstance, status: { ...anInstance.status, state: 'stopping' } });
     expect(text).toContain('wirt operation ls --target demo');
+  });
+
+  it('shows disks by the names of their volumes, media, addresses, SSH, the snapshot and cloud-init', async () => {
+    const snapshot = '01KATESTTESTTESTTESTTESTS1';
+    const instance = {
+      ...anInstanceWithDisks,
+      spec: {
+        ...anInstanceWithDisks.spec,
+        firmware: 'uefi',
+        nics: [{ type: 'user', model: 'e1000e', mac: '52:54:00:00:00:01' }],
+        cloudInit: {
+          hostname: 'demo',
+          sshKeys: ['ssh-ed25519 AAAAC3Nz me@home', 'ssh-rsa AAAAB3NzaC1yc2E'],
+          password: true,
+          userData: false,
+          networkConfig: false,
+        },
+      },
+      status: { ...anInstanceWithDisks.status, snapshot, pauseReason: 'no-space', state: 'paused' },
+    };
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: instance }),
+      'GET /v1/volumes': () => ({ json: { items: [aRootVolume, aVolume] } }),
+      [`GET /v1/instances/${anInstance.id}/snapshots/${snapshot}`]: () => ({ json: { name: 'before' } }),
+    });
+    const { stdout } = await runWirt(['show', 'demo'], { daemon });
+    expect(stdout).toContain(
+      [
+        'Disks',
+        '  NAME   BUS     BOOT  SIZE    HOLDS             ',
+        '  root   virtio  1     10 GiB  volume demo-root  goes with the instance',
+        '  disk1  virtio  -     10 GiB  volume data       read-only, stays when the instance goes',
+        '  cdrom  sata    -     -       image netinst     CD drive',
+      ]
+        .map((line) => line.trimEnd())
+        .join('\n'),
+    );
+    for (const line of [
+      /Paused by QEMU +its pool is full; it goes on by itself/,
+      /Addresses +10\.0\.2\.15/,
+      /SSH +wirt ssh demo \(127\.9\.8\.7 port 20022\)/,
+      /Snapshot +before/,
+      /Firmware +uefi/,
+      /Network +user e1000e 52:54:00:00:00:01/,
+      /SSH keys +ssh-ed25519 me@home, ssh-rsa …zaC1yc2E/,
+      /Also +a password/,
+      /detach +wirt volume detach demo\/DISK/,
+      /medium +wirt media insert demo IMAGE/,
+    ])
+      expect(stdout).toMatch(line);
+  });
+
+  it('shows ids where names cannot be had', async () => {
+    const text = await shown({
+      ...anInstanceWithDisks,
+      status: { ...anInstanceWithDisks.status, snapshot: '01KATESTTESTTESTTESTTESTS1' },
+    });
+    expect(text).toContain(`volume ${aVolume.id}`);
+    expect(text).toMatch(/Snapshot +01KATESTTESTTESTTESTTESTS1/);
+  });
+
+  it('offers nothing that there is nothing for', async () => {
+    const text = await shown({ ...anInstance, spec: { ...anInstance.spec, image: undefined } });
+    expect(text).toMatch(/Image +none/);
+    expect(text).toContain('wirt volume attach VOLUME demo');
+    for (const line of [
+      'wirt volume detach',
+      'wirt media',
+      'wirt snapshot',
+      'wirt ssh',
+      'cloud-init',
+      'Disks',
+    ])
+      expect(text).not.toContain(line);
   });
 
   it('--isolation shows how the process is confined', async () => {

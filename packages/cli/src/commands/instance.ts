@@ -4,7 +4,9 @@ import { type InstanceState, instanceStates } from '@wirt/api/instance-can';
 import { type Commands, type Context, command } from '../command.ts';
 import { type Listed, limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
 import { usageError } from '../parse.ts';
-import { actedView, instanceListView, instanceView, isolationView, listFields } from './instance-view.ts';
+import type { Known } from './instance-disks-view.ts';
+import { instanceListView, instanceView, listFields } from './instance-view.ts';
+import { actedView } from './side-by-side.ts';
 
 interface ListOptions {
   readonly state: InstanceState | undefined;
@@ -84,12 +86,30 @@ const show = command({
     const params = { instance: args.name };
     if (options.isolation) {
       const found = await context.client.call('GET /v1/instances/{instance}/isolation', { params });
+      const { isolationView } = await import('./isolation-view.ts');
       return { view: isolationView(args.name, found) };
     }
     const instance = await context.client.call('GET /v1/instances/{instance}', { params });
-    return { view: instanceView(instance, context.io.now()) };
+    const known = context.output === 'table' ? await knownOf(context, instance) : { volumes: [] };
+    return { view: instanceView(instance, known, context.io.now()) };
   },
 });
+
+/** What its record has only the ids of; where that cannot be had, the ids are shown. */
+async function knownOf({ client }: Context, { id, spec, status }: Instance): Promise<Known> {
+  const volumes = spec.disks.some(({ device }) => device === 'disk')
+    ? await client.call('GET /v1/volumes', { query: { instance: id } }).then(
+        ({ items }) => items,
+        () => [],
+      )
+    : [];
+  if (status.snapshot === undefined) return { volumes };
+  const params = { instance: id, snapshot: status.snapshot };
+  const snapshot = await client
+    .call('GET /v1/instances/{instance}/snapshots/{snapshot}', { params })
+    .catch(() => undefined);
+  return { volumes, ...(snapshot === undefined ? {} : { snapshot: snapshot.name }) };
+}
 
 const rename = command({
   arguments: {
