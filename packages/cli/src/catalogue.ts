@@ -6,14 +6,27 @@ const run = () => import('./commands/instance-run.ts');
 const life = () => import('./commands/instance-life.ts');
 const guest = () => import('./commands/guest.ts');
 const guestConsole = () => import('./commands/guest-console.ts');
+const ssh = () => import('./commands/ssh.ts');
 const image = () => import('./commands/image.ts');
+const imageTransfer = () => import('./commands/image-transfer.ts');
+const volume = () => import('./commands/volume.ts');
+const disk = () => import('./commands/disk.ts');
+const diskMedia = () => import('./commands/disk-media.ts');
+const pool = () => import('./commands/pool.ts');
+const snapshot = () => import('./commands/snapshot.ts');
+const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
 const operation = () => import('./commands/operation.ts');
 const event = () => import('./commands/event.ts');
 const completion = () => import('./commands/completion.ts');
 
 export const catalogue: readonly Entry[] = [
-  { name: 'run', group: 'Instances', summary: 'Create an instance from an image and start it', load: run },
+  {
+    name: 'run',
+    group: 'Instances',
+    summary: 'Create an instance from an image or disks, and start it',
+    load: run,
+  },
   { name: 'ls', group: 'Instances', summary: 'List instances', load: instance },
   {
     name: 'show',
@@ -39,11 +52,88 @@ export const catalogue: readonly Entry[] = [
   { name: 'logs', group: 'Inside a guest', summary: 'Print what a guest wrote to its console', load: guest },
   { name: 'exec', group: 'Inside a guest', summary: 'Run a program in a guest', load: guest },
   { name: 'cp', group: 'Inside a guest', summary: 'Copy a file to or from a guest', load: guest },
+  {
+    name: 'ssh',
+    group: 'Inside a guest',
+    summary: 'Log in to a guest by SSH, its host key known',
+    load: ssh,
+  },
 
   { name: 'image ls', group: 'Images', summary: 'List images', load: image },
   { name: 'image show', group: 'Images', summary: 'Show an image', load: image },
   { name: 'image build', group: 'Images', summary: 'Build an image by a recipe', load: image },
-  { name: 'image rm', group: 'Images', summary: 'Remove images that no instance uses', load: image },
+  {
+    name: 'image import',
+    group: 'Images',
+    summary: 'Make an image of a disk or ISO file, or of an address',
+    load: imageTransfer,
+  },
+  { name: 'image pull', group: 'Images', summary: 'Fetch an image from a catalogue', load: imageTransfer },
+  { name: 'image export', group: 'Images', summary: 'Write an image into a disk file', load: imageTransfer },
+  { name: 'image rm', group: 'Images', summary: 'Remove images that nothing uses', load: image },
+
+  { name: 'volume ls', group: 'Disks', summary: 'List volumes, and where they are attached', load: volume },
+  { name: 'volume show', group: 'Disks', summary: 'Show a volume and its layers', load: volume },
+  { name: 'volume create', group: 'Disks', summary: 'Create a volume, empty or with content', load: volume },
+  { name: 'volume clone', group: 'Disks', summary: 'Clone a volume, linked or in full', load: volume },
+  {
+    name: 'volume resize',
+    group: 'Disks',
+    summary: 'Grow a volume, also under a running guest',
+    load: volume,
+  },
+  { name: 'volume attach', group: 'Disks', summary: 'Attach a volume to an instance', load: disk },
+  { name: 'volume detach', group: 'Disks', summary: 'Detach a disk from its instance', load: disk },
+  { name: 'volume rename', group: 'Disks', summary: 'Give a volume another name', load: volume },
+  { name: 'volume flatten', group: 'Disks', summary: 'Make a volume stand alone', load: volume },
+  { name: 'volume export', group: 'Disks', summary: 'Write a volume into a disk file', load: volume },
+  { name: 'volume rm', group: 'Disks', summary: 'Remove volumes that nothing uses', load: volume },
+  { name: 'media insert', group: 'Disks', summary: 'Put an ISO image into a CD drive', load: diskMedia },
+  { name: 'media eject', group: 'Disks', summary: 'Empty a CD drive', load: diskMedia },
+  { name: 'pool ls', group: 'Disks', summary: 'List pools, what they hold and what is free', load: pool },
+  { name: 'pool show', group: 'Disks', summary: 'Show a pool', load: pool },
+  { name: 'pool create', group: 'Disks', summary: 'Make a directory a pool for volumes', load: pool },
+  { name: 'pool rm', group: 'Disks', summary: 'Give up pools that have no volumes', load: pool },
+
+  {
+    name: 'snapshot create',
+    group: 'Snapshots',
+    summary: 'Take a snapshot of all disks of an instance at one moment',
+    load: snapshot,
+  },
+  { name: 'snapshot ls', group: 'Snapshots', summary: 'List snapshots as a tree', load: snapshot },
+  { name: 'snapshot show', group: 'Snapshots', summary: 'Show a snapshot', load: snapshot },
+  {
+    name: 'snapshot restore',
+    group: 'Snapshots',
+    summary: 'Put the disks of a stopped instance back to a snapshot',
+    load: snapshot,
+  },
+  {
+    name: 'snapshot rm',
+    group: 'Snapshots',
+    summary: 'Remove snapshots, also while the guest runs',
+    load: snapshot,
+  },
+  {
+    name: 'snapshot export',
+    group: 'Snapshots',
+    summary: 'Write the disks of a snapshot into files',
+    load: snapshot,
+  },
+
+  {
+    name: 'import',
+    group: 'Moving in and out',
+    summary: 'Make an instance of an OVA, OVF, libvirt XML, xl.cfg or bare disk',
+    load: transfer,
+  },
+  {
+    name: 'export',
+    group: 'Moving in and out',
+    summary: 'Write an instance into an OVA, libvirt XML or disk files',
+    load: transfer,
+  },
 
   { name: 'host', group: 'Host', summary: 'Show what this machine is and can do', load: host },
   {
@@ -95,10 +185,26 @@ const otherWords: Readonly<Record<string, string>> = {
   reboot: 'restart',
   suspend: 'pause',
   attach: 'console',
-  ssh: 'exec',
   shell: 'exec',
   images: 'image ls',
   build: 'image build',
+  pull: 'image pull',
+  disk: 'volume',
+  disks: 'volume ls',
+  volumes: 'volume ls',
+  storage: 'pool',
+  pools: 'pool ls',
+  cdrom: 'media',
+  iso: 'media',
+  eject: 'media eject',
+  clone: 'volume clone',
+  resize: 'volume resize',
+  snapshots: 'snapshot ls',
+  restore: 'snapshot restore',
+  rollback: 'snapshot restore',
+  revert: 'snapshot restore',
+  convert: 'import',
+  v2v: 'import',
   operations: 'operation ls',
   check: 'host check',
 };

@@ -2,10 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { catalogue } from './catalogue.ts';
 import { complete, type NameSource } from './complete.ts';
 
-const names: NameSource = (kind) => {
-  const found = { instance: ['demo', 'db-1', '$(reboot)', 'x y'], image: ['micro'], operation: ['01KA'] }[
-    kind
-  ];
+const names: NameSource = (kind, _prefix, of) => {
+  const found = {
+    instance: ['demo', 'db-1', '$(reboot)', 'x y'],
+    image: ['micro'],
+    volume: ['data'],
+    pool: ['default', 'fast'],
+    snapshot: of === undefined ? [] : [`before-${of}`],
+    operation: ['01KA'],
+  }[kind];
   return Promise.resolve(found.map((value) => ({ value, description: '' })));
 };
 
@@ -19,7 +24,7 @@ describe('completion', () => {
     expect(await completed('')).toEqual(expect.arrayContaining(['run', 'ls', 'image', 'host', 'operation']));
     expect(await completed('')).not.toContain('complete');
     expect(await completed('re')).toEqual(['restart', 'reset', 'resume', 'rename']);
-    expect(await completed('image', '')).toEqual(['ls', 'show', 'build', 'rm']);
+    expect(await completed('image', '')).toEqual(['ls', 'show', 'build', 'import', 'pull', 'export', 'rm']);
     expect(await completed('host', '')).toEqual(['check']);
     expect(await completed('--socket', '/x', 'sh')).toEqual(['show']);
   });
@@ -51,6 +56,16 @@ describe('completion', () => {
     expect(await completed('run', '--cpus', '2', '')).toEqual(['micro']);
     expect(await completed('operation', 'show', '')).toEqual(['01KA']);
     expect(await completed('ls', '--image', '')).toEqual(['micro']);
+    expect(await completed('volume', 'attach', '')).toEqual(['data']);
+    expect(await completed('volume', 'attach', 'data', 'd')).toEqual(['demo', 'db-1']);
+    expect(await completed('run', '--pool', 'f')).toEqual(['fast']);
+    expect(await completed('run', '--disk', '')).toEqual([]);
+  });
+
+  it('offers the snapshots of the instance that was named before', async () => {
+    expect(await completed('snapshot', 'restore', '')).toEqual(['demo', 'db-1']);
+    expect(await completed('snapshot', 'restore', 'demo', '')).toEqual(['before-demo']);
+    expect(await completed('snapshot', 'rm', 'db-1', '--timeout', '5', '')).toEqual(['before-db-1']);
   });
 
   it('never offers a name that means something to a shell', async () => {

@@ -36,6 +36,9 @@ export function groupHelp(word: string, entries: readonly Entry[]): string {
   ].join('\n');
 }
 
+/** Commands whose exit code is that of a program in the guest. */
+const passesExitCode: readonly string[] = ['exec', 'ssh'];
+
 /** The help of one command. */
 export function commandHelp({ name, summary }: Entry, command: Command): string {
   const args = Object.entries(command.arguments);
@@ -53,7 +56,7 @@ export function commandHelp({ name, summary }: Entry, command: Command): string 
     ['Examples:', ...command.examples.map(({ line, does }) => `  ${line}\n      ${does}`)].join('\n') + '\n',
   );
   if (command.notes !== undefined) blocks.push(`${command.notes.join('\n')}\n`);
-  if (name !== 'exec')
+  if (!passesExitCode.includes(name))
     blocks.push(`Exit codes: ${exitCodeMeanings.map(([code, means]) => `${code} ${means}`).join('; ')}.\n`);
   return blocks.join('\n');
 }
@@ -83,7 +86,7 @@ function optionRows(options: Readonly<Record<string, OptionSpec>>): Row[] {
 function exitCodeRows(): Row[] {
   return [
     ...exitCodeMeanings.map(([code, meaning]): Row => [String(code), meaning]),
-    ['exec', 'the code of the program in the guest'],
+    [passesExitCode.join(', '), 'the code of the program in the guest'],
   ];
 }
 

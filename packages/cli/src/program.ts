@@ -104,7 +104,8 @@ async function unknownCommand(io: Io, words: readonly string[]): Promise<number>
         `wirt ${first} needs a command: ${names.join(', ')}.`,
         `See \`wirt help ${first}\`.`,
       );
-    const near = nearest(second, names);
+    const other = otherWordFor(second);
+    const near = other !== undefined && names.includes(other) ? other : nearest(second, names);
     throw notKnown(`${first} ${second}`, near === undefined ? undefined : `${first} ${near}`);
   }
   const visibleNames = catalogue
