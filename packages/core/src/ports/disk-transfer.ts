@@ -15,7 +15,7 @@ export interface OpenedDisk extends AsyncDisposable {
 }
 
 export interface OpenDiskOptions {
-  /** Absolute path of a regular file. */
+  /** Absolute path of a regular file; no link at its end is followed. */
   readonly path: string;
   /** Said by the user: then it must be that. */
   readonly format?: DiskFileFormat | undefined;
@@ -33,7 +33,12 @@ export interface OpenedMachine extends AsyncDisposable {
   readonly kind: 'ovf' | 'libvirt' | 'xl' | 'disk';
   /** The text of the description; '' for a bare disk. */
   readonly text: string;
-  /** Absolute path for a file that the description names. Throws `import.malformed`, `disk.not_found`. */
+  /**
+   * Absolute path for a file that the description names. Of an OVA or OVF: a file of the package. Of libvirt and xl: the file of that name
+   * beside the description, else the absolute path as it is; while the machine is open, `openDisk` takes that one only when it has a
+   * disk's header or, raw, a partition table or file system, and is none of Wirt's own: the description may be somebody else's.
+   * Throws `import.malformed`, `disk.not_found`.
+   */
   resolve(file: string): string;
   /** Sizes by name, of the files that came along. */
   readonly files: ReadonlyMap<string, number>;
@@ -96,13 +101,13 @@ export interface DiskTransfer {
 
   /** Makes a directory outside for an export. Throws `export.target_exists`. */
   makeDirectory(path: string): Promise<void>;
-  /** Takes back what an export has written. Nothing to remove is fine. */
+  /** Takes back what an export has written, and the outputs in it; what was not made here stays. Nothing to remove is fine. */
   removeOutput(path: string): Promise<void>;
 
   /** A file to download into, for `id`; kept over restarts, so that a download is resumed. */
   stagePath(id: string, name: string): Promise<string>;
   /** Removes what was staged for `id`. */
   clean(id: string): Promise<void>;
-  /** Ids that have staged files. */
+  /** Ids that have staged files. The first call after a start also removes outputs that an earlier daemon left unfinished. */
   list(): Promise<string[]>;
 }

@@ -59,8 +59,10 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
       await under.make(at('disk'), 'vmdk', disk());
       await under.transfer.toLayer(await openDisk(at('disk')), under.pool, layer, workOf());
       const source = await under.chain(disk(), Buffer.alloc(512, 1));
-      for (const { location } of source.layers) await chmod(location.path, 0o644);
+      for (const { location } of source.layers) await chmod(location.path, 0o600);
       await under.transfer.fromSource(source, { path: at('out'), format: 'vmdk' }, workOf());
+      for (const { location } of source.layers)
+        expect(await stat(location.path)).toMatchObject({ uid: 0, gid: 0, mode: 0o100600 });
       const runs = await under.runs();
       expect(runs).toHaveLength(2);
       for (const told of runs) {
@@ -125,7 +127,6 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
       await under.transfer.toFile(await openDisk(at('disk')), made, workOf());
       expect(await stat(made.path)).toMatchObject({ uid: 0, gid: 0 });
       const source = await under.chain(disk(), Buffer.alloc(512, 1));
-      for (const { location } of source.layers) await chmod(location.path, 0o644);
       const home = join(under.stateDirectory, 'home');
       await mkdir(home, { mode: 0o700 });
       await run('chown', ['1234:1235', home]);
@@ -190,6 +191,20 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     expect(await readdir(under.folder)).toEqual(['disk']);
     expect(await under.pool.list()).toEqual([]);
     expect(await transfer.list()).toEqual([]);
+  });
+
+  it('do not run on a layer in which a guest has left the name of another file', async () => {
+    const source = await under.chain(disk(), Buffer.alloc(512, 1));
+    const [base = ''] = source.layers.map(({ location }) => location.path);
+    await using file = await open(base, 'r+');
+    // Incompatible feature 2: an external data file.
+    await file.write(Buffer.from([4]), 0, 1, 79);
+    const out = under.transfer.fromSource(source, { path: at('out'), format: 'raw' }, workOf());
+    await expect(out).rejects.toMatchObject({
+      code: 'export.failed',
+      message: expect.stringContaining('data are in another file'),
+    });
+    expect([await under.runs(), await readdir(under.folder)]).toEqual([[], []]);
   });
 
   it('say what QEMU said when it cannot read on', async () => {
@@ -261,7 +276,6 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
         noRoom,
       );
       const source = await under.chain(bytes, Buffer.alloc(512, 1));
-      for (const { location } of source.layers) await chmod(location.path, 0o644);
       for (const format of ['qcow2', 'vdi'] as const)
         await expect(
           transfer.fromSource(source, { path: join(small, 'out'), format }, workOf()),

@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DiskTransfer, Logger } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
+import { createLender, noLoans } from '../../platform/lend.ts';
 import { digestOf } from './bytes.ts';
 import { convertToFile, convertToLayer } from './incoming.ts';
 import { createDiskOpener } from './opened-disk.ts';
@@ -25,9 +26,12 @@ export interface DiskTransferOptions {
 
 export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTransferOptions): DiskTransfer {
   const staging = createStaging(join(stateDirectory, 'transfers'));
-  const outputs = createOutputs(join(stateDirectory, 'exports'));
+  const outputs = createOutputs({ recordDirectory: join(stateDirectory, 'exports', 'outputs'), logger });
+  const lent = join(stateDirectory, 'exports', 'lent');
+  const lender = createLender({ directory: lent, loans: noLoans(), logger, fallback: 'export.failed' });
   const convert = createQemuConvert(qemuImg);
   const foreignPaths = new Set<string>();
+  const tools = { convert, staging, lender };
   const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
 
   return {
@@ -61,14 +65,14 @@ export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTran
     async fromSource(source, { path, format, streamOptimized = false }, work) {
       await using output = await outputs.create(path);
       const target = { path, format, streamOptimized, handle: output.handle, code: 'export.failed' } as const;
-      await convertOut(source, target, { convert, staging }, work);
+      await convertOut(source, target, tools, work);
       return await output.finish();
     },
 
     async writeOva(path, description, sources, work) {
       await using output = await outputs.create(path);
       const contents = { path, handle: output.handle, description, disks: sources };
-      await writeOva(contents, { convert, staging }, work);
+      await writeOva(contents, tools, work);
       return await output.finish();
     },
 
@@ -85,6 +89,10 @@ export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTran
 
     stagePath: (id, name) => staging.stagePath(id, name),
     clean: (id) => staging.clean(id),
-    list: () => staging.list(),
+    async list() {
+      await outputs.recover();
+      await lender.recover();
+      return await staging.list();
+    },
   };
 }

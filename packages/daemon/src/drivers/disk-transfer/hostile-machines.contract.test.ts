@@ -63,7 +63,7 @@ describe.skipIf(toolMissing)(`hostile machines${toolMissing ? ` (skipped: ${tool
       written.entry({ name: 'web.ovf' }, envelope);
       written.entry({ name: `${'w'.repeat(120)}.vmdk` }, 'disk');
       written.finalize();
-      await writeFile(at('web.ova'), written);
+      await writeFile(at('web.ova'), written as AsyncIterable<Buffer>);
       const machine = await openMachine('web.ova');
       expect(machine).toMatchObject({ kind: 'ovf', text: envelope });
       await access(machine.resolve(`${'w'.repeat(120)}.vmdk`));

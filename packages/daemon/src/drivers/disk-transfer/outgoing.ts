@@ -2,22 +2,23 @@
  * Converts disks of ours into files outside. Their layers' headers were written by guests' QEMUs, so that this is as confined as what
  * comes in: every layer is named to qemu-img with its format and place, and the file by its descriptor.
  */
-import { type FileHandle, open, symlink } from 'node:fs/promises';
+import { type FileHandle, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { ErrorCode } from '@wirt/api';
-import type { CopyWork, DiskTransfer } from '@wirt/core';
+import type { CopyWork, DiskSource, DiskTransfer } from '@wirt/core';
 import type { ImageFormatOptions } from '@wirt/qemu';
-import { fsError } from '../../platform/fs-error.ts';
+import type { Lender } from '../../platform/lend.ts';
 import { inheritedPath } from './confined-source.ts';
+import { inspectLayers, nodeOf } from './own-layers.ts';
 import type { QemuConvert } from './qemu-convert.ts';
 import type { Staging } from './staging.ts';
 
-export type DiskSource = Parameters<DiskTransfer['fromSource']>[0];
 export type OutgoingFormat = Parameters<DiskTransfer['fromSource']>[1]['format'];
 
 export interface OutgoingTools {
   readonly convert: QemuConvert;
   readonly staging: Staging;
+  readonly lender: Lender;
 }
 
 export interface OutgoingTarget {
@@ -34,13 +35,16 @@ export interface OutgoingTarget {
 export async function convertOut(
   source: DiskSource,
   target: OutgoingTarget,
-  { convert, staging }: OutgoingTools,
+  { convert, staging, lender }: OutgoingTools,
   work: CopyWork,
 ): Promise<void> {
   const { path, handle, format } = target;
   work.signal.throwIfAborted();
-  const virtualSizeBytes = await virtualSizeOf(source);
-  const { own, uid, gid } = work.confinement.identity;
+  const virtualSizeBytes = await inspectLayers(source);
+  const { identity } = work.confinement;
+  const { own, uid, gid } = identity;
+  const read = source.layers.map(({ location }) => location.path);
+  await using _loan = await lender.lend(identity, { read });
   await using alias = format === 'vmdk' ? await staging.scratch() : undefined;
   const name = alias === undefined ? inheritedPath(0) : await makeAlias(alias.path, path);
   if (own) await handle.chown(uid, gid);
@@ -53,15 +57,6 @@ export async function convertOut(
     onProgress: (doneBytes) => work.onProgress(doneBytes, virtualSizeBytes),
   });
   if (own) await handle.chown(process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
-}
-
-/** From the base up; nothing but what is named here is opened. */
-export function nodeOf({ layers }: DiskSource): Readonly<Record<string, unknown>> {
-  const node = layers.reduce<Record<string, unknown> | null>((backing, { format, location }) => {
-    const file = { driver: location.driver, filename: location.path };
-    return { driver: format, file, ...(format === 'qcow2' ? { backing } : {}) };
-  }, null);
-  return node ?? {};
 }
 
 function optionsOf({ format, streamOptimized }: OutgoingTarget): ImageFormatOptions {
@@ -87,25 +82,4 @@ async function makeAlias(folder: string, path: string): Promise<string> {
   const name = /^[A-Za-z0-9][A-Za-z0-9 ._-]*$/.test(basename(path)) ? basename(path) : 'disk.vmdk';
   await symlink(inheritedPath(0), join(folder, name));
   return join(folder, name);
-}
-
-const QCOW2_SIZE_AT = 24;
-const SECTOR = 512;
-
-/** For progress and limits; what qemu-img copies is what it reads itself. */
-export async function virtualSizeOf({ layers }: DiskSource): Promise<number> {
-  const top = layers.at(-1);
-  if (top === undefined) return 0;
-  const { path } = top.location;
-  try {
-    await using file = await open(path, 'r');
-    if (top.format === 'qcow2') {
-      const { buffer } = await file.read(Buffer.alloc(8), 0, 8, QCOW2_SIZE_AT);
-      return Math.min(Number(buffer.readBigUInt64BE()), 2 ** 50);
-    }
-    const { size } = await file.stat();
-    return Math.ceil(size / SECTOR) * SECTOR;
-  } catch (error) {
-    throw fsError(error, 'read', path, 'export.failed');
-  }
 }

@@ -1,30 +1,15 @@
 /**
- * Files and folders of an export, made outside. Only new ones are written, and only what was made here is taken back: which that is, by
- * device and inode, is on record in the state directory, so that nobody's own file of that name is removed, also after a restart.
+ * Files and folders of an export, made outside. Only new ones are written, and only what was made here is taken back: what that is,
+ * by device and inode, is on record, so that nobody's own file of that name is removed. What a daemon that died was writing is removed.
  */
-import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import {
-  type FileHandle,
-  lchown,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from 'node:fs/promises';
+import { type FileHandle, lchown, lstat, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WirtError } from '@wirt/api';
+import type { Logger } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
-
-/** Nobody undoes an export that is older. */
-const REMEMBERED_MS = 30 * 24 * 3600 * 1000;
+import { createOutputRecords, type MadeOutput } from './output-records.ts';
 
 /** A new file that is being written. Disposed before `finish`, it is removed. */
 export interface Output extends AsyncDisposable {
@@ -38,36 +23,29 @@ export interface Outputs {
   create(path: string): Promise<Output>;
   makeDirectory(path: string): Promise<void>;
   remove(path: string): Promise<void>;
+  /** Removes what an earlier daemon left unfinished; once is enough, and before anything else is done here. */
+  recover(): Promise<void>;
 }
 
-interface Made {
-  readonly path: string;
-  readonly dev: string;
-  readonly ino: string;
+export interface OutputsOptions {
+  readonly recordDirectory: string;
+  readonly logger: Logger;
 }
 
-export function createOutputs(recordDirectory: string): Outputs {
-  const recordOf = (path: string): string =>
-    join(recordDirectory, createHash('sha256').update(path).digest('hex').slice(0, 40));
-
-  async function remember(path: string, { dev, ino }: BigIntStats): Promise<void> {
-    await mkdir(recordDirectory, { recursive: true, mode: 0o700 });
-    await forgetOld(recordDirectory);
-    const made: Made = { path, dev: String(dev), ino: String(ino) };
-    await writeFile(recordOf(path), JSON.stringify(made), { mode: 0o600 });
-  }
+export function createOutputs({ recordDirectory, logger }: OutputsOptions): Outputs {
+  const records = createOutputRecords(recordDirectory);
+  let recovery: Promise<void> | undefined;
 
   async function remove(path: string): Promise<void> {
     try {
-      const made: Made = JSON.parse(await readFile(recordOf(path), 'utf8'));
-      const there = await lstat(path, { bigint: true });
-      if (String(there.dev) === made.dev && String(there.ino) === made.ino) {
-        if (there.isDirectory()) await removeFolder(path);
+      const made = await records.find(path);
+      if (made === undefined) return;
+      if (await isSame(made)) {
+        if (made.kind === 'folder') await removeFolder(path);
         else await unlink(path);
       }
-      await rm(recordOf(path), { force: true });
+      await records.forget(path);
     } catch (error) {
-      if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return;
       throw fsError(error, 'remove', path, 'export.failed');
     }
   }
@@ -80,20 +58,43 @@ export function createOutputs(recordDirectory: string): Outputs {
     });
   }
 
+  async function removeUnfinished(): Promise<void> {
+    for (const { path, kind, isFinished } of await records.list()) {
+      if (kind === 'folder' || isFinished) continue;
+      try {
+        const folder = await records.find(dirname(path));
+        await remove(path);
+        // The export into this folder is not whole, and begins anew.
+        if (folder !== undefined) await remove(folder.path);
+        logger.info('transfer.unfinished_output_removed', { path });
+      } catch (error) {
+        logger.warn('transfer.unfinished_output_left', { path, error });
+      }
+    }
+  }
+  const recover = (): Promise<void> => (recovery ??= removeUnfinished());
+
   return {
     async create(path) {
+      await recover();
       const handle = await open(path, 'wx+', 0o600).catch((error: unknown) => {
         throw creationFailure(error, path);
       });
       let isFinished = false;
+      const made = (file: BigIntStats): MadeOutput => ({
+        path,
+        kind: 'file',
+        ...numbersOf(file),
+        isFinished,
+      });
       const output: Output = {
         handle,
         async finish() {
-          const { uid, gid } = await stat(dirname(path));
-          if (process.geteuid?.() === 0) await handle.chown(uid, gid);
+          await giveToFolder(path, (uid, gid) => handle.chown(uid, gid));
           await handle.sync();
           await syncDirectory(dirname(path));
           isFinished = true;
+          await records.keep(made(await handle.stat({ bigint: true })));
           return { sizeBytes: (await handle.stat()).size };
         },
         async [Symbol.asyncDispose]() {
@@ -102,7 +103,7 @@ export function createOutputs(recordDirectory: string): Outputs {
         },
       };
       try {
-        await remember(path, await handle.stat({ bigint: true }));
+        await records.keep(made(await handle.stat({ bigint: true })));
         return output;
       } catch (error) {
         await handle.close();
@@ -112,13 +113,14 @@ export function createOutputs(recordDirectory: string): Outputs {
     },
 
     async makeDirectory(path) {
+      await recover();
       await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
         throw creationFailure(error, path);
       });
       try {
-        await remember(path, await lstat(path, { bigint: true }));
-        const { uid, gid } = await stat(dirname(path));
-        if (process.geteuid?.() === 0) await lchown(path, uid, gid);
+        const folder = await lstat(path, { bigint: true });
+        await records.keep({ path, kind: 'folder', ...numbersOf(folder), isFinished: true });
+        await giveToFolder(path, (uid, gid) => lchown(path, uid, gid));
         await syncDirectory(dirname(path));
       } catch (error) {
         await rmdir(path).catch(() => {});
@@ -126,16 +128,29 @@ export function createOutputs(recordDirectory: string): Outputs {
       }
     },
 
-    remove,
+    remove: async (path) => {
+      await recover();
+      await remove(path);
+    },
+    recover,
   };
 }
 
-async function forgetOld(recordDirectory: string): Promise<void> {
-  for (const name of await readdir(recordDirectory)) {
-    const record = join(recordDirectory, name);
-    const { mtimeMs } = await stat(record);
-    if (Date.now() - mtimeMs > REMEMBERED_MS) await rm(record, { force: true });
-  }
+async function isSame({ path, dev, ino }: MadeOutput): Promise<boolean> {
+  const there = await lstat(path, { bigint: true }).catch((error: unknown) => {
+    if (hasErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw error;
+  });
+  return there !== undefined && String(there.dev) === dev && String(there.ino) === ino;
+}
+
+const numbersOf = ({ dev, ino }: BigIntStats) => ({ dev: String(dev), ino: String(ino) });
+
+/** Whose folder it is, theirs the file is. */
+async function giveToFolder(path: string, chown: (uid: number, gid: number) => Promise<void>): Promise<void> {
+  if (process.geteuid?.() !== 0) return;
+  const { uid, gid } = await stat(dirname(path));
+  await chown(uid, gid);
 }
 
 function creationFailure(error: unknown, path: string): WirtError {

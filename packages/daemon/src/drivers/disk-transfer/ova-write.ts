@@ -11,7 +11,8 @@ import { type CopyWork, type DiskTransfer, writeManifest } from '@wirt/core';
 import { pack as createPack, type Pack } from 'tar-stream';
 import { digestOf, readRange, writeAt } from './bytes.ts';
 import { toolFailure } from './failure.ts';
-import { convertOut, type OutgoingTools, virtualSizeOf } from './outgoing.ts';
+import { convertOut, type OutgoingTools } from './outgoing.ts';
+import { inspectLayers } from './own-layers.ts';
 import { closeAll } from './regular-file.ts';
 
 type Arguments = Parameters<DiskTransfer['writeOva']>;
@@ -52,7 +53,7 @@ async function stageDisks(
   { tools, work }: { readonly tools: OutgoingTools; readonly work: CopyWork },
 ): Promise<void> {
   const sizes: number[] = [];
-  for (const { source } of disks) sizes.push(await virtualSizeOf(source));
+  for (const { source } of disks) sizes.push(await inspectLayers(source));
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let doneBytes = 0;
   for (const [at, { name, source }] of disks.entries()) {

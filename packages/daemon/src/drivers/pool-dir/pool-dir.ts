@@ -10,6 +10,7 @@ import type { CopyWork, DiskSource, Logger, PoolDriver, StoredLayer, VolumePool 
 import type { EmptyQcow2Options } from '@wirt/qemu';
 import { syncDirectory } from '../../platform/atomic-file.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
+import { createLender, noLoans } from '../../platform/lend.ts';
 import { type Claim, claimPool, releaseClaim, requireClaim } from './claim.ts';
 import { copyInto, headerName, lastOf, pullInto, type Tools } from './copying.ts';
 import { fileFailure } from './failure.ts';
@@ -24,7 +25,6 @@ import {
   withLayer,
 } from './layer-files.ts';
 import { layerPath, type PoolPaths, poolPaths } from './layout.ts';
-import { createLender, noLoans } from './lend.ts';
 import { growQcow2, newQcow2, readQcow2Header } from './qcow2-layer.ts';
 import { requirePassable } from './reach.ts';
 
@@ -57,7 +57,7 @@ export function createDirPoolDriver(options: DirPoolDriverOptions): PoolDriver {
         const claim = { pool: id, owner };
         await claimOnce(taken, paths, claim);
         await makeDirectory(paths.volumes);
-        const lender = createLender({ directory: paths.lent, loans, logger });
+        const lender = createLender({ directory: paths.lent, loans, logger, fallback: 'volume.failed' });
         await lender.recover();
         const tools = { qemuImg, qemuStorageDaemon, lender };
         const pool = poolAt({ paths, claim, direct: await takesDirect(paths), tools });

@@ -1,16 +1,16 @@
 /**
- * Lets a confined process open the layers it reads and the one it writes, and no other, for as long as it takes. What is lent is on
- * record in the pool before it is lent, so that it is taken back also after a crash, before anybody else has that uid.
+ * Lets a confined process open the files it reads and the one it writes, and no other, for as long as it takes. What is lent is on
+ * record before it is lent, so that it is taken back also after a crash, before anybody else has that uid.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ErrorCode } from '@wirt/api';
 import type { Identity, Logger } from '@wirt/core';
-import { writeFileAtomically } from '../../platform/atomic-file.ts';
-import { giveFile } from '../../platform/file-owner.ts';
-import { hasErrno } from '../../platform/fs-error.ts';
-import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
-import { fileFailure } from './failure.ts';
+import { writeFileAtomically } from './atomic-file.ts';
+import { giveFile } from './file-owner.ts';
+import { fsError, hasErrno } from './fs-error.ts';
+import { runToSuccess, SubprocessError } from './subprocess.ts';
 
 const OTHERS_READ = 0o004;
 const TOOL_DEADLINE_MS = 10_000;
@@ -23,13 +23,13 @@ interface Loan {
 }
 
 export interface Lender {
-  /** Dispose takes back. Throws `volume.failed`, `host.storage_full`. */
+  /** Dispose takes back. Throws the lender's code, `host.storage_full`. */
   lend(identity: Identity, files: Omit<Loan, 'uid'>): Promise<AsyncDisposable>;
   /** Takes back what a daemon that died had lent. */
   recover(): Promise<void>;
 }
 
-/** Loans under way, of all pools of the daemon: a copy into one may read from another. */
+/** Loans under way, of all that one part of the daemon lends, as of all its pools: a copy into one may read from another. */
 export interface Loans {
   /** Their records. */
   readonly records: Set<string>;
@@ -50,9 +50,11 @@ export interface LenderOptions {
   readonly directory: string;
   readonly loans: Loans;
   readonly logger: Logger;
+  /** Code of errors that are no others of the catalogue. */
+  readonly fallback: ErrorCode;
 }
 
-export function createLender({ directory, loans, logger }: LenderOptions): Lender {
+export function createLender({ directory, loans, logger, fallback }: LenderOptions): Lender {
   async function begin(identity: Identity, loan: Loan): Promise<AsyncDisposable> {
     const record = join(directory, `${randomBytes(8).toString('hex')}.json`);
     loans.records.add(record);
@@ -86,7 +88,7 @@ export function createLender({ directory, loans, logger }: LenderOptions): Lende
           return await begin(identity, { uid: identity.uid, read: closed, write });
         });
       } catch (error) {
-        throw fileFailure(error, 'lend', read.at(-1) ?? directory);
+        throw fsError(error, 'lend', read.at(-1) ?? directory, fallback);
       }
     },
     async recover() {
@@ -96,9 +98,9 @@ export function createLender({ directory, loans, logger }: LenderOptions): Lende
         try {
           const loan: Loan = JSON.parse(await readFile(record, 'utf8'));
           await inTurn(loans, () => takeBack(loan, record, loans));
-          logger.info('pool.loan_taken_back', { ...loan });
+          logger.info('loan.taken_back', { ...loan });
         } catch (error) {
-          logger.warn('pool.loan_not_taken_back', { record, error });
+          logger.warn('loan.not_taken_back', { record, error });
         }
       }
     },
@@ -123,7 +125,11 @@ async function takeBack({ uid, read, write }: Loan, record: string, loans: Loans
  * By an ACL entry for this one user (acl(5)); where there are none, by opening the file to all who know its name, which no
  * guest can list.
  */
-async function lendRead(path: string, uid: number, options: Omit<LenderOptions, 'directory'>): Promise<void> {
+async function lendRead(
+  path: string,
+  uid: number,
+  options: Pick<LenderOptions, 'loans' | 'logger'>,
+): Promise<void> {
   const { loans, logger } = options;
   if (!loans.toAll.has(path) && (await setfacl('-m', `u:${uid}:r--`, path))) {
     countUp(loans.byUser, userKey(path, uid));
@@ -131,7 +137,7 @@ async function lendRead(path: string, uid: number, options: Omit<LenderOptions, 
   }
   const mode = (await stat(path)).mode & 0o777;
   if (!isOpenToAll(mode)) {
-    logger.warn('pool.no_access_lists', { path });
+    logger.warn('loan.no_access_lists', { path });
     await chmod(path, mode | OTHERS_READ);
   }
   countUp(loans.toAll, path);

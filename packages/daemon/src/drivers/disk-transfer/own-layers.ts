@@ -1,0 +1,60 @@
+/**
+ * Layers of ours on their way out, as qemu-img is to open them. A guest's QEMU has written their headers: one that leads to another
+ * file is refused before, and names of backing files are not looked at.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { WirtError } from '@wirt/api';
+import type { DiskLayerNode, DiskSource } from '@wirt/core';
+import { fsError } from '../../platform/fs-error.ts';
+
+const HEADER_BYTES = 104;
+const SECTOR = 512;
+const MOST_BYTES = 2 ** 50;
+/** Dirty, compression type, extended L2. */
+const HARMLESS_FEATURES = 1n | (1n << 3n) | (1n << 4n);
+
+/** From the base up; nothing but what is named here is opened. */
+export function nodeOf({ layers }: DiskSource): Readonly<Record<string, unknown>> {
+  const node = layers.reduce<Record<string, unknown> | null>((backing, { format, location }) => {
+    const file = { driver: location.driver, filename: location.path };
+    return { driver: format, file, ...(format === 'qcow2' ? { backing } : {}) };
+  }, null);
+  return node ?? {};
+}
+
+/** The size of the disk, for progress and limits; what is copied is what qemu-img reads itself. Throws `export.failed`. */
+export async function inspectLayers({ layers }: DiskSource): Promise<number> {
+  let sizeBytes = 0;
+  for (const layer of layers) sizeBytes = await inspectLayer(layer);
+  return sizeBytes;
+}
+
+async function inspectLayer({ format, location: { path } }: DiskLayerNode): Promise<number> {
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    if (format === 'qcow2') return await inspectHeader(file, path);
+    return Math.ceil((await file.stat()).size / SECTOR) * SECTOR;
+  } catch (error) {
+    throw fsError(error, 'read', path, 'export.failed');
+  }
+}
+
+/** Source: QEMU docs/interop/qcow2.txt. */
+async function inspectHeader(file: FileHandle, path: string): Promise<number> {
+  const { buffer: header, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+  const damaged = (what: string): WirtError =>
+    new WirtError('export.failed', `The layer ${path} ${what}.`, {
+      details: { path },
+      hint: 'It may have been damaged, or changed by a hostile guest. Do not use it; restore a snapshot or a copy.',
+    });
+  if (bytesRead < HEADER_BYTES || header.toString('latin1', 0, 4) !== 'QFI\xfb')
+    throw damaged('is no qcow2 image');
+  if (header.readUInt32BE(32) !== 0) throw damaged('says it is encrypted');
+  const features = header.readUInt32BE(4) === 2 ? 0n : header.readBigUInt64BE(72);
+  if ((features & ~HARMLESS_FEATURES) !== 0n)
+    throw damaged(`says its data are in another file, or needs features 0x${features.toString(16)}`);
+  const size = Number(header.readBigUInt64BE(24));
+  if (size > MOST_BYTES) throw damaged(`says it is a disk of ${size} bytes`);
+  return size;
+}
