@@ -6,7 +6,7 @@ import { WirtError } from '@wirt/api';
 import { QemuImgError, QemuImgUnavailable } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
 
-const full = /No space left on device|Disk quota exceeded/;
+const full = /no space left on device|disk quota exceeded/i;
 /** setpriv(1), when there is no such program. */
 const notInstalled = /failed to execute .*: No such file or directory/;
 const locked = /Failed to (?:get|lock)|Is another process using the image/;

@@ -119,6 +119,7 @@ describe.skipIf(toolMissing)(
   },
 );
 
+// Needs QEMU’s tools.
 describe.skipIf(toolMissing)('the file of a layer', () => {
   it('names what it lies on, for people who open it by hand', async () => {
     const pool = await openPool();
@@ -140,6 +141,7 @@ describe.skipIf(toolMissing)('the file of a layer', () => {
     });
   });
 
+  // Becomes other users.
   it.skipIf(!isRoot)(
     'belongs to the guest that has it, and to root when nobody or all have it (skipped without root)',
     async () => {
@@ -173,6 +175,7 @@ describe.skipIf(toolMissing)('the file of a layer', () => {
   });
 });
 
+// Needs QEMU’s tools.
 describe.skipIf(toolMissing)('what a copy may open', () => {
   async function someCopy(pool: VolumePool): Promise<void> {
     await pool.create(layer);
@@ -228,6 +231,7 @@ describe.skipIf(toolMissing)('what a copy may open', () => {
   });
 });
 
+// Needs QEMU’s tools.
 describe.skipIf(toolMissing)('a host without QEMU’s tools', () => {
   it('is told what to install, and nothing is left', async () => {
     const driver = createDirPoolDriver({

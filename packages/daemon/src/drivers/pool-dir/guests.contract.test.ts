@@ -50,6 +50,7 @@ async function hold(disk: DiskSource): Promise<AsyncDisposable> {
   };
 }
 
+// Needs QEMU’s tools.
 describe.skipIf(toolMissing)('a layer that a guest has open', () => {
   const locked = { code: 'volume.locked', hint: expect.stringContaining('fuser') };
 
@@ -71,6 +72,7 @@ describe.skipIf(toolMissing)('a layer that a guest has open', () => {
   });
 });
 
+// Needs QEMU’s tools.
 describe.skipIf(toolMissing)('a layer that a hostile guest has written', () => {
   it('is not opened by anything when its header leads elsewhere', async () => {
     const pool = await openPool();

@@ -6,13 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Confinement, DiskSource, Identity } from '@wirt/core';
-import type {
-  InterruptedWork,
-  Pattern,
-  SmallStorage,
-  VolumePoolHarness,
-} from '@wirt/core/contract/volume-pool';
+import type { Confinement, DiskSource, Identity, StoredLayer } from '@wirt/core';
 import { hasErrno } from '../../platform/fs-error.ts';
 import { requireUnlocked } from './image-locks.ts';
 import { layerPath, poolPaths } from './layout.ts';
@@ -30,6 +24,12 @@ export const toolMissing = ['qemu-img', 'qemu-io', 'qemu-storage-daemon', 'setpr
   .map((program) => `${program} is not installed`)
   .at(0);
 
+interface Pattern {
+  readonly offset: number;
+  readonly length: number;
+  readonly byte: number;
+}
+
 const uids = { copies: 1_873_000_001, guests: [1_873_000_002, 1_873_000_003] } as const;
 
 function identityOf(uid: number): Identity {
@@ -43,30 +43,31 @@ export const testConfinement: Confinement = {
   controlGroup: { joinFiles: [] },
 };
 
-export async function createHarness(): Promise<VolumePoolHarness> {
+/** What the suite of VolumePool wants lent; its own types are a test's, which a fixture may not import. */
+export async function createHarness() {
   const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-pool-')));
   await chmod(directory, 0o711);
   const mounts: string[] = [];
   return {
-    driver: (owner) => createDirPoolDriver({ owner, logger: silentLogger }),
+    driver: (owner: string) => createDirPoolDriver({ owner, logger: silentLogger }),
     path: join(directory, 'pool'),
     smallStorage: async () => (isRoot ? await mountSmall(join(directory, 'small'), mounts) : undefined),
     confinement: testConfinement,
-    write: async (disk, { offset, length, byte }) => {
+    write: async (disk: DiskSource, { offset, length, byte }: Pattern) => {
       await qemuIo(disk, [`write -q -P ${byte} ${offset} ${length}`, 'flush']);
     },
     reads,
-    sizeBytes: async (disk) => {
+    sizeBytes: async (disk: DiskSource): Promise<number> => {
       // It opens no backing image, and takes none.
       const { stdout } = await run('qemu-img', ['info', '--output=json', imageName(topOf(disk))]);
       return JSON.parse(stdout)['virtual-size'];
     },
-    isSound: async (disk) => {
+    isSound: async (disk: DiskSource) => {
       const { status } = checkImage(disk);
       return status === 0 || status === 63;
     },
     dieDuring,
-    guests: isRoot ? [identityOf(uids.guests[0]), identityOf(uids.guests[1])] : undefined,
+    guests: isRoot ? ([identityOf(uids.guests[0]), identityOf(uids.guests[1])] as const) : undefined,
     canOpen,
     [Symbol.asyncDispose]: async () => {
       for (const mount of mounts) await run('umount', ['-l', mount]);
@@ -116,7 +117,7 @@ function checkImage(disk: DiskSource): SpawnSyncReturns<string> {
   return checked.status === 3 ? { ...checked, status: 0 } : checked;
 }
 
-async function mountSmall(path: string, mounts: string[]): Promise<SmallStorage> {
+async function mountSmall(path: string, mounts: string[]) {
   await mkdir(path);
   await run('mount', ['-t', 'tmpfs', '-o', 'size=20m,mode=0711', 'tmpfs', path]);
   mounts.push(path);
@@ -143,11 +144,13 @@ async function mountSmall(path: string, mounts: string[]): Promise<SmallStorage>
 export interface DoomedWork {
   readonly owner: string;
   readonly pool: { readonly id: string; readonly path: string };
-  readonly work: InterruptedWork;
+  readonly work:
+    | { readonly kind: 'copy'; readonly layer: StoredLayer; readonly source: DiskSource }
+    | { readonly kind: 'pull'; readonly chain: DiskSource; readonly base: DiskSource | undefined };
   readonly target: string;
 }
 
-async function dieDuring(owner: string, pool: DoomedWork['pool'], work: InterruptedWork): Promise<void> {
+async function dieDuring(owner: string, pool: DoomedWork['pool'], work: DoomedWork['work']): Promise<void> {
   const doomed: DoomedWork = { owner, pool, work, target: targetOf(pool, work) };
   const script = fileURLToPath(new URL('./doomed.fixture.ts', import.meta.url));
   const child = spawn(process.execPath, [script, JSON.stringify(doomed)], { stdio: 'inherit' });
@@ -169,7 +172,7 @@ export async function isOpen(path: string): Promise<boolean> {
 }
 
 /** The file that the work writes. */
-function targetOf(pool: DoomedWork['pool'], work: InterruptedWork): string {
+function targetOf(pool: DoomedWork['pool'], work: DoomedWork['work']): string {
   if (work.kind === 'copy') return layerPath(poolPaths(pool.path), work.layer, work.layer.format);
   return work.chain.layers.at(-1)?.location.path ?? '';
 }
