@@ -151,4 +151,51 @@ describe('the agent of a guest', () => {
     controller.abort(new Error('client is gone'));
     await expect(work).rejects.toThrow('client is gone');
   });
+
+  it('freezes the file systems and thaws them', async () => {
+    const seen: string[] = [];
+    answer = ({ execute }) => {
+      seen.push(execute);
+      return { return: execute.startsWith('guest-fsfreeze') ? 2 : {} };
+    };
+    agent.portChanged(true);
+    expect(await agent.freeze(never)).toBe(2);
+    await agent.thaw(never);
+    expect(seen).toEqual(expect.arrayContaining(['guest-fsfreeze-freeze', 'guest-fsfreeze-thaw']));
+  });
+
+  it('thaws what it may have frozen when nobody waits for it any more', async () => {
+    const thawed = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    answer = ({ execute }) => {
+      if (execute === 'guest-fsfreeze-thaw') thawed.resolve();
+      if (execute !== 'guest-fsfreeze-freeze')
+        return { return: execute.startsWith('guest-fsfreeze') ? 1 : {} };
+      asked.resolve();
+      return undefined;
+    };
+    agent.portChanged(true);
+    const controller = new AbortController();
+    const work = agent.freeze(controller.signal);
+    await asked.promise;
+    controller.abort(new Error('too long'));
+    await expect(work).rejects.toThrow('too long');
+    await thawed.promise;
+  });
+
+  it('that cannot freeze is quoted', async () => {
+    agent.portChanged(true);
+    answer = () => ({ error: { class: 'CommandNotFound', desc: 'has been disabled' } });
+    await expect(agent.freeze(never)).rejects.toMatchObject({ code: 'guest.command_failed' });
+  });
+
+  it('tells the addresses, and one that tells nonsense is no agent', async () => {
+    const eth0 = { 'ip-address-type': 'ipv4', 'ip-address': '10.0.2.15', prefix: 24 };
+    let interfaces: unknown = [{ name: 'eth0', 'ip-addresses': [eth0] }];
+    answer = ({ execute }) => ({ return: execute === 'guest-network-get-interfaces' ? interfaces : {} });
+    agent.portChanged(true);
+    expect(await agent.addresses(never)).toEqual(['10.0.2.15']);
+    interfaces = [{ name: 7 }];
+    await expect(agent.addresses(never)).rejects.toMatchObject({ code: 'guest.agent_unavailable' });
+  });
 });

@@ -28,6 +28,8 @@ const fileTimeoutMs = 30_000;
 /** A guest that has much to write takes a while; its programs stand still meanwhile. */
 const freezeTimeoutMs = 10_000;
 const thawTimeoutMs = 10_000;
+/** After a freeze that nobody waits for any more. */
+const lateThawTimeoutMs = 120_000;
 const addressTimeoutMs = 5_000;
 const maxOutputBytes = 16 * 1024 * 1024;
 const maxFileBytes = 1024 * 1024 * 1024;
@@ -145,21 +147,15 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
     },
     async freeze(signal) {
       const agent = await use('freeze its file systems');
-      try {
-        return await agentFreeze(agent, { signal, timeoutMs: freezeTimeoutMs });
-      } catch (error) {
-        // It may still do it, or have frozen some of them. The agent works in turn: this comes after.
-        if (!(error instanceof AgentError)) await thaw(agent).catch(() => {});
-        throw agentFailure(error, signal, id, 'freeze its file systems');
-      }
+      return freeze(agent, { id, logger, signal });
     },
     async thaw(signal) {
       const agent = await use('thaw its file systems');
-      try {
-        await thaw(agent);
-      } catch (error) {
+      // Not to be called off: a guest that stays frozen is as good as dead.
+      const work = agentThaw(agent, { timeoutMs: thawTimeoutMs });
+      await work.catch((error: unknown) => {
         throw agentFailure(error, signal, id, 'thaw its file systems');
-      }
+      });
     },
     async addresses(signal) {
       const agent = await use('tell its addresses');
@@ -172,9 +168,24 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
   };
 }
 
-/** Not to be called off: a guest that stays frozen is as good as dead. */
-function thaw(agent: AgentConnection): Promise<number> {
-  return agentThaw(agent, { timeoutMs: thawTimeoutMs });
+interface FreezeOptions {
+  readonly id: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+async function freeze(agent: AgentConnection, { id, logger, signal }: FreezeOptions): Promise<number> {
+  try {
+    return await agentFreeze(agent, { signal, timeoutMs: freezeTimeoutMs });
+  } catch (error) {
+    // It may still do it, whenever it gets to it. The agent works in turn: this comes after.
+    if (!(error instanceof AgentError)) {
+      agentThaw(agent, { timeoutMs: lateThawTimeoutMs }).catch((cause: unknown) =>
+        logger.warn('guest.thaw_failed', { id, cause }),
+      );
+    }
+    throw agentFailure(error, signal, id, 'freeze its file systems');
+  }
 }
 
 function execOptions(command: Exec, signal: AbortSignal): Parameters<typeof agentExec>[1] {

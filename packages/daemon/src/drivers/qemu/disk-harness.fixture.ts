@@ -5,16 +5,19 @@ import { chmod, chown, mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { DiskLayerNode, Identity } from '@wirt/core';
-import type { DiskHarness } from '@wirt/core/contract/hypervisor-disks';
 import { bootSector, numberOffset } from './boot-sector.fixture.ts';
 
 const run = promisify(execFile);
 const mib = 1024 * 1024;
 const smallBytes = 2 * mib;
 
-export interface MadeDisks extends DiskHarness, AsyncDisposable {}
+interface LayerOptions {
+  readonly sizeBytes?: number;
+  readonly format?: DiskLayerNode['format'];
+}
 
-export function makeDisks(directory: string, identity: Identity): MadeDisks {
+/** Fits the contract suite's `DiskHarness`. */
+export function makeDisks(directory: string, identity: Identity) {
   let count = 0;
   const mounted: string[] = [];
 
@@ -39,9 +42,24 @@ export function makeDisks(directory: string, identity: Identity): MadeDisks {
     return layer;
   };
   const layers = join(directory, 'layers');
+  const smallFileSystem = async () => {
+    const folder = join(directory, `small${mounted.length}`);
+    await mkdir(folder, { mode: 0o755 });
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${smallBytes},mode=755`, 'wirt-test', folder]);
+    mounted.push(folder);
+    return {
+      makeLayer: async () => ({
+        ...(await create(await place(folder, 'qcow2'), 64 * mib)),
+        direct: false,
+      }),
+      makeRoom: async () => {
+        await run('mount', ['-o', `remount,size=${64 * mib}`, folder]);
+      },
+    };
+  };
 
   return {
-    makeLayer: async ({ sizeBytes = 64 * mib, format = 'qcow2' } = {}) =>
+    makeLayer: async ({ sizeBytes = 64 * mib, format = 'qcow2' }: LayerOptions = {}) =>
       create(await place(layers, format), sizeBytes),
     missingLayer: () => place(layers, 'qcow2'),
     async makeBootLayer() {
@@ -50,7 +68,7 @@ export function makeDisks(directory: string, identity: Identity): MadeDisks {
       await file.write(bootSector(), 0, 512, 0);
       return layer;
     },
-    async makeFullLayer(dataBytes) {
+    async makeFullLayer(dataBytes: number) {
       const raw = await place(layers, 'raw');
       await writeFile(raw.location.path, Buffer.alloc(dataBytes, 7));
       const layer = await place(layers, 'qcow2');
@@ -58,11 +76,11 @@ export function makeDisks(directory: string, identity: Identity): MadeDisks {
       await give(layer);
       return layer;
     },
-    async sizeOf({ location, format }) {
+    async sizeOf({ location, format }: DiskLayerNode): Promise<number> {
       const { stdout } = await run('qemu-img', ['info', '-U', '-f', format, '--output=json', location.path]);
       return JSON.parse(stdout)['virtual-size'];
     },
-    async check({ location, format }) {
+    async check({ location, format }: DiskLayerNode) {
       if (format !== 'qcow2') return;
       await run('qemu-img', ['check', '-q', '-f', format, location.path]).catch(
         (error: { code?: unknown }) => {
@@ -71,28 +89,14 @@ export function makeDisks(directory: string, identity: Identity): MadeDisks {
         },
       );
     },
-    async readNumber(chain) {
+    async readNumber(chain: readonly DiskLayerNode[]) {
       const copy = await place(layers, 'raw');
       await run('qemu-img', ['convert', options(chain), '-O', 'raw', copy.location.path]);
       await using file = await open(copy.location.path, 'r');
       const { buffer } = await file.read(Buffer.alloc(4), 0, 4, numberOffset);
       return buffer.readUInt32LE();
     },
-    async smallFileSystem() {
-      const folder = join(directory, `small${mounted.length}`);
-      await mkdir(folder, { mode: 0o755 });
-      await run('mount', ['-t', 'tmpfs', '-o', `size=${smallBytes},mode=755`, 'wirt-test', folder]);
-      mounted.push(folder);
-      return {
-        makeLayer: async () => ({
-          ...(await create(await place(folder, 'qcow2'), 64 * mib)),
-          direct: false,
-        }),
-        makeRoom: async () => {
-          await run('mount', ['-o', `remount,size=${64 * mib}`, folder]);
-        },
-      };
-    },
+    smallFileSystem: process.geteuid?.() === 0 ? smallFileSystem : undefined,
     async [Symbol.asyncDispose]() {
       for (const folder of mounted) await run('umount', ['-l', folder]);
     },

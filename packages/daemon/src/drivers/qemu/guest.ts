@@ -1,16 +1,17 @@
 // A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console, agent and disks.
 import { type InstanceProcess, WirtError } from '@wirt/api';
-import type { Guest, GuestEvent, GuestExit, Logger, ProcessExit } from '@wirt/core';
+import type { Guest, GuestExit, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { type AgentLink, createAgentLink } from './agent.ts';
 import { agentPort } from './arguments.ts';
 import type { ConsoleLink } from './console.ts';
-import { type Control, createControl, type DiskError, type Observation, type QmpTarget } from './control.ts';
+import { type Control, createControl, type Observation, type QmpTarget } from './control.ts';
 import { killFound } from './discover.ts';
-import { failedDisks } from './disk-failure.ts';
+import { tellFailedDisks } from './disk-failure.ts';
 import type { AioChoice } from './disk-nodes.ts';
 import { createDisks, type DisksLink } from './disks.ts';
 import { guestExit, waitForExit } from './exit.ts';
+import { createGuestEvents, createProcessors } from './guest-events.ts';
 import { boundRunLog } from './logs.ts';
 import type { GuestPaths } from './paths.ts';
 
@@ -58,31 +59,15 @@ export function createEventRelay(): {
 export function createGuest(parts: GuestParts): GuestHandle {
   const { target, paths, logger, console, connected } = parts;
   const { id } = target;
-  const listeners = new Set<(event: GuestEvent) => void>();
+  const events = createGuestEvents({ id, logger });
+  const { emit } = events;
+  const processors = createProcessors(emit, connected?.observation);
   const gone = Promise.withResolvers<GuestExit>();
-  let processors: 'running' | 'paused' = connected?.observation.running === true ? 'running' : 'paused';
   let responsive = connected !== undefined;
-  let diskError: DiskError | undefined = connected?.observation.diskError;
   let shutdownReason: string | undefined;
   const ended = new AbortController();
   let ending = false;
 
-  const emit = (event: GuestEvent): void => {
-    for (const listener of [...listeners]) {
-      try {
-        listener(event);
-      } catch (error) {
-        logger.error('guest.listener_failed', { id, event: event.kind, error });
-      }
-    }
-  };
-  const setRunning = (running: boolean): void => {
-    const now = running ? 'running' : 'paused';
-    if (running) diskError = undefined;
-    if (processors === now) return;
-    processors = now;
-    emit({ kind: running ? 'resumed' : 'paused' });
-  };
   const agent: AgentLink = createAgentLink({
     id,
     path: paths.sockets.agent,
@@ -90,29 +75,19 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onAnswers: (answers) => emit({ kind: 'agent', answers }),
   });
 
-  /** QEMU's own pause for it is told right after. */
-  const onDiskError = (noSpace: boolean): void => {
-    diskError = noSpace ? 'no-space' : 'io-error';
-    failedDisks(control.ask).then(
-      (failed) => {
-        for (const disk of failed) emit({ kind: 'disk-error', ...disk });
-      },
-      (error: unknown) => logger.warn('guest.failed_disk_unknown', { id, noSpace, error }),
-    );
-  };
-
   const onEvent = (event: QmpEvent): void => {
     disks.onEvent(event);
     switch (event.event) {
       case 'STOP':
-        return setRunning(false);
+        return processors.set(false);
       case 'RESUME':
-        return setRunning(true);
+        return processors.set(true);
       case 'RESET':
         return emit({ kind: 'reset' });
       case 'BLOCK_IO_ERROR':
-        if (event.data.action === 'stop') onDiskError(event.data.nospace === true);
-        return;
+        if (event.data.action !== 'stop') return;
+        processors.fail(event.data.nospace === true ? 'no-space' : 'io-error');
+        return tellFailedDisks({ id, ask: control.ask, logger, emit });
       case 'SHUTDOWN':
         shutdownReason = String(event.data.reason).slice(0, 40);
         return;
@@ -151,8 +126,8 @@ export function createGuest(parts: GuestParts): GuestHandle {
     logger,
     onEvent,
     onObserved({ running, agentPortOpen, ...observed }) {
-      setRunning(running);
-      if ('diskError' in observed) ({ diskError } = observed);
+      processors.set(running);
+      if ('diskError' in observed) processors.fail(observed.diskError);
       if (agentPortOpen !== undefined) agent.portChanged(agentPortOpen);
     },
     onResponsive(now) {
@@ -178,7 +153,8 @@ export function createGuest(parts: GuestParts): GuestHandle {
     agent,
     disks,
     get state() {
-      return { processors, diskError, agent: agent.answers, responsive };
+      const { state, diskError } = processors;
+      return { processors: state, diskError, agent: agent.answers, responsive };
     },
     resume: (signal) => control.execute('cont', signal),
     pause: (signal) => control.execute('stop', signal),
@@ -191,18 +167,13 @@ export function createGuest(parts: GuestParts): GuestHandle {
       await gone.promise;
     },
     exited: gone.promise,
-    listen(listener) {
-      // A fresh function, so that the same listener added twice is also removed one at a time.
-      const own = (event: GuestEvent): void => listener(event);
-      listeners.add(own);
-      return () => listeners.delete(own);
-    },
+    listen: (listener) => events.listen(listener),
     detach() {
       ended.abort(new WirtError('daemon.stopping', `Instance ${id} is let go of; it runs on.`));
       control.detach();
       agent.detach();
       console.detach();
-      listeners.clear();
+      events.clear();
     },
   };
   return { guest, onEvent };
