@@ -7,8 +7,8 @@ import { QemuImgError, QemuImgUnavailable } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
 
 const full = /no space left on device|disk quota exceeded/i;
-/** setpriv(1), when there is no such program. */
-const notInstalled = /failed to execute .*: No such file or directory/;
+/** setpriv(1), when the program is not there, or in no folder that may be searched. */
+const notInstalled = /setpriv: failed to execute /;
 const locked = /Failed to (?:get|lock)|Is another process using the image/;
 
 /** `operation` completes "Could not … PATH". */
