@@ -25,6 +25,31 @@ describe('wirt operation', () => {
     expect(stdout).toContain('no \\x1b space');
   });
 
+  it('show --wait follows it to its end, and fails as it does', async () => {
+    const error = problem(500, 'volume.failed', 'It broke.').json;
+    for (const [ended, exit, told] of [
+      [{ ...anOperation, state: 'done' }, 0, /State +done/],
+      [{ ...anOperation, state: 'failed', error }, 1, /^wirt: It broke\./],
+    ] as const) {
+      let operation: object = anOperation;
+      await using daemon = await startScriptedDaemon({
+        [`GET ${path}`]: (_, response) => {
+          const reply = { json: operation };
+          response.on('finish', () => {
+            operation = ended;
+            daemon.emit({ revision: 9, kind: 'operation', id: anOperation.id });
+          });
+          return reply;
+        },
+      });
+      const { code, stdout, stderr } = await runWirt(['operation', 'show', anOperation.id, '--wait'], {
+        daemon,
+      });
+      expect(code).toBe(exit);
+      expect(stdout + stderr).toMatch(told);
+    }
+  });
+
   it('cancel tells what is cancelled and what is not', async () => {
     await using daemon = await startScriptedDaemon({
       [`POST ${path}/cancel`]: () => ({ status: 202, json: anOperation }),

@@ -1,10 +1,12 @@
 /** `wirt operation ls|show|cancel`. */
 import type { Operation } from '@wirt/api';
 import { type Commands, command, type Outcome } from '../command.ts';
+import { copySeconds } from '../follow.ts';
 import { limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
 import type { View } from '../print.ts';
 import type { Cell, Tone } from '../table.ts';
 import { ageText, bytesText } from '../units.ts';
+import { waitForOperation } from '../wait.ts';
 
 const states = [
   'queued',
@@ -126,14 +128,21 @@ const ls = command({
 
 const show = command({
   arguments: { operation: { summary: 'Id of the operation', complete: 'operation' } },
-  options: {},
+  options: {
+    wait: { kind: 'flag', summary: 'Wait for its end with its progress; fails as it does' },
+    timeout: { kind: 'seconds', value: 'SECONDS', default: copySeconds, summary: 'How long to wait' },
+  },
   examples: [
     { line: 'wirt operation show 01JD7ZK3N5Q8R2T4V6W8X0Y2Z4', does: 'Its stage, progress and error.' },
+    { line: 'wirt operation show 01JD7ZK3N5Q8R2T4V6W8X0Y2Z4 --wait', does: 'After a --no-wait or a Ctrl-C.' },
   ],
-  async run(context, { args }) {
+  async run(context, { args, options }) {
     const params = { operation: args.operation };
     const operation = await context.client.call('GET /v1/operations/{operation}', { params });
-    return { view: operationView(operation, context.io.now()) };
+    const shown = options.wait
+      ? await waitForOperation(context, operation, { timeoutSeconds: options.timeout })
+      : operation;
+    return { view: operationView(shown, context.io.now()) };
   },
 });
 
