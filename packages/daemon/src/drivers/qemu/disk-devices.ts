@@ -27,8 +27,8 @@ const controllers = {
   pvscsi: { driver: 'pvscsi', slot: 0x15, units: 64 },
   // The first is the machine's own, at 1f.2.
   sata: { driver: 'ich9-ahci', slot: 0x15, units: 6 },
-  // The controller itself is number 7.
-  lsi: { driver: 'lsi53c895a', slot: 0x19, units: 7 },
+  // The member of the family that VMware's guests have a driver for (mptsas); it has eight ports.
+  lsi: { driver: 'mptsas1068', slot: 0x19, units: 8 },
 } as const satisfies Partial<Record<Bus, unknown>>;
 
 type SharedBus = keyof typeof controllers;
