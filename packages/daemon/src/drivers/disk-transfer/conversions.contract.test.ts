@@ -159,6 +159,56 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     }
   });
 
+  it('read what xz unpacks, of one stream or several', async () => {
+    await under.make(at('disk'), 'qcow2', disk());
+    const whole = await readFile(at('disk'));
+    for (const [part, bytes] of [whole.subarray(0, MIB), whole.subarray(MIB)].entries()) {
+      await writeFile(at(`part${part}`), bytes);
+      await run('xz', [at(`part${part}`)]);
+    }
+    const parts = [await readFile(at('part0.xz')), await readFile(at('part1.xz'))];
+    await writeFile(at('disk.xz'), Buffer.concat(parts));
+    const opened = await openDisk(at('disk.xz'));
+    expect(opened).toMatchObject({ format: 'qcow2', fileBytes: whole.length });
+    await under.transfer.toLayer(opened, under.pool, layer, workOf());
+    expect((await layerBytes()).equals(disk())).toBe(true);
+  });
+
+  it('keep the holes of what they unpack', async () => {
+    const sparse = Buffer.alloc(32 * MIB);
+    sparse.fill(1, 16 * MIB, 16 * MIB + 512);
+    await writeFile(at('disk.gz'), gzipSync(sparse));
+    const opened = await openDisk(at('disk.gz'));
+    expect(opened).toMatchObject({ format: 'raw', virtualSizeBytes: sparse.length });
+    const { stdout } = await run('du', ['-s', '--block-size=1', under.stateDirectory]);
+    expect(Number.parseInt(stdout, 10)).toBeLessThan(MIB);
+  });
+
+  it('write an OVA that other programs read: description, manifest, disks', async () => {
+    const source = await under.chain(disk(), Buffer.alloc(512, 1));
+    const disks = [{ name: 'web-sda.vmdk', source }];
+    const text = (sizes: ReadonlyMap<string, number>): string => `sizes: ${[...sizes].join(' ')}`;
+    await under.transfer.writeOva(at('web.ova'), { name: 'web.ovf', text }, disks, { ...workOf(), id });
+    const { stdout } = await run('tar', ['-xvf', at('web.ova'), '-C', under.folder]);
+    expect(stdout.trim().split('\n')).toEqual(['web.ovf', 'web.mf', 'web-sda.vmdk']);
+    const { size } = await stat(at('web-sda.vmdk'));
+    expect(await readFile(at('web.ovf'), 'utf8')).toBe(`sizes: web-sda.vmdk,${size}`);
+    const sums = await run('sha256sum', ['web.ovf', 'web-sda.vmdk'], { cwd: under.folder });
+    const manifest = sums.stdout.replaceAll(/^(\w+) {2}(.+)$/gm, 'SHA256($2)= $1');
+    expect(await readFile(at('web.mf'), 'utf8')).toBe(manifest);
+    const { stdout: info } = await run('qemu-img', [
+      'info',
+      '-f',
+      'vmdk',
+      '--output=json',
+      at('web-sda.vmdk'),
+    ]);
+    expect(JSON.parse(info)).toMatchObject({
+      'virtual-size': 4 * MIB,
+      'format-specific': { data: { 'create-type': 'streamOptimized' } },
+    });
+  });
+
   it('are ended when they are cancelled, and no process and no file of theirs is left', async () => {
     const pidFile = join(under.stateDirectory, 'pid');
     await writeFile(pidFile, '');
