@@ -17,15 +17,17 @@ done
 
 say() { printf 'setup: %s\n' "$*"; }
 
-# What wirtd calls: qemu and qemu-img; cpio, zstd, xz and dpkg-deb to build the micro image; setpriv; ip; ps.
+# What wirtd calls: qemu and qemu-img; cpio, zstd, xz and dpkg-deb to build the micro image; mmdebstrap, mke2fs and mtools
+# to build a Debian image; genisoimage for cloud-init's seeds; setpriv; ip; ps. What wirt calls: ssh.
 packages='qemu-utils cpio zstd xz-utils util-linux iproute2 procps ca-certificates'
+packages="$packages mmdebstrap debian-archive-keyring mtools dosfstools e2fsprogs genisoimage openssh-client"
 case $(uname -m) in
-  x86_64) packages="qemu-system-x86 $packages" ;;
+  x86_64) packages="qemu-system-x86 ovmf $packages" ;;
   aarch64) packages="qemu-system-arm qemu-efi-aarch64 $packages" ;;
   *) echo "setup: wirt runs on x86_64 and aarch64, and this is $(uname -m)" >&2; exit 1 ;;
 esac
-# libfaketime sets a daemon's clock back and no other.
-[ -z "$want_test" ] || packages="$packages git libfaketime"
+# libfaketime sets a daemon's clock back and no other; fio measures disks.
+[ -z "$want_test" ] || packages="$packages git libfaketime fio"
 command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 
 is_debian() {
@@ -42,7 +44,7 @@ missing_packages() {
 
 missing_commands() {
   case $(uname -m) in x86_64) qemu=qemu-system-x86_64 ;; *) qemu=qemu-system-aarch64 ;; esac
-  for command in "$qemu" qemu-img cpio zstd xz setpriv ip ps dpkg-deb npm; do
+  for command in "$qemu" qemu-img cpio zstd xz setpriv ip ps dpkg-deb genisoimage ssh npm; do
     command -v "$command" >/dev/null 2>&1 || printf ' %s' "$command"
   done
 }

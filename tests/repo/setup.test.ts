@@ -62,6 +62,16 @@ describe('setting up a machine', () => {
     expect(calls).toMatch(/apt-get -y .*--no-install-recommends install qemu-system-x86 cpio\n/);
   });
 
+  it('wants what builds and runs a cloud image, and what only tests need when asked', () => {
+    standIn('dpkg-query', 'exit 1');
+    const plain = setup().calls;
+    for (const name of ['mmdebstrap', 'mtools', 'e2fsprogs', 'genisoimage', 'ovmf', 'openssh-client'])
+      expect(plain).toMatch(new RegExp(`install .*\\b${name}\\b`));
+    expect(plain).not.toMatch(/\bfio\b/);
+    writeFileSync(at('calls'), '');
+    expect(setup('--test').calls).toMatch(/install .*\bfio\b/);
+  });
+
   it('touches nothing when nothing is missing, and takes the npm packages once per lock file', () => {
     standIn('dpkg-query', 'printf installed');
     expect(setup().calls).toMatch(/^npm ci .*\n$/);
@@ -82,7 +92,8 @@ describe('setting up a machine', () => {
 
   it('names what to install, and stops, on another distribution', () => {
     writeFileSync(at('os-release'), 'ID=fedora\nID_LIKE="rhel centos"\n');
-    for (const command of ['qemu-img', 'zstd', 'xz', 'setpriv', 'ip', 'ps', 'dpkg-deb']) standIn(command, '');
+    const there = ['qemu-img', 'zstd', 'xz', 'setpriv', 'ip', 'ps', 'dpkg-deb', 'genisoimage', 'ssh'];
+    for (const command of there) standIn(command, '');
     const { status, output, calls } = setup();
     expect(status).toBe(1);
     expect(output).toContain('Please install: qemu-system-x86_64 cpio\n');
