@@ -108,7 +108,7 @@ export interface Hypervisor {
   /**
    * Starts QEMU with its processors stopped and returns when QMP has answered for this uuid. `onStep` is called, and
    * awaited, before each step by its name: `directory`, `spawn`, `connect`. Throws `instance.start_failed` (QEMU's last line as cause),
-   * `host.qemu_missing`, `host.qemu_broken`, `host.permission_denied`, `host.storage_full`; then no process is left, files until `clean`.
+   * `volume.locked`, `host.qemu_missing`, `host.qemu_broken`, `host.permission_denied`, `host.storage_full`; then no process is left, files until `clean`.
    */
   launch(
     plan: LaunchPlan,
