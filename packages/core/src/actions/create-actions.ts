@@ -16,7 +16,7 @@ import { createHostActions } from './host.ts';
 import { createImageActions, imageWorks, recoverImages } from './image.ts';
 import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
-import { recoverInstances } from './instance-recover.ts';
+import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
@@ -92,7 +92,9 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       await ensureDefaultPool(shared);
       await recoverImages(shared, open);
       await recoverInstances(shared, life, open, signal);
-      await recoverVolumes(shared, life, works, open);
+      await recoverVolumes(shared, live, open);
+      await resumeOperations(shared, life, works, open);
+      await autostart(shared, life, open);
     },
     stop: async (signal) => {
       life.watch.stop();

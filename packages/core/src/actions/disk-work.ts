@@ -6,6 +6,7 @@ import {
   type CdromDisk,
   type Disk,
   diskAttachSchema,
+  type Image,
   type Instance,
   mediumChangeSchema,
   type Volume,
@@ -13,14 +14,17 @@ import {
   WirtError,
 } from '@wirt/api';
 import type { PlannedDisk } from '../domain/guest.ts';
-import { requireMedium } from './image-use.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+import { requireMedium, requireReady as requireWhole } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Work } from './operation-runner.ts';
+import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
+import { commit, type Staged } from './records.ts';
 import { settleNext } from './volume-freeze.ts';
 import { activeOf } from './volume-layers.ts';
-import { requireReady, requireUnused } from './volume-work.ts';
+import { holderOf } from './volume-merge.ts';
+import { requireReady } from './volume-work.ts';
 
 /** A guest that is booting takes a while to let go. */
 const detachMs = 30_000;
@@ -29,7 +33,11 @@ const commandMs = 20_000;
 const maxDisks = 24;
 
 /** Throws `volume.in_use` when another has it, or this one already. */
-export function requireFree({ instances }: Shared, { name, status }: Volume, instance: Instance): void {
+export function requireFree(
+  { instances }: Shared,
+  { name, status }: Volume,
+  instance: Pick<Instance, 'name'>,
+): void {
   if (status.attachment === undefined) return;
   const holder = instances.get(status.attachment.instance)?.name ?? status.attachment.instance;
   throw new WirtError(
@@ -110,7 +118,7 @@ export async function plannedDisk(shared: Shared, disk: Disk): Promise<PlannedDi
  * nothing else is done to it meanwhile.
  */
 export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
-  const { instances, volumes, layers, lanes, faults, sandbox } = shared;
+  const { instances, volumes, lanes, faults } = shared;
   return async (progress) => {
     const input = diskAttachSchema.parse(progress.input);
     const instance = instances.require(id);
@@ -119,41 +127,68 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     // Recorded before the daemon ended: nothing is left to do.
     if (done !== undefined) return;
     await lanes.run(input.volume, async () => {
-      await settleNext(shared, input.volume, undefined);
+      await settleNext(shared, input.volume, holderOf(live, volumes.require(input.volume)));
       const volume = volumes.require(input.volume);
       requireReady(volume, 'attached');
       const { attachment } = volume.status;
-      if (attachment !== undefined) requireFree(shared, volume, instance);
-      const disk = newDisk(instance, volume, input);
-      const guest = live.get(id);
+      // Begun by an earlier run of this, which died: it goes on under the same name.
+      const begun = attachment?.instance === id ? { name: attachment.disk } : {};
+      if (attachment?.instance !== id) requireFree(shared, volume, instance);
+      const disk = newDisk(instance, volume, { ...input, ...begun });
+      const guest = live.holding(id);
       await faults.at('instance.attach/grant');
-      if (guest !== undefined) {
-        try {
-          // Claimed at its start; claiming again gives the same.
-          const identity = await sandbox.claim(id, { kvm: false });
-          await layers.grant(activeOf(volume), identity, !disk.readOnly);
-          await faults.at('instance.attach/plug');
-          const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
-          // Plugged in by an earlier run of this, which died before it could record it.
-          const there = (await guest.disks.chains(signal)).has(disk.name);
-          if (!there) await guest.disks.attach(await plannedDisk(shared, disk), signal);
-          await faults.at('instance.attach/record');
-        } catch (error) {
-          await guest.disks.detach(disk.name, AbortSignal.timeout(detachMs)).catch(() => undefined);
-          await layers.revoke(volume);
-          throw error;
-        }
-      }
-      const now = instances.require(id);
-      await progress.complete([
-        instances.put({ ...now, spec: { ...now.spec, disks: [...now.spec.disks, disk] } }),
-        volumes.put({
-          ...volume,
-          status: { ...volume.status, attachment: { instance: id, disk: disk.name } },
-        }),
-      ]);
+      if (guest === undefined) return progress.complete(attached(shared, id, disk));
+      await plugIn(shared, guest, disk, progress);
     });
   };
+}
+
+/** What may be plugged in is recorded as attached, also when it is in doubt, so that nobody else is given it. */
+async function plugIn(shared: Shared, guest: Guest, disk: VolumeDisk, progress: Progress): Promise<void> {
+  const { store, volumes, layers, faults, sandbox, logger } = shared;
+  const change = (attachment: Attachment | undefined): Staged =>
+    volumes.put(withAttachment(volumes.require(disk.volume), attachment));
+  await commit(store, [change({ instance: guest.id, disk: disk.name })]);
+  try {
+    // Claimed at its start; claiming again gives the same.
+    const identity = await sandbox.claim(guest.id, { kvm: false });
+    await layers.grant(activeOf(volumes.require(disk.volume)), identity, !disk.readOnly);
+    await faults.at('instance.attach/plug');
+    const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
+    // Plugged in by an earlier run of this, which died before it could record it.
+    const there = (await guest.disks.chains(signal)).has(disk.name);
+    if (!there) await guest.disks.attach(await plannedDisk(shared, disk), signal);
+    await faults.at('instance.attach/record');
+    await progress.complete(attached(shared, guest.id, disk));
+  } catch (error) {
+    if (isStopping(progress)) throw error;
+    try {
+      await guest.disks.detach(disk.name, AbortSignal.timeout(detachMs));
+      await layers.revoke(volumes.require(disk.volume));
+      await commit(store, [change(undefined)]);
+    } catch (inDoubt) {
+      logger.warn('disk.attached_in_doubt', { instance: guest.id, disk: disk.name, error: inDoubt });
+      await commit(store, attached(shared, guest.id, disk));
+    }
+    throw error;
+  }
+}
+
+type Attachment = NonNullable<Volume['status']['attachment']>;
+
+function withAttachment(volume: Volume, attachment: Attachment | undefined): Volume {
+  const { attachment: _, ...status } = volume.status;
+  return { ...volume, status: attachment === undefined ? status : { ...status, attachment } };
+}
+
+/** The records of an instance that has a disk, and of its volume. */
+function attached({ instances, volumes }: Shared, id: string, disk: VolumeDisk): Staged[] {
+  const now = instances.require(id);
+  const volume = volumes.require(disk.volume);
+  return [
+    instances.put({ ...now, spec: { ...now.spec, disks: [...now.spec.disks, disk] } }),
+    volumes.put(withAttachment(volume, { instance: id, disk: disk.name })),
+  ];
 }
 
 function newDisk(
@@ -185,7 +220,7 @@ export function detachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     const disk = instance.spec.disks.find((one) => one.name === name);
     if (disk === undefined) return;
     const volume = disk.device === 'disk' ? volumes.require(disk.volume) : undefined;
-    const guest = live.get(id);
+    const guest = live.holding(id);
     if (volume !== undefined) {
       requireNoSnapshots(shared, volume, instance);
       await settleNext(shared, volume.id, guest === undefined ? undefined : { guest, name });
@@ -206,18 +241,20 @@ export function detachDisk(shared: Shared, live: LiveGuests, id: string): Work {
       }),
     ];
     if (volume === undefined) return progress.complete(changes);
-    const held = volumes.require(volume.id);
-    const { attachment: _, ...status } = held.status;
-    await progress.complete([...changes, volumes.put({ ...held, status })]);
+    await progress.complete([...changes, volumes.put(withAttachment(volumes.require(volume.id), undefined))]);
   };
 }
 
-function requireNoSnapshots(shared: Shared, volume: Volume, instance: Instance): void {
-  const held = [...shared.snapshots.after()].filter(({ status }) =>
+/** A snapshot of the instance could not be restored without it. */
+export function requireNoSnapshots(
+  { snapshots }: Pick<Shared, 'snapshots'>,
+  volume: Volume,
+  instance: Instance,
+): void {
+  const held = [...snapshots.after()].filter(({ status }) =>
     status.disks.some((one) => one.volume === volume.id),
   );
-  if (held.length === 0)
-    return requireUnused(shared, { ...volume, status: { ...volume.status, layers: [] } }, instance.id);
+  if (held.length === 0) return;
   throw new WirtError(
     'volume.in_use',
     `Volume ${volume.name} is part of the snapshots ${held.map(({ name }) => name).join(', ')} of ${instance.name}.`,
@@ -225,24 +262,36 @@ function requireNoSnapshots(shared: Shared, volume: Volume, instance: Instance):
   );
 }
 
-/** The record follows the drive. */
+/** The record follows the drive. In the image's lane too, which cannot go meanwhile. */
 export function changeMedium(shared: Shared, live: LiveGuests, id: string): Work {
-  const { instances, images, layers, faults } = shared;
+  const { instances, images, lanes } = shared;
   return async (progress) => {
-    const { disk: _, ...change } = progress.input;
+    const { disk, ...change } = progress.input;
     const { image: name } = mediumChangeSchema.parse(change);
     const instance = instances.require(id);
     requireCan('medium', instance);
-    const drive = requireDrive(instance, String(progress.input['disk']));
-    const image = name === null ? undefined : requireMedium(images.require(name, instance.project));
-    await faults.at('instance.medium/change');
-    const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
-    const source = image === undefined ? undefined : layers.imageSource(image);
-    await live.get(id)?.disks.changeMedium(drive.name, source, signal);
-    const { image: __, ...empty } = drive;
-    const changed = image === undefined ? empty : { ...empty, image: image.name };
-    const disks = instance.spec.disks.map((one) => (one.name === drive.name ? changed : one));
-    const now = instances.require(id);
-    await progress.complete([instances.put({ ...now, spec: { ...now.spec, disks } })]);
+    const drive = requireDrive(instance, String(disk));
+    const image = name === null ? undefined : images.require(name, instance.project);
+    if (image === undefined) return insert(shared, live, id, drive, undefined, progress);
+    await lanes.run(image.id, () => insert(shared, live, id, drive, images.require(image.id), progress));
   };
+}
+
+async function insert(
+  { instances, layers, faults }: Shared,
+  live: LiveGuests,
+  id: string,
+  drive: CdromDisk,
+  image: Image | undefined,
+  progress: Progress,
+): Promise<void> {
+  const source = image === undefined ? undefined : layers.imageSource(requireMedium(requireWhole(image)));
+  await faults.at('instance.medium/change');
+  const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
+  await live.holding(id)?.disks.changeMedium(drive.name, source, signal);
+  const { image: _, ...empty } = drive;
+  const changed = image === undefined ? empty : { ...empty, image: image.name };
+  const now = instances.require(id);
+  const disks = now.spec.disks.map((one) => (one.name === drive.name ? changed : one));
+  await progress.complete([instances.put({ ...now, spec: { ...now.spec, disks } })]);
 }

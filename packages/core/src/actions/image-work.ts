@@ -8,7 +8,7 @@ import type { OpenedDisk } from '../ports/disk-transfer.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import { confined } from './confined.ts';
 import { requireDisk } from './image-use.ts';
-import type { Progress, Work } from './operation-runner.ts';
+import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
@@ -26,7 +26,7 @@ async function making(
   progress: Progress,
   steps: () => Promise<Image>,
 ): Promise<void> {
-  const { store, images, imageFiles, transfer, logger, faults } = shared;
+  const { store, images, imageFiles, transfer, logger, faults, lanes } = shared;
   await using undo = new Undo((error) => logger.error('image.undo_failed', { image: id, error }));
   undo.add(async () => {
     await imageFiles.remove(id);
@@ -36,17 +36,29 @@ async function making(
     if (image !== undefined) await commit(store, [images.remove(image)]);
   });
   const image = await steps();
-  await faults.at('image.make/publish');
-  await imageFiles.publish(id, imageKey(image));
-  await faults.at('image.make/record');
-  await progress.complete([images.put(image)]);
-  undo.release();
+  const key = imageKey(image);
+  // Nobody removes the files of this content between their coming and the record that owns them.
+  await lanes.run(filesLane(key), async () => {
+    await faults.at('image.make/publish');
+    undo.add(() => removeUnowned(shared, key));
+    await imageFiles.publish(id, key);
+    await faults.at('image.make/record');
+    await progress.complete([images.put(image)]);
+    undo.release();
+  });
   await transfer.clean(id);
 }
 
-function isStopping({ signal }: Progress): boolean {
-  const reason: unknown = signal.reason;
-  return signal.aborted && reason instanceof WirtError && reason.code === 'daemon.stopping';
+/** Images of the same content share it, and come and go one after the other. */
+function filesLane(key: string): string {
+  return `files/${key}`;
+}
+
+/** Removes the files of a content that no image has any more. */
+export function removeUnowned({ images, imageFiles, lanes }: Shared, key: string): Promise<void> {
+  return lanes.run(filesLane(key), async () => {
+    if (![...images.after()].some((image) => imageKey(image) === key)) await imageFiles.remove(key);
+  });
 }
 
 export function buildImage(shared: Shared, builder: ImageBuilder, id: string): Work {
@@ -212,6 +224,8 @@ export function exportImage(shared: Shared, id: string): Work {
     const { format, path } = progress.input as { format: 'qcow2'; path: string };
     const image = images.require(id);
     const source = layers.imageSource(image.spec.format === 'iso' ? image : requireDisk(image));
+    // What an earlier daemon had begun, and nobody else's file of that name.
+    if (progress.recovering) await transfer.removeOutput(path);
     await confined(shared, progress, 'export', (work) => transfer.fromSource(source, { path, format }, work));
     await progress.complete([], { files: [path] });
   };

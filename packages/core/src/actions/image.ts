@@ -5,7 +5,7 @@ import { pageOf } from '../domain/page.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageActions, Request } from './actions.ts';
 import { requireDisk, requireReady } from './image-use.ts';
-import { buildImage, exportImage, importImage, pullImage } from './image-work.ts';
+import { buildImage, exportImage, importImage, pullImage, removeUnowned } from './image-work.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
@@ -28,7 +28,7 @@ export function createImageActions(
   works: WorkTable<ImageKind>,
   answering: Answering,
 ): ImageActions {
-  const { store, images, imageFiles, lanes } = shared;
+  const { store, images, lanes } = shared;
 
   const start = (
     request: Request,
@@ -97,9 +97,7 @@ export function createImageActions(
         const image = images.require(id);
         requireUnused(shared, image);
         await commit(store, [images.remove(image)]);
-        const key = imageKey(image);
-        // Another image may have the same content.
-        if (![...images.after()].some((other) => imageKey(other) === key)) await imageFiles.remove(key);
+        await removeUnowned(shared, imageKey(image));
       });
     },
   };

@@ -15,11 +15,11 @@ import { seedContentOf } from '../domain/cloud-init.ts';
 import type { LaunchPlan, PlannedDisk } from '../domain/guest.ts';
 import { uuidOf } from '../domain/identity.ts';
 import type { Identity } from '../ports/sandbox.ts';
-import { freeName, freeSlot, plannedDisk } from './disk-work.ts';
-import { requireMedium } from './image-use.ts';
+import { freeName, freeSlot, plannedDisk, requireFree, requireNoSnapshots } from './disk-work.ts';
+import { requireMedium, requireReady as requireWhole } from './image-use.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import type { Staged } from './records.ts';
+import { commit, type Staged } from './records.ts';
 import { settleNext } from './volume-freeze.ts';
 import { activeOf, volumesOf } from './volume-layers.ts';
 import { makeVolumes } from './volume-make.ts';
@@ -56,7 +56,8 @@ export function disksToBe(
       ...(one.bootOrder === undefined ? {} : { bootOrder: one.bootOrder }),
     };
     if (one.device === 'cdrom') {
-      if (one.image !== undefined) requireMedium(shared.images.require(one.image, instance.project));
+      if (one.image !== undefined)
+        requireMedium(requireWhole(shared.images.require(one.image, instance.project)));
       disks.push({ ...place, device: 'cdrom', ...(one.image === undefined ? {} : { image: one.image }) });
       continue;
     }
@@ -114,7 +115,7 @@ function volumeFor(
   if (disk.volume !== undefined) {
     const volume = volumes.require(disk.volume, project);
     requireReady(volume, 'attached');
-    requireUnused(shared, { ...volume, status: { ...volume.status, layers: [] } });
+    requireFree(shared, volume, { name });
     return volume;
   }
   const fromImage = diskName === rootName && image !== undefined && image.spec.format !== 'kernel';
@@ -166,8 +167,6 @@ export async function writeSeed(
 export interface OpenedDisks {
   readonly disks: PlannedDisk[];
   readonly firmware: LaunchPlan['firmware'];
-  /** Volumes that were made by this start: their records are to be made durable with it. */
-  readonly changes: readonly Staged[];
 }
 
 /** Makes what is not there yet, and lets the guest's process open all of it. Taken back by `closeDisks`, also when it failed. */
@@ -180,8 +179,11 @@ export async function openDisks(
 ): Promise<OpenedDisks> {
   const { volumes, layers, firmware, seeds, faults } = shared;
   const own = volumesOf(shared, instance);
-  for (const { id } of own.values()) await settleNext(shared, id, undefined);
-  const made = await makeVolumes(shared, [...own.values()], progress);
+  for (const volume of own.values()) {
+    if (volume.status.state === 'removing') requireReady(volume, 'opened');
+    await settleNext(shared, volume.id, undefined);
+  }
+  await makeVolumes(shared, [...own.values()], progress);
   await faults.at('instance.start/grant-disks');
   const disks: PlannedDisk[] = [];
   for (const disk of instance.spec.disks) {
@@ -193,11 +195,7 @@ export async function openDisks(
     await seeds.grant(instance.id, identity);
     disks.push(seedDrive(seeds.path(instance.id)));
   }
-  return {
-    disks,
-    firmware: await openFirmware(firmware, instance, image, identity),
-    changes: made.map((one) => volumes.put(one)),
-  };
+  return { disks, firmware: await openFirmware(firmware, instance, image, identity) };
 }
 
 function seedDrive(path: string): PlannedDisk {
@@ -251,39 +249,33 @@ export function requireRemovable(shared: Shared, instance: Instance): void {
     const volume = shared.volumes.get(disk.volume);
     if (volume === undefined) continue;
     if (disk.deleteOnTermination) requireUnused(shared, volume, instance.id);
-    else requireNotHeld(shared, instance, volume);
+    else requireNoSnapshots(shared, volume, instance);
   }
-}
-
-function requireNotHeld({ snapshots }: Shared, instance: Instance, volume: Volume): void {
-  const held = [...snapshots.after()].filter(({ status }) =>
-    status.disks.some((one) => one.volume === volume.id),
-  );
-  if (held.length === 0) return;
-  throw new WirtError(
-    'volume.in_use',
-    `Volume ${volume.name} stays when ${instance.name} is removed, and has snapshots of it: ${held.map(({ name }) => name).join(', ')}.`,
-    { hint: `Remove them first: \`wirt snapshot rm ${instance.name} ${held[0]?.name}\`.` },
-  );
 }
 
 /**
  * Takes away the files of what goes with the instance, and gives back the changes of the records: volumes that go, volumes that stay and are free
- * again, snapshots.
+ * again, snapshots. What has begun to go is marked, so that nothing starts from it.
  */
 export async function removeDisks(shared: Shared, instance: Instance): Promise<Staged[]> {
-  const { volumes, snapshots, seeds, firmware } = shared;
+  const { store, volumes, snapshots, seeds, firmware } = shared;
   const changes: Staged[] = [];
-  for (const disk of instance.spec.disks) {
+  const attached = instance.spec.disks.flatMap((disk) => {
     const volume = disk.device === 'disk' ? volumes.get(disk.volume) : undefined;
-    if (volume === undefined || disk.device !== 'disk') continue;
-    if (disk.deleteOnTermination) {
-      await removeLayers(shared, volume);
-      changes.push(volumes.remove(volume));
-    } else {
-      const { attachment: _, ...status } = volume.status;
-      changes.push(volumes.put({ ...volume, status }));
-    }
+    return volume === undefined || disk.device !== 'disk'
+      ? []
+      : [{ id: volume.id, goes: disk.deleteOnTermination }];
+  });
+  const going = attached.filter(({ goes }) => goes).map(({ id }) => volumes.require(id));
+  await commit(
+    store,
+    going.map((one) => volumes.put({ ...one, status: { ...one.status, state: 'removing' } })),
+  );
+  for (const { id, goes } of attached) {
+    const volume = volumes.require(id);
+    if (goes) await removeLayers(shared, volume);
+    const { attachment: _, ...status } = volume.status;
+    changes.push(goes ? volumes.remove(volume) : volumes.put({ ...volume, status }));
   }
   for (const snapshot of snapshots.after())
     if (snapshot.spec.instance === instance.id) changes.push(snapshots.remove(snapshot));

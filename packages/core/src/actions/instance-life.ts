@@ -10,7 +10,6 @@ import {
   instanceStartSchema,
   instanceStopSchema,
   type Operation,
-  WirtError,
 } from '@wirt/api';
 import type { Request } from './actions.ts';
 import { attachDisk, changeMedium, detachDisk } from './disk-work.ts';
@@ -22,11 +21,13 @@ import { failure, inState, inWordsOf, observedState, requireCan } from './instan
 import { createStop, type StopInstance } from './instance-stop.ts';
 import { createWatch, type WatchInstance } from './instance-watch.ts';
 import { LiveGuests } from './live-guests.ts';
-import type { OperationStart, Work } from './operation-runner.ts';
+import { isStopping, type OperationStart, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, type Staged } from './records.ts';
 import { volumesOf } from './volume-layers.ts';
 import { makeVolumes } from './volume-make.ts';
+import { pruneSources } from './volume-work.ts';
+import { laneOfOperation } from './works.ts';
 
 /** What is done to an instance in its own lane; imports and exports have works of their own. */
 export type InstanceKind = Exclude<
@@ -102,7 +103,11 @@ export function createLife(shared: Shared): InstanceLife {
     'instance.medium': (id) => changeMedium(shared, live, id),
   } as const satisfies Record<InstanceKind, (id: string) => Work>;
 
-  const workOf = (kind: InstanceKind, id: string): Work => settled(parts, id, works[kind](id));
+  const workOf = (kind: InstanceKind, id: string): Work => {
+    const work = settled(parts, id, works[kind](id));
+    // It waits for the readers of its snapshots outside of its own lane.
+    return kind === 'instance.remove' ? (progress) => shared.lanes.run(id, () => work(progress)) : work;
+  };
 
   const life: InstanceLife = {
     live,
@@ -121,6 +126,7 @@ export function createLife(shared: Shared): InstanceLife {
         input,
         cancellable,
         staged,
+        lane: laneOfOperation(shared, { kind, target }),
         work: workOf(kind, id),
       };
       return shared.operations.start(request, operation);
@@ -141,7 +147,7 @@ function settled({ shared, live }: LifeParts, id: string, work: Work): Work {
     } catch (raw) {
       const instance = instances.get(id);
       // The next daemon goes on from where this one was stopped.
-      if (instance === undefined || isStopping(raw)) throw raw;
+      if (instance === undefined || isStopping(progress)) throw raw;
       const error = inWordsOf(instance, raw);
       const { state } = instance.status;
       if (state === 'starting' || state === 'stopping' || state === 'removing') {
@@ -159,10 +165,6 @@ function settled({ shared, live }: LifeParts, id: string, work: Work): Work {
   };
 }
 
-function isStopping(error: unknown): boolean {
-  return error instanceof WirtError && error.code === 'daemon.stopping';
-}
-
 function create({ shared, boot }: LifeParts, id: string): Work {
   return async (progress) => {
     const { start: wanted, startPaused } = instanceCreateSchema
@@ -170,8 +172,7 @@ function create({ shared, boot }: LifeParts, id: string): Work {
       .parse(progress.input);
     if (wanted) return boot(id, { paused: startPaused, restarts: 0 }, progress);
     const volumes = [...volumesOf(shared, shared.instances.require(id)).values()];
-    const made = await makeVolumes(shared, volumes, progress);
-    await progress.complete(made.map((volume) => shared.volumes.put(volume)));
+    await makeVolumes(shared, volumes, progress);
   };
 }
 
@@ -247,8 +248,10 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     await faults.at('instance.remove/forget');
     await hypervisor.forget(id);
     await faults.at('instance.remove/disks');
+    const volumes = [...volumesOf(shared, instances.require(id)).values()];
     const disks = await removeDisks(shared, instances.require(id));
     await faults.at('instance.remove/record');
     await progress.complete([...disks, instances.remove(instances.require(id))]);
+    pruneSources(shared, volumes);
   };
 }

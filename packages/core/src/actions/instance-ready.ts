@@ -11,6 +11,8 @@ import { commit } from './records.ts';
 /** cloud-init may install packages. */
 const cloudInitSeconds = 1800;
 const addressesMs = 10_000;
+/** For the agent to be asked and to answer. */
+const slackMs = 10_000;
 /** Addresses come a moment after the agent does. */
 const addressTries = 6;
 const addressPauseMs = 2_000;
@@ -18,19 +20,22 @@ const addressPauseMs = 2_000;
 export interface ReadyWatch {
   /** Looks whether there is something to wait for. Returns at once. */
   look(guest: Guest): void;
-  /** Resolves when the instance is ready or no guest of it is under control; rejects when the signal aborts. */
+  /**
+   * Resolves when the instance is ready or no guest of it is under control; rejects when the signal aborts, and with `guest.command_failed`
+   * when cloud-init says that it has failed.
+   */
   change(id: string, signal: AbortSignal): Promise<void>;
 }
 
 export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
   const { instances, images, store, lanes, logger, clock } = shared;
   const asking = new Set<Guest>();
-  const waiters = new Map<string, Set<() => void>>();
+  const waiters = new Map<string, Set<(failure?: Error) => void>>();
 
-  const wake = (id: string): void => {
+  const wake = (id: string, failure?: Error): void => {
     const waiting = waiters.get(id);
     waiters.delete(id);
-    for (const resolve of waiting ?? []) resolve();
+    for (const tell of waiting ?? []) tell(failure);
   };
 
   function hasCloudInit({ spec, project }: Instance): boolean {
@@ -43,13 +48,32 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
     void guest.exited.then(() => ended.abort(new Error('The guest has ended.')));
     const instance = instances.get(guest.id);
     if (instance === undefined) return;
-    if (hasCloudInit(instance)) await waitForCloudInit(guest, ended.signal);
-    await record(guest, { ready: true });
-    for (let number = 1; number <= addressTries && live.get(guest.id) === guest; number += 1) {
-      const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(addressesMs)]);
-      const addresses = await guest.agent.addresses(signal);
-      if (addresses.length > 0) return record(guest, { addresses });
+    if (hasCloudInit(instance)) await waitForCloudInit(guest, instance.name, ended.signal);
+    await record(guest, { ready: true, ...(await addressesOf(guest, ended.signal)) });
+    for (let number = 1; number < addressTries && isWithoutAddress(guest); number += 1) {
       await clock.sleep(addressPauseMs, ended.signal);
+      const found = await addressesOf(guest, ended.signal);
+      if (found.addresses !== undefined) await record(guest, found);
+    }
+  }
+
+  function isWithoutAddress(guest: Guest): boolean {
+    return live.get(guest.id) === guest && instances.get(guest.id)?.status.addresses === undefined;
+  }
+
+  /** None, when it has none yet or does not say. */
+  async function addressesOf(
+    guest: Guest,
+    ended: AbortSignal,
+  ): Promise<Pick<Instance['status'], 'addresses'>> {
+    try {
+      const addresses = await guest.agent.addresses(
+        AbortSignal.any([ended, AbortSignal.timeout(addressesMs)]),
+      );
+      return addresses.length === 0 ? {} : { addresses };
+    } catch (error) {
+      logger.info('guest.addresses_not_told', { instance: guest.id, error });
+      return {};
     }
   }
 
@@ -73,7 +97,10 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
       asking.add(guest);
       void guest.exited.then(() => wake(guest.id));
       ask(guest)
-        .catch((error: unknown) => logger.info('guest.readiness_not_told', { instance: guest.id, error }))
+        .catch((error: unknown) => {
+          logger.info('guest.readiness_not_told', { instance: guest.id, error });
+          if (error instanceof CloudInitFailed) wake(guest.id, error);
+        })
         .finally(() => asking.delete(guest));
     },
     change(id, signal) {
@@ -86,12 +113,13 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
           waiting.delete(woken);
           reject(signal.reason as Error);
         };
-        const woken = (): void => {
+        const woken = (failure?: Error): void => {
           signal.removeEventListener('abort', aborted);
-          resolve();
+          if (failure === undefined) resolve();
+          else reject(failure);
         };
         waiting.add(woken);
-        void guest.exited.then(woken);
+        void guest.exited.then(() => woken());
         if (signal.aborted) aborted();
         else signal.addEventListener('abort', aborted, { once: true });
       });
@@ -99,13 +127,20 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
   };
 }
 
-/** `status --wait` ends when cloud-init has; 0 is done, 2 is done with complaints (cloud-init's own documentation). */
-async function waitForCloudInit(guest: Guest, signal: AbortSignal): Promise<void> {
+/** What cloud-init itself says, unlike an agent that does not answer now. */
+class CloudInitFailed extends WirtError {
+  constructor(name: string, output: string) {
+    super('guest.command_failed', `cloud-init has failed in ${name}.`, {
+      cause: output.trim().slice(-200),
+      hint: `Look at its log: \`wirt exec ${name} -- cat /var/log/cloud-init-output.log\`.`,
+    });
+  }
+}
+
+/** `status --wait` ends when cloud-init has; 0 is done, 1 failed, 2 is done with complaints (cloud-init's own documentation). */
+async function waitForCloudInit(guest: Guest, name: string, ended: AbortSignal): Promise<void> {
   const argv = ['cloud-init', 'status', '--wait'];
+  const signal = AbortSignal.any([ended, AbortSignal.timeout(cloudInitSeconds * 1000 + slackMs)]);
   const { exitCode, stdout } = await guest.agent.exec({ argv, timeoutSeconds: cloudInitSeconds }, signal);
-  if (exitCode === 0 || exitCode === 2) return;
-  throw new WirtError(
-    'guest.command_failed',
-    `cloud-init has failed in the guest: ${stdout.trim().slice(-200)}`,
-  );
+  if (exitCode !== 0 && exitCode !== 2) throw new CloudInitFailed(name, stdout);
 }

@@ -6,15 +6,17 @@ import { type Instance, type Operation, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { FoundGuest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
-import { type InstanceKind, type InstanceLife, isLifeKind } from './instance-life.ts';
+import { type InstanceLife, isLifeKind } from './instance-life.ts';
 import { inState, observedState } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
+import { laneOfOperation, type WorkTable } from './works.ts';
 
 const attachesAtOnce = 16;
 const deadlineMs = 30_000;
 const bootKey = 'host/boot';
 
+/** Adopts and explains; what was interrupted is for `resumeOperations`. */
 export async function recoverInstances(
   shared: Shared,
   life: InstanceLife,
@@ -30,15 +32,10 @@ export async function recoverInstances(
     );
   await Promise.all([...shared.instances.after()].map((instance) => slot(() => one(instance))));
   await clearOrphans(shared, life, found);
-  for (const operation of open) {
-    const { kind, target } = operation;
-    if (isLifeKind(kind)) await apart(shared, target.id, () => takeUp(shared, life, operation, kind));
-  }
-  await autostart(shared, life, busy);
 }
 
-/** What goes wrong with one guest must not keep the daemon from all the others. */
-async function apart(shared: Shared, id: string, work: () => Promise<unknown>): Promise<void> {
+/** What goes wrong with one must not keep the daemon from all the others. */
+export async function apart(shared: Shared, id: string, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -122,22 +119,38 @@ async function clearOrphans(
   }
 }
 
-/** Finishes an operation whose aim was reached, takes up again one that was not. */
-async function takeUp(
+/**
+ * Takes up again what an earlier daemon left, in the order in which it was asked for: an operation whose aim was reached is ended, one whose
+ * aim was not begins anew. Those that stood before their end come first, since nothing else of their instance had begun.
+ */
+export async function resumeOperations(
   shared: Shared,
   life: InstanceLife,
-  operation: Operation,
-  kind: InstanceKind,
+  works: Partial<WorkTable>,
+  open: readonly Operation[],
 ): Promise<void> {
   const { operations, instances, logger } = shared;
-  const { target } = operation;
-  const instance = instances.get(target.id);
-  logger.info('operation.taken_up', { operation: operation.id, kind, target: target.id });
-  // A start that cannot be brought to its end is done anew, and fails there as any start does.
-  const reached =
-    instance === undefined || (await finished(shared, life, operation, instance).catch(() => false));
-  if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
-  else operations.resume(operation, life.workOf(kind, target.id));
+  const left: Operation[] = [];
+  for (const operation of open) {
+    const { kind, target } = operation;
+    if (kind === 'image.build') continue;
+    await apart(shared, target.id, async () => {
+      const instance = instances.get(target.id);
+      const reached =
+        isLifeKind(kind) &&
+        // A start that cannot be brought to its end is done anew, and fails there as any start does.
+        (instance === undefined || (await finished(shared, life, operation, instance).catch(() => false)));
+      if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
+      else left.push(operation);
+    });
+  }
+  for (const operation of left) {
+    const { kind, target } = operation;
+    const work = isLifeKind(kind) ? life.workOf(kind, target.id) : works[kind]?.(target.id);
+    if (work === undefined) continue;
+    logger.info('operation.taken_up', { operation: operation.id, kind, target: target.id });
+    operations.resume(operation, work, laneOfOperation(shared, operation));
+  }
 }
 
 /**
@@ -181,8 +194,13 @@ async function finished(
  * Once for every boot of the host, so that a guest stopped by a person stays stopped when only the daemon restarts. The boot is
  * noted when all are under way: a daemon that dies before starts the rest again.
  */
-async function autostart(shared: Shared, life: InstanceLife, busy: ReadonlySet<string>): Promise<void> {
+export async function autostart(
+  shared: Shared,
+  life: InstanceLife,
+  open: readonly Operation[],
+): Promise<void> {
   const { store, host, instances, logger } = shared;
+  const busy = new Set(open.map(({ target }) => target.id));
   const boot = await host.bootId();
   if ((await store.get(bootKey))?.value === boot) return;
   const request: Request = { caller: 'autostart', signal: AbortSignal.timeout(deadlineMs) };

@@ -28,8 +28,13 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
   async function watch(): Promise<void> {
     while (waiting.size > 0) {
       await clock.sleep(lookMs, over.signal);
-      for (const id of waiting) await tryAgain(id);
+      await Promise.all([...waiting].map((id) => tryAgain(id).catch((error: unknown) => untold(id, error))));
     }
+  }
+
+  /** What keeps one from going on must not keep the others. */
+  function untold(id: string, error: unknown): void {
+    logger.warn('instance.not_resumed', { instance: id, error });
   }
 
   async function tryAgain(id: string): Promise<void> {
@@ -38,10 +43,12 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
       waiting.delete(id);
       return;
     }
-    if (!(await hasRoom(id))) return;
-    logger.info('instance.resumed_with_room', { instance: id });
+    // What is being done with it may take long; it is looked at again.
+    if (lanes.busy(id) || !(await hasRoom(id))) return;
     await lanes.run(id, async () => {
-      if (guest.state.diskError === 'no-space') await guest.resume(AbortSignal.timeout(resumeMs));
+      if (live.get(id) !== guest || guest.state.diskError !== 'no-space') return;
+      await guest.resume(AbortSignal.timeout(resumeMs));
+      logger.info('instance.resumed_with_room', { instance: id });
     });
   }
 

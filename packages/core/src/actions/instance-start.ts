@@ -14,7 +14,7 @@ import { inState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { commit, type Staged } from './records.ts';
+import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
 
 export interface StartInput {
@@ -89,7 +89,6 @@ function imageFor({ images }: Shared, { spec, project }: Instance): Image | unde
 interface Launched {
   readonly guest: Guest;
   readonly accelerator: Accelerator;
-  readonly changes: readonly Staged[];
   readonly ssh: { readonly host: string; readonly port: number } | undefined;
 }
 
@@ -135,7 +134,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     undo.add(() => hypervisor.clean(id));
     await step('disks');
     undo.add(() => closeDisks(shared, id));
-    const { disks, firmware, changes } = await openDisks(shared, instance, image, identity, progress);
+    const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
     const pathOf = (file: string): string =>
       image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
     const plan = planLaunch(instance, { image, accelerator, identity, disks, firmware, pathOf });
@@ -150,7 +149,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator, changes, ssh: plan.nics[0]?.ssh };
+    return { guest, accelerator, ssh: plan.nics[0]?.ssh };
   }
 
   return async function boot(id, input, progress) {
@@ -163,7 +162,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         ]);
         instance = instances.require(id);
       }
-      const { guest, accelerator, changes, ssh } = await launch(instance, input, progress, undo);
+      const { guest, accelerator, ssh } = await launch(instance, input, progress, undo);
       const run = {
         process: guest.process,
         accelerator,
@@ -173,10 +172,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         ...(ssh === undefined ? {} : { ssh }),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
-      await progress.complete([
-        ...changes,
-        instances.put({ ...record, status: { ...record.status, exit: undefined } }),
-      ]);
+      await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
     } finally {
       admitted.delete(id);

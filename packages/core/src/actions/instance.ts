@@ -16,7 +16,7 @@ import { pageOf } from '../domain/page.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
 import { requireReady } from './image-use.ts';
-import { disksToBe, writeSeed } from './instance-disks.ts';
+import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
@@ -109,7 +109,7 @@ function splitLabel(label: string | undefined): [key: string | undefined, value:
   return label === undefined || at < 0 ? [label, undefined] : [label.slice(0, at), label.slice(at + 1)];
 }
 
-/** In the lane of its image, which cannot go between the look at it and the record that holds it. */
+/** In the lanes of its images and volumes, which cannot go between the look at them and the record that holds them. */
 async function create(
   shared: Shared,
   life: InstanceLife,
@@ -121,23 +121,54 @@ async function create(
   const image =
     spec.image === undefined ? undefined : requireReady(images.require(spec.image, input.project));
   const instance = await newInstance(shared, input, image);
-  return lanes.run(image?.id ?? instance.id, async () => {
+  return lanes.runAll(lanesOf(shared, instance, input), async () => {
     if (image !== undefined) images.require(image.id);
     const { disks, volumes: changed } = disksToBe(shared, instance, image, spec);
     requireBootable(instance, image, disks);
     const cloudInit = await writeSeed(shared, instance, spec);
     const record = {
       ...instance,
-      spec: { ...instance.spec, disks, ...(cloudInit === undefined ? {} : { cloudInit }) },
+      spec: {
+        ...instance.spec,
+        disks,
+        ...firmwareFor(instance, image),
+        ...(cloudInit === undefined ? {} : { cloudInit }),
+      },
     };
     try {
       const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
-      return await life.start(request, 'instance.create', record, { start, startPaused }, staged);
+      const operation = await life.start(request, 'instance.create', record, { start, startPaused }, staged);
+      // The same request came twice at once, and the other was first.
+      if (operation.target.id !== instance.id) await shared.seeds.remove(instance.id);
+      return operation;
     } catch (error) {
       await shared.seeds.remove(instance.id);
       throw nameConflict(nameConflict(error, 'instance'), 'volume');
     }
   });
+}
+
+function lanesOf(
+  { images, volumes }: Shared,
+  { id, project }: Instance,
+  { spec }: InstanceCreate,
+): readonly string[] {
+  const named = [spec.image, ...spec.disks.map((disk) => (disk.device === 'cdrom' ? disk.image : undefined))];
+  const used = [
+    ...named.map((name) => (name === undefined ? undefined : images.require(name, project).id)),
+    ...spec.disks.map((disk) =>
+      disk.device === 'cdrom' || disk.volume === undefined
+        ? undefined
+        : volumes.require(disk.volume, project).id,
+    ),
+  ];
+  return [id, ...used.filter((one) => one !== undefined)];
+}
+
+/** What an image boots by is known as long as the image is there; its instances may be there longer. */
+function firmwareFor({ spec }: Instance, image: Image | undefined): Pick<Instance['spec'], 'firmware'> {
+  const direct = spec.machine === 'microvm' || image?.spec.format === 'kernel';
+  return direct ? {} : { firmware: firmwareOf(spec, image) };
 }
 
 /** Throws `request.invalid` for what could never start. */

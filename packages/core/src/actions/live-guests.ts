@@ -2,7 +2,7 @@
  * The guests under control, and what they tell: state changes go into the record, each in its lane. An end that nobody
  * asked for is handed to `onEnded`; the actions that end a guest take it out of the table first.
  */
-import type { Instance, InstanceStatus } from '@wirt/api';
+import { type Instance, type InstanceStatus, WirtError } from '@wirt/api';
 import type { GuestExit } from '../domain/guest.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { inState, observedState } from './instance-state.ts';
@@ -25,6 +25,21 @@ export class LiveGuests {
 
   get(id: string): Guest | undefined {
     return this.#guests.get(id);
+  }
+
+  /**
+   * The guest of an instance for work on its disks, undefined when nothing runs that has them open. Throws `instance.unresponsive` where
+   * the record has a process that is not under control.
+   */
+  holding(id: string): Guest | undefined {
+    const guest = this.#guests.get(id);
+    const instance = this.#needs.instances.get(id);
+    if (guest !== undefined || instance?.status.process === undefined) return guest;
+    throw new WirtError(
+      'instance.unresponsive',
+      `Instance ${instance.name} has a process that wirtd does not have under control.`,
+      { hint: `End it: \`wirt stop --force ${instance.name}\`.` },
+    );
   }
 
   all(): Iterable<Guest> {

@@ -42,8 +42,8 @@ export interface OperationStart {
   readonly target: Operation['target'];
   readonly input: Operation['input'];
   readonly cancellable: boolean;
-  /** Whose lane it runs in; the target's own without it. */
-  readonly lane?: string;
+  /** Whose lane it runs in, asked again when its turn has come; the target's own without it. */
+  readonly lane?: () => string;
   /** Changes that are acknowledged together with the operation. */
   readonly staged: readonly Staged[];
   readonly work: Work;
@@ -94,7 +94,7 @@ export class OperationRunner {
       kind: start.kind,
       project: start.project,
       target: start.target,
-      state: this.#parts.lanes.busy(start.lane ?? start.target.id) ? 'queued' : 'running',
+      state: this.#parts.lanes.busy(start.lane?.() ?? start.target.id) ? 'queued' : 'running',
       stage: 'accepted',
       cancellable: start.cancellable,
       requestedBy: request.caller,
@@ -134,7 +134,7 @@ export class OperationRunner {
   }
 
   /** Takes up an operation that an earlier daemon left unended. */
-  resume(record: Operation, work: Work, lane?: string): Operation {
+  resume(record: Operation, work: Work, lane?: () => string): Operation {
     return this.#run({ ...record, recovery: 'resumed' }, work, lane);
   }
 
@@ -148,9 +148,9 @@ export class OperationRunner {
     await commit(this.#parts.store, [...changes, staged(ended)]);
   }
 
-  #run(first: Operation, work: Work, lane = first.target.id): Operation {
+  #run(first: Operation, work: Work, lane = () => first.target.id): Operation {
     const abort = new AbortController();
-    const ended = this.#parts.lanes.run(lane, () => this.#work(first.id, work, abort.signal));
+    const ended = this.#parts.lanes.follow(lane, () => this.#work(first.id, work, abort.signal));
     const writtenAtMs = this.#parts.clock.monotonicMs();
     this.#active.set(first.id, { record: first, ended, abort, writtenAtMs, rate: createRate() });
     return first;
@@ -176,7 +176,10 @@ export class OperationRunner {
       await work(progress);
       if (active.record.state === 'running') await progress.complete([]);
     } catch (error) {
-      await this.#endBadly(active, error);
+      // What was to be tidied up after the end does not make it another end.
+      if (active.record.finishedAt !== undefined)
+        this.#parts.logger.warn('operation.not_tidied_up', { operation: id, error });
+      else await this.#endBadly(active, error);
     }
     this.#active.delete(id);
     const { kind, target, state } = active.record;
@@ -297,6 +300,12 @@ export class OperationRunner {
       },
     );
   }
+}
+
+/** Whether the end of the daemon interrupts the work: the next daemon goes on with it, and needs what is there. */
+export function isStopping({ signal }: Pick<Progress, 'signal'>): boolean {
+  const reason: unknown = signal.reason;
+  return signal.aborted && reason instanceof WirtError && reason.code === 'daemon.stopping';
 }
 
 function isConflictOn(error: unknown, prefix: string): boolean {

@@ -8,16 +8,18 @@ import { commit, nameConflict, nameTaken } from './records.ts';
 export const defaultPool = 'default';
 
 /**
- * Refuses what would leave less than the pool's reserve free. Throws `pool.full` with the sum.
+ * Refuses what would leave less than the pool's reserve free; what frees more than it takes may use the reserve. Throws `pool.full` with
+ * the sum.
  */
 export async function requireRoom(
   { pools, storage }: Pick<Shared, 'pools' | 'storage'>,
   ref: string,
   bytes: number,
+  { frees = false }: { readonly frees?: boolean } = {},
 ): Promise<void> {
   const pool = pools.require(ref);
   const { capacityBytes, availableBytes } = await (await storage.open(pool.id)).capacity();
-  const reserveBytes = reserveOf(pool, capacityBytes);
+  const reserveBytes = frees ? 0 : reserveOf(pool, capacityBytes);
   if (availableBytes - bytes >= reserveBytes) return;
   throw new WirtError(
     'pool.full',

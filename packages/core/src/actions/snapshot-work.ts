@@ -8,10 +8,11 @@ import {
   WirtError,
 } from '@wirt/api';
 import { chainOf, layerOf } from '../domain/layers.ts';
+import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Progress, Work } from './operation-runner.ts';
+import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit } from './records.ts';
@@ -35,36 +36,16 @@ export const longChain = 12;
 
 export function takeSnapshot(parts: SnapshotParts, id: string): Work {
   const { shared, live } = parts;
-  const { snapshots, instances, volumes, faults } = shared;
+  const { snapshots, instances, volumes } = shared;
   return async (progress) => {
-    const { freeze } = snapshotCreateSchema
-      .pick({ freeze: true })
-      .parse({ freeze: progress.input['freeze'] });
-    const snapshot = snapshots.require(id);
-    const instance = instances.require(snapshot.spec.instance);
+    const instance = instances.require(snapshots.require(id).spec.instance);
+    const guest = live.holding(instance.id);
     try {
-      requireCan('snapshot', instance);
-      await faults.at('snapshot.create/begin');
-      const list = await disksToFreeze(shared, live, instance);
-      const guest = live.get(instance.id);
-      const told = consistencyOf(guest);
-      const { frozen, changes } = await freezeVolumes(shared, list, {
-        guest,
-        signal: progress.signal,
-        step: 'snapshot.create',
-        around: (moment) => atRest(guest, freeze, told, progress, moment),
-      });
-      await shared.firmware.save(instance.id, id);
-      const disks = list.map(({ disk = '', volume }) => ({ disk, volume, layer: frozen.get(volume) ?? '' }));
-      const now = snapshots.require(id);
-      const current = instances.require(instance.id);
-      await progress.complete([
-        ...changes,
-        snapshots.put({ ...now, status: { ...now.status, state: 'ready', ...told, disks } }),
-        instances.put({ ...current, status: { ...current.status, snapshot: id } }),
-      ]);
+      // An earlier daemon may have frozen it and ended. One that was not frozen answers so.
+      if (progress.recovering) await guest?.agent.thaw(AbortSignal.timeout(thawMs)).catch(() => undefined);
+      await take(parts, instance, guest, id, progress);
     } catch (error) {
-      if (!isStopping(error)) await forget(shared, id);
+      if (!isStopping(progress)) await giveUp(parts, instance, id);
       throw error;
     }
     for (const volume of volumesOf(shared, instance).values())
@@ -73,15 +54,59 @@ export function takeSnapshot(parts: SnapshotParts, id: string): Work {
   };
 }
 
-async function forget({ store, snapshots, firmware }: Shared, id: string): Promise<void> {
+async function take(
+  { shared, live }: SnapshotParts,
+  instance: Instance,
+  guest: Guest | undefined,
+  id: string,
+  progress: Progress,
+): Promise<void> {
+  const { snapshots, instances, faults, firmware } = shared;
+  const { freeze } = snapshotCreateSchema.pick({ freeze: true }).parse({ freeze: progress.input['freeze'] });
+  requireCan('snapshot', instance);
+  await faults.at('snapshot.create/begin');
+  const list = await disksToFreeze(shared, live, instance);
+  const told = consistencyOf(guest);
+  const { frozen, changes } = await freezeVolumes(shared, list, {
+    guest,
+    signal: progress.signal,
+    step: 'snapshot.create',
+    around: (moment) => atRest(guest, freeze, told, progress, moment),
+  });
+  await firmware.save(instance.id, id);
+  const disks = list.map(({ disk = '', volume }) => ({ disk, volume, layer: frozen.get(volume) ?? '' }));
+  const now = snapshots.require(id);
+  const current = instances.require(instance.id);
+  await progress.complete([
+    ...changes,
+    // What it was asked on may have been restored or removed while it waited.
+    snapshots.put(
+      withParentSnapshot(
+        { ...now, status: { ...now.status, state: 'ready', ...told, disks } },
+        current.status.snapshot,
+      ),
+    ),
+    instances.put({ ...current, status: { ...current.status, snapshot: id } }),
+  ]);
+}
+
+/** No snapshot has come about: disks that go on with new layers all the same only have longer chains. */
+async function giveUp({ shared, live }: SnapshotParts, instance: Instance, id: string): Promise<void> {
+  const { volumes, logger } = shared;
+  for (const volume of volumesOf(shared, instance).values())
+    await settleNext(shared, volume.id, holderOf(live, volumes.require(volume.id))).catch(
+      (error: unknown) => {
+        logger.warn('volume.freezing_in_doubt', { volume: volume.id, error });
+      },
+    );
+  await forgetSnapshot(shared, id);
+}
+
+export async function forgetSnapshot({ store, snapshots, firmware }: Shared, id: string): Promise<void> {
   const snapshot = snapshots.get(id);
   if (snapshot === undefined) return;
   await firmware.forget(snapshot.spec.instance, id);
   await commit(store, [snapshots.remove(snapshot)]);
-}
-
-function isStopping(error: unknown): boolean {
-  return error instanceof WirtError && error.code === 'daemon.stopping';
 }
 
 async function disksToFreeze(shared: Shared, live: LiveGuests, instance: Instance): Promise<ToFreeze[]> {
@@ -122,8 +147,23 @@ async function atRest(
   try {
     await moment();
   } finally {
-    if (problem === undefined) await guest.agent.thaw(AbortSignal.timeout(thawMs));
+    // The moment is over: a guest that is silent now spoils nothing.
+    if (problem === undefined && !(await thawed(guest)))
+      told.consistencyReason = 'The guest did not say that its file systems have thawed.';
   }
+}
+
+/** Asked twice: one that stays frozen can write nothing. */
+async function thawed({ agent }: Guest): Promise<boolean> {
+  for (let attempt = 1; attempt <= 2; attempt += 1) {
+    try {
+      await agent.thaw(AbortSignal.timeout(thawMs));
+      return true;
+    } catch {
+      // Asked once more, or told in the record.
+    }
+  }
+  return false;
 }
 
 /** Undefined when it is frozen, or why it is not. */
@@ -137,8 +177,9 @@ async function freezeGuest(guest: Guest, progress: Progress): Promise<WirtError 
     await guest.agent.freeze(AbortSignal.any([progress.signal, AbortSignal.timeout(freezeMs)]));
     return undefined;
   } catch (error) {
+    // It may freeze yet, after it was given up.
+    await thawed(guest);
     progress.signal.throwIfAborted();
-    await guest.agent.thaw(AbortSignal.timeout(thawMs)).catch(() => undefined);
     return error instanceof WirtError
       ? error
       : new WirtError('guest.agent_timeout', 'The guest agent did not freeze the file systems in time.', {
@@ -149,11 +190,13 @@ async function freezeGuest(guest: Guest, progress: Progress): Promise<WirtError 
 
 /** The disks go on from the snapshot; what was written since is given up, unless a later snapshot holds it. */
 export function restoreSnapshot({ shared }: SnapshotParts, id: string): Work {
-  const { snapshots, instances, volumes, storage, layers, operations, faults } = shared;
+  const { snapshots, instances, volumes, storage, layers, operations, faults, logger } = shared;
   return async (progress) => {
     const snapshot = snapshots.require(id);
     const instance = instances.require(snapshot.spec.instance);
     requireCan('restore', instance);
+    requireRestorable(snapshot);
+    await using undo = new Undo((error) => logger.error('snapshot.undo_failed', { snapshot: id, error }));
     const restored: Volume[] = [];
     for (const { volume: volumeId, layer, disk } of snapshot.status.disks) {
       await settleNext(shared, volumeId, undefined);
@@ -164,6 +207,7 @@ export function restoreSnapshot({ shared }: SnapshotParts, id: string): Work {
       const next = operations.newId();
       const { sizeBytes } = layerOf(volume, layer);
       const stored = { volume: volumeId, layer: next, format: 'qcow2', sizeBytes } as const;
+      undo.add(() => pool.remove(stored));
       await pool.createOverlay(stored, await layers.sourceOf({ volume: volumeId, layer }));
       const added = { id: next, format: 'qcow2', sizeBytes, parent: { volume: volumeId, layer } } as const;
       const status = { ...volume.status, active: next, layers: [...volume.status.layers, added] };
@@ -173,13 +217,19 @@ export function restoreSnapshot({ shared }: SnapshotParts, id: string): Work {
     await shared.firmware.restore(instance.id, id);
     await faults.at('snapshot.restore/record');
     const current = instances.require(instance.id);
-    // A layer made here without its record is swept by the next daemon.
     await progress.complete([
       ...restored.map((volume) => volumes.put(volume)),
       instances.put({ ...current, status: { ...current.status, snapshot: id } }),
     ]);
+    undo.release();
     for (const { id: volume } of restored) await layers.prune(volume);
   };
+}
+
+/** Its removal may have begun since this was asked for. */
+function requireRestorable({ name, status }: Snapshot): void {
+  if (status.state === 'ready') return;
+  throw new WirtError('snapshot.failed', `Snapshot ${name} is ${status.state}.`);
 }
 
 function attached({ volumes }: Shared, instance: Instance, id: string, disk: string): Volume {
@@ -194,35 +244,45 @@ function attached({ volumes }: Shared, instance: Instance, id: string, disk: str
   );
 }
 
-/** Its frozen layers are merged into what lies on them; what follows it in the tree follows its parent. */
-export function removeSnapshot({ shared, live }: SnapshotParts, id: string): Work {
-  const { store, snapshots, instances, faults, firmware, logger } = shared;
+/**
+ * Its frozen layers are merged into what lies on them; what follows it in the tree follows its parent. Runs in the lane of the readers, and
+ * goes into that of the instance itself.
+ */
+export function removeSnapshot(parts: SnapshotParts, id: string): Work {
+  const { snapshots, lanes } = parts.shared;
   return async (progress) => {
-    const snapshot = snapshots.get(id);
-    if (snapshot === undefined) return;
-    await faults.at('snapshot.remove/mark');
-    if (snapshot.status.state !== 'removing')
-      await commit(store, [
-        snapshots.put({ ...snapshot, status: { ...snapshot.status, state: 'removing' } }),
-      ]);
-    for (const { volume, layer } of snapshot.status.disks) {
-      await settleNext(shared, volume, holderOrNone(shared, live, volume));
-      await faults.at('snapshot.remove/merge');
-      const gone = await dropLayer(shared, live, { volume, layer }, progress);
-      if (!gone) logger.info('snapshot.layer_kept', { snapshot: id, volume, layer });
-    }
-    await firmware.forget(snapshot.spec.instance, id);
-    await faults.at('snapshot.remove/record');
-    const now = snapshots.require(id);
-    const { parent } = now.status;
-    const orphans = [...snapshots.after()].filter(({ status }) => status.parent === id);
-    const instance = instances.get(now.spec.instance);
-    await progress.complete([
-      snapshots.remove(now),
-      ...orphans.map((one) => snapshots.put(withParentSnapshot(one, parent))),
-      ...(instance?.status.snapshot === id ? [instances.put(onSnapshot(instance, parent))] : []),
-    ]);
+    const instance = snapshots.get(id)?.spec.instance;
+    if (instance !== undefined) await lanes.run(instance, () => remove(parts, id, progress));
   };
+}
+
+async function remove({ shared, live }: SnapshotParts, id: string, progress: Progress): Promise<void> {
+  const { store, snapshots, instances, volumes, layers, faults, firmware, logger } = shared;
+  const snapshot = snapshots.get(id);
+  if (snapshot === undefined) return;
+  await faults.at('snapshot.remove/mark');
+  if (snapshot.status.state !== 'removing')
+    await commit(store, [snapshots.put({ ...snapshot, status: { ...snapshot.status, state: 'removing' } })]);
+  for (const { volume, layer } of snapshot.status.disks) {
+    await settleNext(shared, volume, holderOrNone(shared, live, volume));
+    await faults.at('snapshot.remove/merge');
+    const gone = await dropLayer(shared, live, { volume, layer }, progress);
+    if (!gone) logger.info('snapshot.layer_kept', { snapshot: id, volume, layer });
+  }
+  await firmware.forget(snapshot.spec.instance, id);
+  await faults.at('snapshot.remove/record');
+  const now = snapshots.require(id);
+  const { parent } = now.status;
+  const orphans = [...snapshots.after()].filter(({ status }) => status.parent === id);
+  const instance = instances.get(now.spec.instance);
+  await progress.complete([
+    snapshots.remove(now),
+    ...orphans.map((one) => snapshots.put(withParentSnapshot(one, parent))),
+    ...(instance?.status.snapshot === id ? [instances.put(onSnapshot(instance, parent))] : []),
+  ]);
+  // What only the dropped layers had needed.
+  for (const { volume } of snapshot.status.disks)
+    if (volumes.get(volume) !== undefined) await layers.prune(volume);
 }
 
 function holderOrNone({ volumes }: Shared, live: LiveGuests, id: string) {

@@ -54,10 +54,8 @@ export function createSnapshotActions(
     requireReady(snapshot, kind);
     const { id } = snapshot;
     const target = { kind: 'snapshot', id, name: snapshot.name } as const;
-    // What copies for long, and touches only what is frozen, does not hold the instance up.
-    const lane = kind === 'snapshot.export' ? { lane: id } : {};
     const cancellable = kind !== 'snapshot.restore';
-    return begin(shared, request, { kind, target, input, cancellable, work: works[kind](id), ...lane });
+    return begin(shared, request, { kind, target, input, cancellable, work: works[kind](id) });
   };
 
   return {
@@ -103,12 +101,13 @@ function requireReady({ name, status }: Snapshot, kind: SnapshotKind): void {
   });
 }
 
-function newSnapshot({ operations, clock }: Shared, instance: Instance, input: SnapshotCreate): Snapshot {
-  const now = clock.now();
+function newSnapshot(shared: Shared, instance: Instance, input: SnapshotCreate): Snapshot {
+  const now = shared.clock.now();
+  const id = shared.operations.newId();
   const { snapshot } = instance.status;
   return {
-    id: operations.newId(),
-    name: input.name ?? `at-${now.slice(0, 19).replaceAll(':', '').toLowerCase()}`,
+    id,
+    name: input.name ?? freeName(shared, instance, now, id),
     project: instance.project,
     labels: input.labels,
     revision: 0,
@@ -121,16 +120,26 @@ function newSnapshot({ operations, clock }: Shared, instance: Instance, input: S
   };
 }
 
+/** By the second; with more behind it for another in the same one. */
+function freeName({ snapshots }: Shared, { id: instance }: Instance, now: string, id: string): string {
+  const name = `at-${now.slice(0, 19).replaceAll(':', '').toLowerCase()}`;
+  return snapshots.find(name, instance) === undefined ? name : `${name}-${id.slice(-6).toLowerCase()}`;
+}
+
 /** Reads only frozen layers: the guest may run. */
 function exportSnapshot({ shared }: SnapshotParts, id: string): Work {
   const { snapshots, layers, transfer } = shared;
   return async (progress) => {
     const { format, path, disk } = progress.input as { format: 'qcow2'; path: string; disk?: string };
-    const { status, name } = snapshots.require(id);
+    const snapshot = snapshots.require(id);
+    requireReady(snapshot, 'snapshot.export');
+    const { status, name } = snapshot;
     const chosen = status.disks.filter((one) => disk === undefined || one.disk === disk);
     if (chosen.length === 0)
       throw new WirtError('snapshot.failed', `Snapshot ${name} has no disk ${disk ?? ''}.`);
     const several = chosen.length > 1;
+    // What an earlier daemon had begun, and nobody else's file of that name.
+    if (progress.recovering) await transfer.removeOutput(path);
     if (several) await transfer.makeDirectory(path);
     try {
       const files: string[] = [];

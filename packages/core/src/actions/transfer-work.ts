@@ -23,10 +23,10 @@ import { confined } from './confined.ts';
 import { firmwareOf } from './instance-disks.ts';
 import type { InstanceLife } from './instance-life.ts';
 import { requireCan } from './instance-state.ts';
-import type { Progress, Work } from './operation-runner.ts';
+import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
-import { commit } from './records.ts';
+import { commit, nameConflict } from './records.ts';
 import { activeOf, storedLayer, volumesOf } from './volume-layers.ts';
 import { newVolume, volumeNameFor } from './volume-new.ts';
 import { removeLayers } from './volume-work.ts';
@@ -94,9 +94,8 @@ async function removeVolumes(shared: Shared, id: string): Promise<void> {
 }
 
 /** The next daemon begins anew what this one's end interrupts, and needs the record. */
-async function removeImport(shared: Shared, id: string, { signal }: Progress): Promise<void> {
-  const reason: unknown = signal.reason;
-  if (signal.aborted && reason instanceof WirtError && reason.code === 'daemon.stopping') return;
+async function removeImport(shared: Shared, id: string, progress: Progress): Promise<void> {
+  if (isStopping(progress)) return;
   await removeVolumes(shared, id);
   await shared.transfer.clean(id);
   const instance = shared.instances.get(id);
@@ -205,7 +204,9 @@ async function stageVolume(
     spec: { ...made.spec, origin: file === '' ? { kind: 'empty' } : { kind: 'file', file } },
     status: { ...made.status, attachment: { instance: id, disk } },
   };
-  await commit(store, [volumes.put(volume)]);
+  await commit(store, [volumes.put(volume)]).catch((error: unknown) => {
+    throw nameConflict(error, 'volume');
+  });
   return volumes.require(volume.id);
 }
 
@@ -221,6 +222,8 @@ export function exportMachine({ shared }: TransferParts, id: string): Work {
         hint: 'A guest of a kernel image is made again by `wirt run`.',
       });
     await shared.faults.at('instance.export/write');
+    // What an earlier daemon had begun, and nobody else's file of that name.
+    if (progress.recovering) await shared.transfer.removeOutput(path);
     const result = await confined(shared, progress, 'export', (work) => {
       const exporting = { shared, instance, volumes, path, work: { ...work, id: progress.id } };
       switch (format) {

@@ -1,11 +1,11 @@
 /**
  * Freezes volumes at one moment: what they held becomes a layer that is never written again, and a new layer takes the writes, also
- * under a running guest. The intent (`status.next`) is durable before the first file is made; after a crash, `settleNext` finishes
- * or undoes it. An overlay on top of a chain reads as the chain did, so finishing is always right once it is there.
+ * under a running guest. The intent (`status.next`) is durable before the first file is made, and that the file is whole before a guest is
+ * given it; after a crash, `settleNext` finishes or undoes it.
  */
 import { type Volume, WirtError } from '@wirt/api';
 import type { DiskLayerNode } from '../domain/disk-source.ts';
-import { layerOf, withNextLayer } from '../domain/layers.ts';
+import { layerOf, withNextLayer, withoutNextLayer, withPendingLayer } from '../domain/layers.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { VolumePool } from '../ports/volume-pool.ts';
@@ -40,46 +40,80 @@ export interface FreezeOptions {
   readonly signal: AbortSignal;
   /** Called around the moment itself. */
   around?(moment: () => Promise<void>): Promise<void>;
-  /** Changes that are made durable with the intent. */
-  readonly with?: readonly Staged[];
   /** Name of the steps, for faults. */
   readonly step: string;
 }
 
-/** Runs in the lane of the instance, or of the unattached volume. When it throws, all is as it was. */
+/** Runs in the lane of the instance, or of the unattached volume. When it throws, the volumes read as before. */
 export async function freezeVolumes(
   shared: Shared,
   list: readonly ToFreeze[],
   options: FreezeOptions,
 ): Promise<Freezing> {
   const { store, volumes, faults, logger } = shared;
-  const { guest, signal } = options;
+  const { guest, signal, step } = options;
   await using undo = new Undo((error) => logger.error('volume.undo_failed', { error }));
   const planned = await plan(shared, list);
-  await commit(store, [
-    ...(options.with ?? []),
-    ...planned.map(({ volume, next }) => {
-      const record = volumes.require(volume);
-      return volumes.put({ ...record, status: { ...record.status, next } });
-    }),
-  ]);
-  undo.add(() => forgetNext(shared, planned));
-  await faults.at(`${options.step}/layers`);
+  await commit(store, planned.map(changeTo(shared, (record, { next }) => withNext(record, next))));
+  undo.add(() => commit(store, planned.map(changeTo(shared, withoutNextLayer))));
+  await faults.at(`${step}/layers`);
   for (const one of planned) await makeLayer(shared, one, guest, undo);
   signal.throwIfAborted();
-  await faults.at(`${options.step}/moment`);
+  // From here on a guest may write them, whatever becomes of the daemon.
+  if (guest !== undefined) await commit(store, planned.filter(isLayered).map(changeTo(shared, pending)));
+  await faults.at(`${step}/moment`);
   const around = options.around ?? ((moment) => moment());
-  await around(() => moment(shared, planned, guest));
-  // From here on QEMU writes the new layers: they stay, whatever comes.
+  let begun = false;
+  try {
+    await around(() => {
+      begun = true;
+      return moment(shared, planned, guest);
+    });
+  } catch (error) {
+    // What QEMU did not answer it may have done all the same.
+    if (begun && guest !== undefined) {
+      undo.release();
+      await settleAll(shared, planned, guest);
+    }
+    throw error;
+  }
   undo.release();
   const frozen = new Map<string, string>();
   const changes = planned.map((one) => {
     const record = volumes.require(one.volume);
-    frozen.set(one.volume, one.pool.snapshots === 'layered' ? record.status.active : one.next);
+    frozen.set(one.volume, isLayered(one) ? record.status.active : one.next);
     return volumes.put(frozenRecord(record, one.next, one.pool));
   });
-  await faults.at(`${options.step}/record`);
+  await faults.at(`${step}/record`);
   return { frozen, changes };
+}
+
+function isLayered({ pool }: Planned): boolean {
+  return pool.snapshots === 'layered';
+}
+
+function withNext(record: Volume, next: string): Volume {
+  return { ...record, status: { ...record.status, next } };
+}
+
+function pending(record: Volume, { next }: Planned): Volume {
+  return withPendingLayer(record, next);
+}
+
+/** The change of a planned volume's record as it is now. */
+function changeTo(
+  { volumes }: Shared,
+  change: (record: Volume, one: Planned) => Volume,
+): (one: Planned) => Staged {
+  return (one) => volumes.put(change(volumes.require(one.volume), one));
+}
+
+async function settleAll(shared: Shared, planned: readonly Planned[], guest: Guest): Promise<void> {
+  for (const { volume, disk = '' } of planned)
+    await settleNext(shared, volume, { guest, name: disk }).catch((error: unknown) => {
+      // Settled by the next that is done with the volume.
+      shared.logger.warn('volume.freezing_in_doubt', { volume, error });
+    });
 }
 
 async function plan({ volumes, storage, operations }: Shared, list: readonly ToFreeze[]): Promise<Planned[]> {
@@ -97,11 +131,11 @@ async function plan({ volumes, storage, operations }: Shared, list: readonly ToF
 }
 
 async function makeLayer(shared: Shared, one: Planned, guest: Guest | undefined, undo: Undo): Promise<void> {
-  if (one.pool.snapshots === 'native') return;
   const { volumes, layers } = shared;
   const record = volumes.require(one.volume);
   const ref = { volume: one.volume, layer: one.next };
   undo.add(() => one.pool.remove(ref));
+  if (!isLayered(one)) return;
   const { sizeBytes } = layerOf(record, record.status.active);
   const layer = { ...ref, format: 'qcow2', sizeBytes } as const;
   await one.pool.createOverlay(layer, await layers.sourceOf(activeOf(record)));
@@ -155,20 +189,9 @@ function frozenRecord(record: Volume, next: string, pool: VolumePool): Volume {
   return { ...record, status: { ...status, layers } };
 }
 
-async function forgetNext({ store, volumes }: Shared, planned: readonly Planned[]): Promise<void> {
-  await commit(
-    store,
-    planned.map(({ volume }) => {
-      const record = volumes.require(volume);
-      const { next: _, ...status } = record.status;
-      return volumes.put({ ...record, status });
-    }),
-  );
-}
-
 /**
- * Ends a freezing that was interrupted. With a guest, QEMU knows whether it switched; without one, the new layer is taken when it is there: it
- * reads as the old one, or better. Call in the volume's lane before anything else is done with it.
+ * Ends a freezing that was interrupted. With a guest, QEMU knows whether it switched. Without one, the new layer is taken when a guest may
+ * have written it, and else it was never read. Call in the volume's lane before anything else is done with it.
  */
 export async function settleNext(
   shared: Shared,
@@ -180,17 +203,11 @@ export async function settleNext(
   const next = record?.status.next;
   if (record === undefined || next === undefined) return;
   const pool = await storage.open(record.spec.pool);
-  const ref = { volume: id, layer: next };
-  const there = (await pool.list()).some(({ layer }) => layer === next);
   const chain = await disk?.guest.disks.chains(AbortSignal.timeout(switchMs));
-  const layered = pool.snapshots === 'layered';
-  const done = there && (!layered || disk === undefined || chain?.get(disk.name)?.at(-1) === next);
+  const whole = record.status.layers.some((layer) => layer.id === next);
+  const done = whole && (disk === undefined || chain?.get(disk.name)?.at(-1) === next);
   logger.info('volume.freezing_settled', { volume: id, layer: next, done });
-  if (done) {
-    await commit(store, [volumes.put(frozenRecord(record, next, pool))]);
-    return;
-  }
-  const { next: _, ...status } = record.status;
-  await commit(store, [volumes.put({ ...record, status })]);
-  await pool.remove(ref);
+  const settled = done ? frozenRecord(record, next, pool) : withoutNextLayer(record);
+  await commit(store, [volumes.put(settled)]);
+  if (!done) await pool.remove({ volume: id, layer: next });
 }

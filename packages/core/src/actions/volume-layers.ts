@@ -2,7 +2,7 @@
  * The layers of volumes on their storage: what QEMU opens, who may open it, and the removal of what nothing needs any more. Records
  * first: a layer leaves its record before its file goes, and a file without a record is swept.
  */
-import { type Image, type Instance, type Volume, WirtError } from '@wirt/api';
+import { type Image, type Instance, type LayerParent, type Volume, WirtError } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import {
   type ChainLink,
@@ -17,7 +17,10 @@ import type { LayerRef, StoredLayer } from '../ports/volume-pool.ts';
 import type { Shared, VolumeLayers } from './parts.ts';
 import { commit } from './records.ts';
 
-type Needs = Pick<Shared, 'store' | 'volumes' | 'images' | 'snapshots' | 'storage' | 'imageFiles' | 'logger'>;
+type Needs = Pick<
+  Shared,
+  'store' | 'volumes' | 'images' | 'pools' | 'snapshots' | 'storage' | 'imageFiles' | 'logger'
+>;
 
 /** The directory key of an image's files. */
 export function imageKey({ id, status }: Pick<Image, 'id' | 'status'>): string {
@@ -25,7 +28,7 @@ export function imageKey({ id, status }: Pick<Image, 'id' | 'status'>): string {
 }
 
 export function createVolumeLayers(shared: Needs): VolumeLayers {
-  const { store, volumes, images, snapshots, storage, imageFiles, logger } = shared;
+  const { store, volumes, images, pools, snapshots, storage, imageFiles, logger } = shared;
   const find = (id: string): Volume | undefined => volumes.get(id);
 
   async function nodeOf(link: ChainLink): Promise<DiskLayerNode> {
@@ -109,14 +112,11 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     },
     async sweep() {
       const known = new Set<string>();
-      const pools = new Set<string>();
-      for (const { spec, status } of volumes.after()) {
-        pools.add(spec.pool);
+      for (const { status } of volumes.after()) {
         for (const { id } of status.layers) known.add(id);
         if (status.next !== undefined) known.add(status.next);
       }
-      pools.add('default');
-      for (const name of pools) {
+      for (const { name } of [...pools.after()]) {
         try {
           const pool = await storage.open(name);
           for (const ref of await pool.list()) {
@@ -135,6 +135,28 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
 export function storedLayer(volume: Volume, layer: string): StoredLayer {
   const { format, sizeBytes } = layerOf(volume, layer);
   return { volume: volume.id, layer, format, sizeBytes };
+}
+
+/**
+ * What a copy of a layer, and of what is between it and `base`, reads at most. Images count as they are stored.
+ */
+export async function bytesToRead(
+  { volumes, storage, images }: Pick<Shared, 'volumes' | 'storage' | 'images'>,
+  layer: LayerId,
+  base?: LayerParent,
+): Promise<number> {
+  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
+  let bytes = 0;
+  for (const link of chainOf((id) => volumes.get(id), layer)) {
+    const id = link.kind === 'image' ? link.image : link.layer.id;
+    if (id === baseId) bytes = 0;
+    else if (link.kind === 'image') bytes += images.get(link.image)?.status.sizeBytes ?? 0;
+    else {
+      const pool = await storage.open(volumes.require(link.volume).spec.pool);
+      bytes += await pool.allocatedBytes([{ volume: link.volume, layer: link.layer.id }]);
+    }
+  }
+  return bytes;
 }
 
 export function activeOf({ id, status }: Volume): LayerRef {

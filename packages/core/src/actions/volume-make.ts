@@ -10,7 +10,7 @@ import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit } from './records.ts';
-import { activeOf, storedLayer } from './volume-layers.ts';
+import { activeOf, bytesToRead, storedLayer } from './volume-layers.ts';
 
 /** A file cannot be made again from its record: its import does that. */
 export async function makeVolume(shared: Shared, id: string, progress: Progress): Promise<Volume> {
@@ -31,7 +31,8 @@ export async function makeVolume(shared: Shared, id: string, progress: Progress)
         await requireRoom(shared, volume.spec.pool, 0);
         await pool.createOverlay(layer, source);
       } else {
-        await requireRoom(shared, volume.spec.pool, await imageBytes(shared, origin.image));
+        const { sizeBytes = 0 } = shared.images.require(origin.image).status;
+        await requireRoom(shared, volume.spec.pool, sizeBytes);
         await confined(shared, progress, 'copy', (work) => pool.copy(layer, source, work));
       }
       return ready(volume);
@@ -44,13 +45,7 @@ export async function makeVolume(shared: Shared, id: string, progress: Progress)
         await pool.createOverlay(layer, source);
         return ready(volume);
       }
-      const from_ = shared.volumes.require(from.volume);
-      const stored = from_.status.layers.map((one) => ({ volume: from_.id, layer: one.id }));
-      const bytes = await (await storage.open(from_.spec.pool)).allocatedBytes(stored);
-      await requireRoom(shared, volume.spec.pool, bytes);
-      await confined(shared, progress, 'copy', (work) => pool.copy(layer, source, work));
-      const alone = volume.status.layers.map(({ parent: _, ...rest }) => rest);
-      return ready({ ...volume, status: { ...volume.status, layers: alone } });
+      return copyWhole(shared, volume, from, progress);
     }
     case 'file':
       throw new WirtError(
@@ -63,6 +58,23 @@ export async function makeVolume(shared: Shared, id: string, progress: Progress)
   }
 }
 
+/** A copy of a layer and all below it, sharing nothing with them. */
+export async function copyWhole(
+  shared: Shared,
+  volume: Volume,
+  from: LayerId,
+  progress: Progress,
+): Promise<Volume> {
+  const pool = await shared.storage.open(volume.spec.pool);
+  await requireRoom(shared, volume.spec.pool, await bytesToRead(shared, from));
+  const source = await shared.layers.sourceOf(from);
+  await confined(shared, progress, 'copy', (work) =>
+    pool.copy(storedLayer(volume, volume.status.active), source, work),
+  );
+  const alone = volume.status.layers.map(({ parent: _, ...layer }) => layer);
+  return ready({ ...volume, status: { ...volume.status, layers: alone } });
+}
+
 /** Takes back what a make has left on the storage. */
 export async function unmakeVolume({ storage }: Pick<Shared, 'storage'>, volume: Volume): Promise<void> {
   await (await storage.open(volume.spec.pool)).remove(activeOf(volume));
@@ -72,10 +84,6 @@ function ready(volume: Volume): Volume {
   return { ...volume, status: { ...volume.status, state: 'ready' } };
 }
 
-function imageBytes({ images }: Pick<Shared, 'images'>, id: string): Promise<number> {
-  return Promise.resolve(images.require(id).status.sizeBytes ?? 0);
-}
-
 /** Until it is copied, the layer's parent says what is to be copied. */
 function parentLayer(volume: Volume): LayerId {
   const parent = volume.status.layers[0]?.parent;
@@ -83,19 +91,17 @@ function parentLayer(volume: Volume): LayerId {
   throw new WirtError('internal', `Volume ${volume.name} does not say what it is a clone of.`);
 }
 
-/** Makes every volume of a list that is still to be made; when one fails, what was made of the others stays for the next time. */
+/** Makes every volume of a list that is still to be made, and records each at once: from then on a guest may write it. */
 export async function makeVolumes(
   shared: Shared,
   list: readonly Volume[],
   progress: Progress,
-): Promise<Volume[]> {
-  const made: Volume[] = [];
+): Promise<void> {
   for (const { id, status } of list) {
     if (status.state !== 'creating') continue;
     progress.stage('disks');
-    made.push(await makeVolume(shared, id, progress));
+    await commit(shared.store, [shared.volumes.put(await makeVolume(shared, id, progress))]);
   }
-  return made;
 }
 
 /** Makes a volume ready by itself, outside an instance. */
@@ -104,9 +110,4 @@ export async function completeVolume(shared: Shared, made: Volume, progress: Pro
   await progress.complete([
     shared.volumes.put({ ...made, revision: shared.volumes.require(made.id).revision }),
   ]);
-}
-
-/** For recovery: what a running guest has open is whole. */
-export async function markReady(shared: Shared, volume: Volume): Promise<void> {
-  if (volume.status.state === 'creating') await commit(shared.store, [shared.volumes.put(ready(volume))]);
 }

@@ -11,42 +11,43 @@ import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit } from './records.ts';
+import { bytesToRead } from './volume-layers.ts';
 
-/** The guest that has a volume open now, and as which disk. */
-export function holderOf(live: LiveGuests, { status }: Volume): { guest: Guest; name: string } | undefined {
+export interface Holder {
+  readonly guest: Guest;
+  /** Of the disk. */
+  readonly name: string;
+}
+
+/** The guest that has a volume open now, and as which disk. Throws as `LiveGuests.holding`. */
+export function holderOf(live: LiveGuests, { status }: Volume): Holder | undefined {
   const { attachment } = status;
-  const guest = attachment === undefined ? undefined : live.get(attachment.instance);
+  const guest = attachment === undefined ? undefined : live.holding(attachment.instance);
   return guest === undefined || attachment === undefined ? undefined : { guest, name: attachment.disk };
 }
 
-/** Makes a layer lie on `base` (undefined: on nothing) by copying what it reads from between; the record follows. */
+/**
+ * Makes a layer lie on `base` (undefined: on nothing) by copying what it reads from between; the record follows. `frees`: what lay between
+ * goes afterwards.
+ */
 export async function pullInto(
   shared: Shared,
   live: LiveGuests,
   layer: LayerId,
   base: LayerParent | undefined,
   progress: Progress,
+  room: { readonly frees?: boolean } = {},
 ): Promise<void> {
   const { store, volumes, storage, layers, faults } = shared;
-  const find = (id: string): Volume | undefined => volumes.get(id);
   const volume = volumes.require(layer.volume);
   const pool = await storage.open(volume.spec.pool);
-  await requireRoom(shared, volume.spec.pool, await bytesBetween(shared, layer, base));
+  const bytes = (await bytesToRead(shared, layer, base)) - (await pool.allocatedBytes([layer]));
+  await requireRoom(shared, volume.spec.pool, bytes, room);
   await faults.at('volume.merge/copy');
   const holder = holderOf(live, volume);
-  const inChain = chainOf(find, { volume: volume.id, layer: volume.status.active }).some(
-    (link) => link.kind === 'layer' && link.layer.id === layer.layer,
-  );
-  if (holder !== undefined && inChain) {
-    const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
-    await holder.guest.disks.pull(
-      { disk: holder.name, layer: layer.layer, base: baseId },
-      {
-        signal: progress.signal,
-        onProgress: (done, total) => progress.stage('merge', { done, total, unit: 'bytes' }),
-      },
-    );
-  } else {
+  if (holder !== undefined && isWrittenOver(shared, volume, layer))
+    await pullLive(shared, holder, layer, base, progress);
+  else {
     const chain = await layers.sourceOf(layer);
     const baseSource = await sourceOfParent(shared, base);
     await confined(shared, progress, 'merge', (work) => pool.pull(chain, baseSource, work));
@@ -55,35 +56,39 @@ export async function pullInto(
   await commit(store, [volumes.put(withParent(volumes.require(volume.id), layer.layer, base))]);
 }
 
+/** Whether a guest that has the volume open has the layer in its chain. */
+function isWrittenOver({ volumes }: Shared, { id, status }: Volume, { layer }: LayerId): boolean {
+  const chain = chainOf((one) => volumes.get(one), { volume: id, layer: status.active });
+  return chain.some((link) => link.kind === 'layer' && link.layer.id === layer);
+}
+
+async function pullLive(
+  { storage, volumes, sandbox }: Shared,
+  { guest, name }: Holder,
+  layer: LayerId,
+  base: LayerParent | undefined,
+  progress: Progress,
+): Promise<void> {
+  const { spec, status } = volumes.require(layer.volume);
+  const pool = await storage.open(spec.pool);
+  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
+  // Claimed at its start; claiming again gives the same. What is frozen it could only read until now.
+  const identity = await sandbox.claim(guest.id, { kvm: false });
+  await pool.grant(layer, { identity, write: true });
+  const onProgress = (done: number, total: number): void =>
+    progress.stage('merge', { done, total, unit: 'bytes' });
+  await guest.disks.pull(
+    { disk: name, layer: layer.layer, base: baseId },
+    { signal: progress.signal, onProgress },
+  );
+  if (layer.layer !== status.active) await pool.grant(layer, { identity, write: false });
+}
+
 function sourceOfParent({ layers, images }: Shared, parent: LayerParent | undefined) {
   if (parent === undefined) return Promise.resolve(undefined);
   return 'image' in parent
     ? Promise.resolve(layers.imageSource(images.require(parent.image)))
     : layers.sourceOf(parent);
-}
-
-/** What a pull will copy at most. */
-async function bytesBetween(
-  { volumes, storage, images }: Shared,
-  layer: LayerId,
-  base: LayerParent | undefined,
-): Promise<number> {
-  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
-  let bytes = 0;
-  for (const link of chainOf((id) => volumes.get(id), layer)) {
-    const id = link.kind === 'image' ? link.image : link.layer.id;
-    if (id === baseId) {
-      bytes = 0;
-      continue;
-    }
-    if (id === layer.layer) continue;
-    if (link.kind === 'image') bytes += images.get(link.image)?.status.sizeBytes ?? 0;
-    else {
-      const pool = await storage.open(volumes.require(link.volume).spec.pool);
-      bytes += await pool.allocatedBytes([{ volume: link.volume, layer: link.layer.id }]);
-    }
-  }
-  return bytes;
 }
 
 /**
@@ -103,7 +108,7 @@ export async function dropLayer(
   const children = childrenOf(volumes.after(), ref);
   if (children.some((child) => !isOwn(shared, volume, child))) return false;
   const { parent } = layerOf(volume, ref.layer);
-  for (const child of children) await pullInto(shared, live, child, parent, progress);
+  for (const child of children) await pullInto(shared, live, child, parent, progress, { frees: true });
   await commit(store, [volumes.put(withoutLayers(volumes.require(volume.id), [ref.layer]))]);
   const pool = await storage.open(volume.spec.pool);
   await pool.remove(ref);

@@ -1,17 +1,16 @@
-/** The works of operations on volumes. Each may run again from its beginning after a crash. */
+/** The works of operations on volumes that are there; making one is in volume-create. Each may run again from its beginning after a crash. */
 import { type Volume, type VolumeFormat, WirtError } from '@wirt/api';
-import { chainOf, type LayerId, layerOf } from '../domain/layers.ts';
+import { chainOf, dependentsOf, layerOf } from '../domain/layers.ts';
 import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Progress, Work } from './operation-runner.ts';
+import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit } from './records.ts';
-import { freezeVolumes, settleNext } from './volume-freeze.ts';
+import { settleNext } from './volume-freeze.ts';
 import { activeOf, storedLayer } from './volume-layers.ts';
-import { completeVolume, makeVolume, unmakeVolume } from './volume-make.ts';
-import { dropLayer, holderOf, pullInto } from './volume-merge.ts';
-import { laneOf, requireLane } from './works.ts';
+import { holderOf, pullInto } from './volume-merge.ts';
+import { laneOf } from './works.ts';
 
 const commandMs = 20_000;
 
@@ -20,99 +19,11 @@ export interface VolumeParts {
   readonly live: LiveGuests;
 }
 
-/** Made whole, or gone again with its record. */
-export function createVolume(parts: VolumeParts, id: string): Work {
-  const { shared, live } = parts;
-  const { store, volumes, lanes } = shared;
-  return async (progress) => {
-    const volume = volumes.require(id);
-    const { origin } = volume.spec;
-    const copiesLive = { layer: undefined as LayerId | undefined };
-    try {
-      if (origin.kind === 'volume') {
-        const lane = laneOf(shared, { kind: 'volume', id: origin.volume });
-        const from = await lanes.run(lane, () => cloneFrom(parts, volume, progress, lane));
-        if (from.copied) return;
-        if (origin.mode === 'full') copiesLive.layer = from.layer;
-      }
-      await completeVolume(shared, await makeVolume(shared, id, progress), progress);
-    } catch (error) {
-      if (error instanceof WirtError && error.code === 'daemon.stopping') throw error;
-      await unmakeVolume(shared, volume);
-      await commit(store, [volumes.remove(volumes.require(id))]);
-      throw error;
-    }
-    const { layer } = copiesLive;
-    if (layer === undefined) return;
-    // What was frozen for the copy alone goes back into what lies on it.
-    const lane = laneOf(shared, { kind: 'volume', id: layer.volume });
-    await lanes.run(lane, () => dropLayer(shared, live, layer, { ...progress, stage: () => undefined }));
-  };
-}
-
-/**
- * In the lane of the source. Its frozen layer becomes what the clone lies on, or is to be copied from. A full copy of a volume that
- * nobody has open is made at once, with nothing frozen.
- */
-async function cloneFrom(
-  { shared, live }: VolumeParts,
-  clone: Volume,
-  progress: Progress,
-  lane: string,
-): Promise<{ copied: boolean; layer: LayerId }> {
-  const { store, volumes, storage, layers } = shared;
-  const { origin } = clone.spec;
-  if (origin.kind !== 'volume') throw new WirtError('internal', `Volume ${clone.name} is no clone.`);
-  requireLane(shared, origin.volume, lane);
-  const source = volumes.require(origin.volume);
-  const holder = holderOf(live, source);
-  await settleNext(shared, source.id, holder);
-  const chosen = clone.status.layers[0]?.parent;
-  // An earlier run has frozen it already.
-  if (chosen !== undefined && 'layer' in chosen) return { copied: false, layer: chosen };
-  if (origin.mode === 'full' && holder === undefined) {
-    const from = activeOf(volumes.require(source.id));
-    const pool = await storage.open(clone.spec.pool);
-    await requireRoom(shared, clone.spec.pool, await allocated(shared, from));
-    const target = storedLayer(clone, clone.status.active);
-    const whole = await layers.sourceOf(from);
-    await confined(shared, progress, 'copy', (work) => pool.copy(target, whole, work));
-    const ready = { ...clone, status: { ...clone.status, state: 'ready' as const } };
-    await completeVolume(shared, ready, progress);
-    return { copied: true, layer: from };
-  }
-  const disk = holder === undefined ? {} : { disk: holder.name };
-  const { frozen, changes } = await freezeVolumes(shared, [{ volume: source.id, ...disk }], {
-    guest: holder?.guest,
-    signal: progress.signal,
-    step: 'volume.create',
-  });
-  const layer = { volume: source.id, layer: frozen.get(source.id) ?? '' };
-  const now = volumes.require(clone.id);
-  const [first, ...rest] = now.status.layers;
-  if (first === undefined) throw new WirtError('internal', `Volume ${clone.name} has no layer.`);
-  const withSource = { ...now, status: { ...now.status, layers: [{ ...first, parent: layer }, ...rest] } };
-  await commit(store, [...changes, volumes.put(withSource)]);
-  return { copied: false, layer };
-}
-
-async function allocated({ volumes, storage }: Shared, layer: LayerId): Promise<number> {
-  let bytes = 0;
-  for (const link of chainOf((id) => volumes.get(id), layer)) {
-    if (link.kind === 'image') continue;
-    const pool = await storage.open(volumes.require(link.volume).spec.pool);
-    bytes += await pool.allocatedBytes([{ volume: link.volume, layer: link.layer.id }]);
-  }
-  return bytes;
-}
-
 /** The storage first, or QEMU when a guest has it open; then the record. Growing what is grown already changes nothing. */
 export function resizeVolume({ shared, live }: VolumeParts, id: string): Work {
   const { volumes, storage, faults } = shared;
   return async (progress) => {
     const { sizeBytes } = progress.input as { sizeBytes: number };
-    const lane = laneOf(shared, { kind: 'volume', id });
-    requireLane(shared, id, lane);
     await settleNext(shared, id, holderOf(live, volumes.require(id)));
     const volume = volumes.require(id);
     requireReady(volume, 'resized');
@@ -173,9 +84,7 @@ export function flattenVolume({ shared, live }: VolumeParts, id: string): Work {
     const alone = parent === undefined || (keep !== undefined && 'image' in parent);
     if (!alone) await pullInto(shared, live, { volume: id, layer: active }, keep, progress);
     await layers.prune(id);
-    // The source of a linked clone may have layers that only the clone needed.
-    if (parent !== undefined && 'volume' in parent && volumes.get(parent.volume) !== undefined)
-      await layers.prune(parent.volume);
+    pruneSources(shared, [volume]);
   };
 }
 
@@ -192,7 +101,29 @@ export function removeVolume({ shared }: VolumeParts, id: string): Work {
     await removeLayers(shared, volumes.require(id));
     await faults.at('volume.remove/record');
     await progress.complete([volumes.remove(volumes.require(id))]);
+    pruneSources(shared, [volume]);
   };
+}
+
+/**
+ * The sources of linked clones may have layers that only those needed. Done behind the back of who asks, in the lanes of the sources, so
+ * that no lane waits for another; what does not get done is done at the start of the next daemon.
+ */
+export function pruneSources(shared: Shared, clones: readonly Volume[]): void {
+  const { volumes, lanes, layers, logger } = shared;
+  const sources = clones.flatMap(({ id, status }) =>
+    status.layers.flatMap(({ parent }) =>
+      parent !== undefined && 'layer' in parent && parent.volume !== id ? [parent.volume] : [],
+    ),
+  );
+  for (const id of new Set(sources)) {
+    const lane = (): string => laneOf(shared, { kind: 'volume', id });
+    lanes
+      .follow(lane, async () => {
+        if (volumes.get(id) !== undefined) await layers.prune(id);
+      })
+      .catch((error: unknown) => logger.warn('volume.not_pruned', { volume: id, error }));
+  }
 }
 
 export async function removeLayers({ storage }: Pick<Shared, 'storage'>, volume: Volume): Promise<void> {
@@ -204,21 +135,14 @@ export async function removeLayers({ storage }: Pick<Shared, 'storage'>, volume:
 
 /** Throws `volume.in_use`, and says by whom. */
 export function requireUnused({ volumes, instances, snapshots }: Shared, volume: Volume, by?: string): void {
-  const { attachment, layers } = volume.status;
+  const { attachment } = volume.status;
   const instance = attachment === undefined ? undefined : instances.get(attachment.instance);
   if (instance !== undefined && instance.id !== by)
     throw new WirtError('volume.in_use', `Volume ${volume.name} is attached to ${instance.name}.`, {
       hint: `Detach it first: \`wirt volume detach ${volume.name}\`.`,
       details: { instance: instance.name },
     });
-  const own = new Set(layers.map(({ id }) => id));
-  const clones = [...volumes.after()].filter(
-    (other) =>
-      other.id !== volume.id &&
-      other.status.layers.some(
-        ({ parent }) => parent !== undefined && 'layer' in parent && own.has(parent.layer),
-      ),
-  );
+  const clones = dependentsOf(volumes.after(), volume);
   if (clones.length > 0)
     throw new WirtError(
       'volume.in_use',
@@ -257,6 +181,8 @@ export function exportVolume({ shared, live }: VolumeParts, id: string): Work {
       throw new WirtError('volume.in_use', `Volume ${volume.name} is being written by a running guest.`, {
         hint: 'Export a snapshot of it: `wirt snapshot create`, then `wirt snapshot export`.',
       });
+    // What an earlier daemon had begun, and nobody else's file of that name.
+    if (progress.recovering) await transfer.removeOutput(path);
     await confined(shared, progress, 'export', async (work) => {
       await using lent = await layers.lend(activeOf(volume), work.confinement.identity);
       return await transfer.fromSource(lent.source, { path, format }, work);

@@ -5,9 +5,9 @@ import type { Request, VolumeActions } from './actions.ts';
 import { requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
+import { createVolume } from './volume-create.ts';
 import { newVolume } from './volume-new.ts';
 import {
-  createVolume,
   exportVolume,
   flattenVolume,
   removeVolume,
@@ -85,7 +85,8 @@ export function createVolumeActions(
     create: (request, input, wait) => answering(request, wait, () => create(shared, works, request, input)),
     update: (request, ref, { name, labels }) => {
       const { id } = volumes.require(ref);
-      return shared.lanes.run(laneOf(shared, { kind: 'volume', id }), async () => {
+      const lane = (): string => laneOf(shared, { kind: 'volume', id });
+      return shared.lanes.follow(lane, async () => {
         const volume = volumes.require(id);
         requireRevision(volume, request.ifRevision);
         const changed = { ...volume, name: name ?? volume.name, labels: labels ?? volume.labels };

@@ -55,8 +55,8 @@ export async function answer(
   if (wait === 'done' || ended.target.kind !== 'instance') return ended;
   try {
     await ready.change(ended.target.id, over);
-  } catch {
-    throw timeout(operation, waitSeconds, 'ready');
+  } catch (error) {
+    throw over.aborted ? timeout(operation, waitSeconds, 'ready') : error;
   }
   if (live.get(ended.target.id) !== undefined) return ended;
   throw new WirtError('instance.died', `Instance ${ended.target.name} ended before it was ready.`, {

@@ -2,7 +2,7 @@
  * Operations on what is not an instance's life: their works by kind, so that what a request starts and what recovery takes up again is
  * the same code, and the lane in which each runs. Every work may run again from its beginning.
  */
-import { type Operation, type OperationKind, WirtError } from '@wirt/api';
+import type { Operation, OperationKind } from '@wirt/api';
 import type { Request } from './actions.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -13,12 +13,14 @@ export type WorkTable<K extends OperationKind = OperationKind> = {
   readonly [Kind in K]: (id: string) => Work;
 };
 
+type Records = Pick<Shared, 'volumes' | 'snapshots'>;
+
 /**
  * A volume that an instance has is worked on in the instance's lane, and so are its snapshots: what a guest has open is changed by one at a
  * time.
  */
 export function laneOf(
-  { volumes, snapshots }: Pick<Shared, 'volumes' | 'snapshots'>,
+  { volumes, snapshots }: Records,
   target: Pick<Operation['target'], 'kind' | 'id'>,
 ): string {
   switch (target.kind) {
@@ -32,17 +34,28 @@ export function laneOf(
   }
 }
 
-/** Throws when the volume has moved to another lane while its operation waited. */
-export function requireLane(
-  shared: Pick<Shared, 'volumes' | 'snapshots'>,
-  volume: string,
-  lane: string,
-): void {
-  if (laneOf(shared, { kind: 'volume', id: volume }) === lane) return;
-  const { name } = shared.volumes.require(volume);
-  throw new WirtError('volume.state_conflict', `Volume ${name} was attached or detached meanwhile.`, {
-    hint: 'Try it again.',
-  });
+/**
+ * Exports of snapshots take long and read only what is frozen: they hold no instance up, but the removals that would take it away from
+ * under them. Those wait here, outside of the instance's lane, and go into it when their turn has come.
+ */
+function readersLane(instance: string): string {
+  return `readers/${instance}`;
+}
+
+/** The lane of an operation, asked when its turn has come, since a volume moves when it is attached or detached. */
+export function laneOfOperation(
+  records: Records,
+  { kind, target }: Pick<Operation, 'kind' | 'target'>,
+): () => string {
+  switch (kind) {
+    case 'instance.remove':
+      return () => readersLane(target.id);
+    case 'snapshot.export':
+    case 'snapshot.remove':
+      return () => readersLane(laneOf(records, target));
+    default:
+      return () => laneOf(records, target);
+  }
 }
 
 export interface Begin {
@@ -51,14 +64,13 @@ export interface Begin {
   readonly input: Operation['input'];
   readonly staged?: readonly Staged[];
   readonly cancellable?: boolean;
-  /** Without it that of the target. */
+  /** Without it that of the kind and target; for a target that has no record yet. */
   readonly lane?: string;
   readonly work: Work;
 }
 
 export function begin(shared: Shared, request: Request, one: Begin): Promise<Operation> {
-  const { kind, target, input, staged = [], cancellable = true, work } = one;
-  const lane = one.lane ?? laneOf(shared, target);
+  const { kind, target, input, staged = [], cancellable = true, lane, work } = one;
   return shared.operations.start(request, {
     kind,
     project: 'default',
@@ -66,7 +78,7 @@ export function begin(shared: Shared, request: Request, one: Begin): Promise<Ope
     input,
     staged,
     cancellable,
-    lane,
+    lane: lane === undefined ? laneOfOperation(shared, one) : () => lane,
     work,
   });
 }

@@ -22,6 +22,21 @@ export class Lanes {
     return result;
   }
 
+  /** As `run`, in the lane that `keyOf` names when its turn has come: what moves to another lane meanwhile is waited for there. */
+  async follow<T>(keyOf: () => string, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const key = keyOf();
+      const done = await this.run(key, async () => (keyOf() === key ? { value: await work() } : undefined));
+      if (done !== undefined) return done.value;
+    }
+  }
+
+  /** In all of these lanes at once, always taken in the same order, so that no two wait for each other. */
+  runAll<T>(keys: readonly string[], work: () => Promise<T>): Promise<T> {
+    const ordered = [...new Set(keys)].sort();
+    return ordered.reduceRight<() => Promise<T>>((inner, key) => () => this.run(key, inner), work)();
+  }
+
   /** Resolves when no lane has work any more. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());

@@ -93,6 +93,7 @@ export function unneededLayers(
     const kept = layers.filter(
       ({ id }) =>
         id === volume.status.active ||
+        id === volume.status.next ||
         held.has(id) ||
         childrenOf([...others, now], { volume: volume.id, layer: id }).length > 0,
     );
@@ -103,17 +104,29 @@ export function unneededLayers(
   return volume.status.layers.map(({ id }) => id).filter((id) => !needed.has(id));
 }
 
+/**
+ * The volume with the layer that is about to be written, on the one that is. While it is only `next`, it may not be whole; here, it is, and
+ * a guest may write it at any moment.
+ */
+export function withPendingLayer(volume: Volume, next: string): Volume {
+  const { active, layers } = volume.status;
+  const { sizeBytes } = layerOf(volume, active);
+  const parent = { volume: volume.id, layer: active };
+  const layer: VolumeLayer = { id: next, format: 'qcow2', sizeBytes, parent };
+  const others = layers.filter(({ id }) => id !== next);
+  return { ...volume, status: { ...volume.status, next, layers: [...others, layer] } };
+}
+
 /** The volume with `next` as its written layer, lying on the one that was written. */
 export function withNextLayer(volume: Volume, next: string): Volume {
-  const { active, next: _, ...status } = volume.status;
-  const { sizeBytes } = layerOf(volume, active);
-  const layer: VolumeLayer = {
-    id: next,
-    format: 'qcow2',
-    sizeBytes,
-    parent: { volume: volume.id, layer: active },
-  };
-  return { ...volume, status: { ...status, active: next, layers: [...status.layers, layer] } };
+  const { next: _, ...status } = withPendingLayer(volume, next).status;
+  return { ...volume, status: { ...status, active: next } };
+}
+
+/** The volume as if nothing had been about to come. */
+export function withoutNextLayer(volume: Volume): Volume {
+  const { next, ...status } = volume.status;
+  return { ...volume, status: { ...status, layers: status.layers.filter(({ id }) => id !== next) } };
 }
 
 /** The volume with a layer lying on something else; what lay between is not dropped. */
