@@ -157,6 +157,7 @@ describe.skipIf(toolMissing)(`hostile disks${toolMissing ? ` (skipped: ${toolMis
       expect(error).toMatchObject({ ...refusedFor('link'), hint: expect.stringContaining('readlink -f') });
     });
 
+    // Skipped without root, who alone makes devices.
     it.skipIf(!isRoot)('that is a block device is refused, and not opened', async () => {
       // Device numbers of no driver: opening it would fail in another way.
       await run('mknod', [at('device'), 'b', '240', '0']);
