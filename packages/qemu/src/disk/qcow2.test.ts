@@ -53,6 +53,10 @@ describe('a qcow2 file', () => {
     });
   });
 
+  test('with the place of a backing name, but no name, as QEMU leaves it after a merge, is accepted', async () => {
+    expect(await spoilt(both(u64(8, 512), u32(16, 0)))).not.toContain('backing-file');
+  });
+
   test('of version 2 is accepted', async () => {
     const bytes = builtQcow2(both(u32(4, 2), (all) => all.fill(0, 72, 120)));
     expect(await inspectDisk(readerOf(bytes))).toMatchObject({ details: { version: 2 } });

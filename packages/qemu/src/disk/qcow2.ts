@@ -123,9 +123,11 @@ async function readFeatures(
 }
 
 async function refuseElsewhere(disk: OpenDisk, fields: ByteFields): Promise<void> {
-  if (!fields.isZero(8, 8)) {
+  const nameLength = fields.u32(16);
+  // After a merge QEMU leaves the place of a name that is no more: it is as long as it is, and empty is none.
+  if (!fields.isZero(8, 8) && nameLength > 0) {
     const at = Number(fields.bits64(8));
-    const name = await disk.upTo(at, Math.min(fields.u32(16), 1023));
+    const name = await disk.upTo(at, Math.min(nameLength, 1023));
     throw disk.refuse('backing-file', `it names a backing file, ${quoteBytes(name)}`);
   }
   const method = fields.u32(32);
