@@ -198,12 +198,13 @@ export async function openDisks(
   return { disks, firmware: await openFirmware(firmware, instance, image, identity) };
 }
 
+/** On a bus that kernels for clouds know: Debian's has no AHCI. */
 function seedDrive(path: string): PlannedDisk {
   const node = { layer: seedDisk, format: 'raw', location: { driver: 'file', path }, direct: false } as const;
   return {
     name: seedDisk,
     device: 'cdrom',
-    bus: 'sata',
+    bus: 'virtio-scsi',
     readOnly: true,
     serial: seedDisk,
     slot: seedSlot,
