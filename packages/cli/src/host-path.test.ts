@@ -1,12 +1,35 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { exportFormat, hostPath, nameFromFile, sourceOf } from './host-path.ts';
+import { exportFormat, hostPath, nameFromFile, sourceOf, sourcePath } from './host-path.ts';
 import { BadValue } from './units.ts';
 
 describe('a file on the command line', () => {
   it('is made absolute, since wirtd is in another directory', () => {
     expect(hostPath('./a/../disk.img')).toBe(`${process.cwd()}/disk.img`);
     expect(hostPath('/srv/disk.img')).toBe('/srv/disk.img');
+  });
+
+  it('is, where it is read, the file that its links lead to', () => {
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'wirt-link-')));
+    const at = (path: string): string => join(folder, path);
+    try {
+      mkdirSync(at('real'));
+      writeFileSync(at('real/disk.img'), '');
+      symlinkSync('real', at('folder'));
+      symlinkSync('folder/disk.img', at('disk.img'));
+      symlinkSync('nowhere', at('broken.img'));
+      expect(sourcePath(at('disk.img'))).toBe(at('real/disk.img'));
+      expect(sourcePath(at('folder/disk.img'))).toBe(at('real/disk.img'));
+      expect(sourcePath(at('broken.img'))).toBe(at('broken.img'));
+      expect(sourcePath(at('none.img'))).toBe(at('none.img'));
+      // What is written is refused by wirtd where something is there, a link included.
+      expect(hostPath(at('disk.img'))).toBe(at('disk.img'));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('is told from an address by its scheme', () => {

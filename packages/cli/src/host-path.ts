@@ -1,12 +1,23 @@
 /** Files as people name them on a command line: paths made absolute for wirtd, formats and names taken from file names. */
+import { realpathSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DiskExport, DiskFileFormat } from '@wirt/api';
 import { BadValue, quote } from './units.ts';
 
-/** wirtd is on the same machine, but in another directory. */
+/** A file to write. wirtd is on the same machine, but in another directory. */
 export function hostPath(path: string): string {
   return resolve(path);
+}
+
+/** A file to read: where links lead, since wirtd follows none at the end of a path. What is not there is wirtd's to refuse. */
+export function sourcePath(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    return absolute;
+  }
 }
 
 export type Source = { readonly path: string } | { readonly url: string };

@@ -1,3 +1,6 @@
+import { mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { problem, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
 import { aDiskImage, done } from '../scripted-records.ts';
@@ -22,6 +25,18 @@ describe('wirt image import', () => {
     expect([code, stdout]).toEqual([0, 'Image debian-12 is ready, 300 MiB. Run it: wirt run debian-12\n']);
     expect(json).toEqual({ name: 'old-disk', path: `${process.cwd()}/Old Disk.vmdk.gz` });
     expect(key).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('follows a link to its file, and names the image by the link', async () => {
+    const folder = await realpath(await mkdtemp(join(tmpdir(), 'wirt-link-')));
+    try {
+      await writeFile(join(folder, 'disk-2026-11.img'), '');
+      await symlink('disk-2026-11.img', join(folder, 'latest.img'));
+      const { json } = await importing(join(folder, 'latest.img'));
+      expect(json).toEqual({ name: 'latest', path: join(folder, 'disk-2026-11.img') });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('passes an address and everything that was said on', async () => {

@@ -12,6 +12,7 @@ import {
   nameFromFile,
   type Source,
   sourceOf,
+  sourcePath,
 } from '../host-path.ts';
 import { usageError } from '../parse.ts';
 import { BadValue, quote } from '../units.ts';
@@ -67,7 +68,7 @@ const importImage = command({
     const operation = await context.client.call('POST /v1/images/import', {
       body: {
         name,
-        ...source,
+        ...('path' in source ? { path: sourcePath(source.path) } : source),
         ...(format === undefined ? {} : { format: diskFormat(format) }),
         ...(compression === undefined ? {} : { compression }),
         ...(sha256 === undefined ? {} : { sha256 }),

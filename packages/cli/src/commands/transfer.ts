@@ -4,7 +4,7 @@ import type { CallInput } from '@wirt/api/client';
 import { type Commands, type Context, command } from '../command.ts';
 import { idempotent } from '../context.ts';
 import { cancelNote, copySeconds, followed, followOptions, lineView } from '../follow.ts';
-import { diskFormat, diskFormatChoices, hostPath } from '../host-path.ts';
+import { diskFormat, diskFormatChoices, hostPath, sourcePath } from '../host-path.ts';
 import { noteLines, planBlocks } from './transfer-plan.ts';
 
 /** An OVA is read to its end for its digests. */
@@ -59,7 +59,7 @@ const importMachine = command({
     const { name, pool, cpus, memory, firmware, format } = options;
     const ofDisk = options['disk-format'];
     const body: ImportBody = {
-      path: hostPath(args.file),
+      path: sourcePath(args.file),
       ...(name === undefined ? {} : { name }),
       ...(pool === undefined ? {} : { pool }),
       ...(cpus === undefined ? {} : { cpus }),
