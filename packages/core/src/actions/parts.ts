@@ -48,8 +48,10 @@ export interface CoreParts {
 
 /** The layers of volumes on their storage; made in volume-layers. */
 export interface VolumeLayers {
-  /** As QEMU opens it, from the base on. */
+  /** As QEMU opens it, from the base on: of layers that lie on each other within storage that keeps moments itself, the last reads by itself. */
   sourceOf(layer: LayerId): Promise<DiskSource>;
+  /** With every layer, as the storage is told what is to be taken out from between. */
+  stackOf(layer: LayerId): Promise<DiskSource>;
   imageSource(image: Image): DiskSource;
   /** The layer as its storage knows it. */
   stored(layer: LayerId): StoredLayer;

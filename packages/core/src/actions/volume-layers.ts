@@ -72,14 +72,35 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     return new Set([...snapshots.after()].flatMap(({ status }) => status.disks.map(({ layer }) => layer)));
   }
 
-  async function sourceOf(layer: LayerId): Promise<DiskSource> {
+  async function stackOf(layer: LayerId): Promise<DiskSource> {
+    return nodesOf(chainOf(find, layer));
+  }
+
+  async function nodesOf(links: readonly ChainLink[]): Promise<DiskSource> {
     const nodes: DiskLayerNode[] = [];
-    for (const link of chainOf(find, layer)) nodes.push(await nodeOf(link));
+    for (const link of links) nodes.push(await nodeOf(link));
     return { layers: nodes };
+  }
+
+  async function sourceOf(layer: LayerId): Promise<DiskSource> {
+    const links = chainOf(find, layer);
+    const opened: ChainLink[] = [];
+    for (const [index, link] of links.entries())
+      if (!(await readsThrough(links[index + 1], link))) opened.push(link);
+    return nodesOf(opened);
+  }
+
+  /** Whether the storage of a layer reads what is below it by itself. */
+  async function readsThrough(over: ChainLink | undefined, link: ChainLink): Promise<boolean> {
+    if (over?.kind !== 'layer' || link.kind !== 'layer') return false;
+    const name = volumes.require(link.volume).spec.pool;
+    if (volumes.require(over.volume).spec.pool !== name) return false;
+    return (await storage.open(name)).snapshots === 'native';
   }
 
   return {
     sourceOf,
+    stackOf,
     async lend(layer, identity) {
       const source = await sourceOf(layer);
       const pool = await storage.open(volumes.require(layer.volume).spec.pool);

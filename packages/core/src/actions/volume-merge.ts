@@ -3,7 +3,15 @@
  * removed. Interrupted anywhere, every chain reads as before and it can be done again.
  */
 import type { LayerParent, Volume } from '@wirt/api';
-import { chainOf, childrenOf, type LayerId, layerOf, withoutLayers, withParent } from '../domain/layers.ts';
+import {
+  type ChainLink,
+  chainOf,
+  childrenOf,
+  type LayerId,
+  layerOf,
+  withoutLayers,
+  withParent,
+} from '../domain/layers.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
@@ -12,6 +20,8 @@ import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit } from './records.ts';
 import { bytesToRead } from './volume-layers.ts';
+
+const chainsMs = 20_000;
 
 export interface Holder {
   readonly guest: Guest;
@@ -45,15 +55,57 @@ export async function pullInto(
   await requireRoom(shared, volume.spec.pool, bytes, room);
   await faults.at('volume.merge/copy');
   const holder = holderOf(live, volume);
-  if (holder !== undefined && isWrittenOver(shared, volume, layer))
+  if (holder !== undefined) await settleChain(shared, volume.id, holder);
+  const byStorage = pool.snapshots === 'native' && isBeside(shared, layer, base);
+  if (holder !== undefined && !byStorage && isWrittenOver(shared, volume, layer))
     await pullLive(shared, holder, layer, base, progress);
   else {
-    const chain = await layers.sourceOf(layer);
+    const chain = await layers.stackOf(layer);
     const baseSource = await sourceOfParent(shared, base);
     await confined(shared, progress, 'merge', (work) => pool.pull(chain, baseSource, work));
   }
   await faults.at('volume.merge/record');
   await commit(store, [volumes.put(withParent(volumes.require(volume.id), layer.layer, base))]);
+}
+
+/**
+ * What QEMU has taken out of a chain had been copied first: where that could not be recorded any more, the record follows. Layers that
+ * nothing needs then stay until the next pruning.
+ */
+export async function settleChain(shared: Shared, id: string, { guest, name }: Holder): Promise<void> {
+  const { store, volumes, storage, logger } = shared;
+  const record = volumes.require(id);
+  if ((await storage.open(record.spec.pool)).snapshots === 'native') return;
+  const links = chainOf((one) => volumes.get(one), { volume: id, layer: record.status.active });
+  const chain = (await guest.disks.chains(AbortSignal.timeout(chainsMs))).get(name) ?? [];
+  let settled = record;
+  for (const [index, layer] of chain.entries()) {
+    const at = links.findIndex((link) => idOf(link) === layer);
+    const link = links[at];
+    const below = index === 0 ? undefined : links.find((one) => idOf(one) === chain[index - 1]);
+    if (link?.kind !== 'layer' || link.volume !== id || idOf(links[at - 1]) === idOf(below)) continue;
+    settled = withParent(settled, layer, below === undefined ? undefined : asParent(below));
+  }
+  if (settled === record) return;
+  logger.info('volume.merging_settled', { volume: id, chain });
+  await commit(store, [volumes.put(settled)]);
+}
+
+function idOf(link: ChainLink | undefined): string | undefined {
+  return link?.kind === 'image' ? link.image : link?.layer.id;
+}
+
+function asParent(link: ChainLink): LayerParent {
+  return link.kind === 'image' ? { image: link.image } : { volume: link.volume, layer: link.layer.id };
+}
+
+/** Whether all between a layer and `base` is in its own pool, whose storage takes it out also under a guest. */
+function isBeside({ volumes }: Shared, layer: LayerId, base: LayerParent | undefined): boolean {
+  const { pool } = volumes.require(layer.volume).spec;
+  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
+  const chain = chainOf((id) => volumes.get(id), layer);
+  const between = chain.slice(chain.findIndex((link) => idOf(link) === baseId) + 1);
+  return between.every((link) => link.kind === 'layer' && volumes.require(link.volume).spec.pool === pool);
 }
 
 /** Whether a guest that has the volume open has the layer in its chain. */
@@ -88,7 +140,7 @@ function sourceOfParent({ layers, images }: Shared, parent: LayerParent | undefi
   if (parent === undefined) return Promise.resolve(undefined);
   return 'image' in parent
     ? Promise.resolve(layers.imageSource(images.require(parent.image)))
-    : layers.sourceOf(parent);
+    : layers.stackOf(parent);
 }
 
 /**

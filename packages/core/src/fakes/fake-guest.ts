@@ -4,7 +4,7 @@ import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import type { GuestExit, PlannedDisk } from '../domain/guest.ts';
 import type { Guest, GuestDisks, GuestEvent } from '../ports/hypervisor.ts';
 import { wordsOf } from './fake-pool.ts';
-import type { FakeStorage } from './fake-storage.ts';
+import type { FakeStorage } from './storage-state.ts';
 
 export interface FakeDisk {
   readonly device: 'disk' | 'cdrom';

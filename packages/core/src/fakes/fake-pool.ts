@@ -2,16 +2,7 @@
 import { WirtError } from '@wirt/api';
 import type { DiskSource } from '../domain/disk-source.ts';
 import type { LayerRef, StoredLayer, VolumePool } from '../ports/volume-pool.ts';
-import type { FakeStorage } from './fake-storage.ts';
-
-export interface FakeLayer extends LayerRef {
-  readonly words: Map<string, string>;
-  sizeBytes: number;
-  granted: string;
-}
-
-/** What a layer reads as that was made only in part, or that is not there. */
-export const tornPlace = 'torn';
+import { type FakeStorage, tornPlace } from './storage-state.ts';
 
 /** Ids of images have no layer here: their content is the same for everybody. */
 export function wordsOf(storage: FakeStorage, source: DiskSource | undefined): Map<string, string> {
@@ -61,7 +52,9 @@ export function createFakePool(storage: FakeStorage): VolumePool {
     create: (layer) => makeLayer(storage, layer),
     createOverlay: async (layer, backing) => {
       requireOver(layer, backing);
-      await makeLayer(storage, layer);
+      // Storage that keeps moments itself reads what is below by itself.
+      const words = storage.snapshots === 'native' ? wordsOf(storage, backing) : new Map<string, string>();
+      await makeLayer(storage, layer, words);
     },
     copy: async (layer, source, { signal, onProgress }) => {
       signal.throwIfAborted();
@@ -82,7 +75,7 @@ export function createFakePool(storage: FakeStorage): VolumePool {
     },
     pull: async (chain, base) => {
       const last = chain.layers.at(-1)?.layer ?? '';
-      requireAtRest('pulled into', last);
+      if (storage.snapshots === 'layered') requireAtRest('pulled into', last);
       requireThere(last);
       const top = layers.get(last);
       const above = chain.layers.slice(base?.layers.length ?? 0);

@@ -3,8 +3,8 @@ import { WirtError } from '@wirt/api';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { DiskTransfer, OpenedDisk } from '../ports/disk-transfer.ts';
 import type { Downloader } from '../ports/downloader.ts';
-import { makeLayer, tornPlace, wordsOf } from './fake-pool.ts';
-import type { FakeStorage } from './fake-storage.ts';
+import { makeLayer, wordsOf } from './fake-pool.ts';
+import { type FakeStorage, tornPlace } from './storage-state.ts';
 
 const done = (): Promise<void> => Promise.resolve();
 

@@ -59,7 +59,7 @@ export interface VolumePool {
 
   /**
    * Copies what the last layer of `chain` reads from the layers between `base` and itself into it, so that it needs `base` only (undefined: nothing).
-   * No guest has the last layer open. Interrupted, the chain reads as before and it can be done again.
+   * No guest has the last layer open, but where snapshots are `native`. Interrupted, the chain reads as before and it can be done again.
    */
   pull(chain: DiskSource, base: DiskSource | undefined, work: CopyWork): Promise<void>;
 
