@@ -208,7 +208,7 @@ async function attended<T>(context: Context, options: WaitOptions, work: Attende
   progress?.report(work.report());
   const look = async (signal: AbortSignal): Promise<T | undefined> => {
     const found = await work.look(signal);
-    progress?.report(work.report());
+    if (found === undefined) progress?.report(work.report());
     return found;
   };
   try {

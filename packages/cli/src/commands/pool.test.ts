@@ -32,7 +32,9 @@ describe('wirt pool', () => {
     await using daemon = await startScriptedDaemon({
       'GET /v1/pools': () => ({ json: { items: [pool, unusable] } }),
     });
-    expect((await runWirt(['pool', 'ls'], { daemon })).stdout).toBe(
+    const { stdout, stderr } = await runWirt(['pool', 'ls'], { daemon });
+    expect(stderr).toBe('Pool lost cannot be used: It is gone.\n');
+    expect(stdout).toBe(
       [
         'NAME  STATE     CAPACITY  FREE      ALLOCATED  PROVISIONED  OVERCOMMIT  VOLUMES  PATH',
         'fast  ready     100 GiB   60.0 GiB  30.0 GiB   125 GiB      125 %       3        /mnt/nvme/wirt',

@@ -37,6 +37,8 @@ const ls = command({
       limitOf(options),
     );
     if (more) context.note(moreNote);
+    for (const { name, status } of context.output === 'table' ? items : [])
+      if (status.message !== undefined) context.note(`Pool ${name} cannot be used: ${status.message}`);
     const rows = items.map((pool): Cell[] => [
       pool.name,
       stateCell(pool),

@@ -43,7 +43,7 @@ describe('wirt snapshot create', () => {
     [{ consistency: 'stopped' }, 'nothing ran'],
     [
       { consistency: 'crash', consistencyReason: 'No guest agent answers.' },
-      'the guest was not frozen (No guest agent answers.), so it is as after a power cut',
+      'the guest was not frozen (No guest agent answers), so it is as after a power cut',
     ],
   ])('says of %j how consistent it is', async (more, told) => {
     const { code, stdout, json } = await ran(['create', 'demo'], taken(more));

@@ -77,7 +77,8 @@ function takenLine(instance: string, { name, status }: Snapshot): string {
       return `${taken}; nothing ran`;
     case 'crash':
     case undefined: {
-      const why = status.consistencyReason === undefined ? '' : ` (${status.consistencyReason})`;
+      const why =
+        status.consistencyReason === undefined ? '' : ` (${status.consistencyReason.replace(/\.$/, '')})`;
       return `${taken}; the guest was not frozen${why}, so it is as after a power cut`;
     }
   }

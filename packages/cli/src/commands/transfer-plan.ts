@@ -13,7 +13,7 @@ const effects = [
 export function planBlocks(plan: ImportPlan, tense: 'would be' | 'will be'): Block[] {
   const { nics, notes } = plan;
   return [
-    { kind: 'lines', lines: [`${sourceText(plan.source)}: this ${tense} made.`] },
+    { kind: 'lines', lines: [`Taken for: ${plan.source}. This ${tense} made:`] },
     {
       kind: 'fields',
       fields: [
@@ -39,10 +39,6 @@ export function planBlocks(plan: ImportPlan, tense: 'would be' | 'will be'): Blo
     ),
     ...(notes.length === 0 ? [{ kind: 'lines', lines: ['Every setting is carried over.'] } as const] : []),
   ];
-}
-
-function sourceText(source: string): string {
-  return source.charAt(0).toUpperCase() + source.slice(1);
 }
 
 function nicText({ model, mac }: ImportPlan['nics'][number]): string {

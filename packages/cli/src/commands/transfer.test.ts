@@ -44,7 +44,7 @@ const scripts: Record<string, Script> = {
 };
 
 const told = [
-  'OVF of VMware: this TENSE made.',
+  'Taken for: OVF of VMware. This TENSE made:',
   '',
   'Name      web',
   'CPUs      2',
