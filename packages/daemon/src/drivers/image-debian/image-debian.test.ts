@@ -123,7 +123,7 @@ describe('building debian-12', () => {
     vi.stubEnv('PATH', join(work, 'nowhere'));
     await expect(build()).rejects.toMatchObject({
       code: 'host.tool_missing',
-      message: expect.stringMatching(/cannot be built without unshare, mmdebstrap, .*qemu-img/),
+      message: expect.stringMatching(/cannot be built without setpriv, unshare, mmdebstrap, .*qemu-img/),
       hint: expect.stringMatching(
         /^Install on a Debian host: apt install util-linux mmdebstrap .*qemu-utils$/,
       ),

@@ -13,6 +13,7 @@ import { earlyConfig, grubConfig } from './grub.ts';
 import { bootstrap } from './mmdebstrap.ts';
 
 const diskFile = 'disk.qcow2';
+const scratchPrefix = 'debian-12-build-';
 
 export interface DebianImageBuilderOptions {
   /** The driver's own folder: downloads and scratch. Made when it is not there. Some 2 GiB while building. */
@@ -49,7 +50,8 @@ async function buildDebian(options: BuildOptions): Promise<BuiltImage> {
     const env = toolEnvironment();
     await findTools(env, options.signal);
     await mkdir(options.workDirectory, { recursive: true });
-    scratch = await mkdtemp(join(options.workDirectory, 'build-'));
+    await removeLeftOvers(options.workDirectory);
+    scratch = await mkdtemp(join(options.workDirectory, scratchPrefix));
     // apt's own user passes through; it cannot list.
     await chmod(scratch, 0o711);
     return await buildIn(scratch, env, options);
@@ -140,6 +142,12 @@ async function kernelRelease(root: string): Promise<string> {
   return name.slice('vmlinuz-'.length);
 }
 
+/** Of a daemon that was killed while it built; its processes were killed with it. */
+async function removeLeftOvers(workDirectory: string): Promise<void> {
+  const names = (await readdir(workDirectory)).filter((name) => name.startsWith(scratchPrefix));
+  for (const name of names) await rm(join(workDirectory, name), { recursive: true, force: true });
+}
+
 /** Removes downloads of older builds. */
 async function prune(cache: string, installed: ReadonlyMap<string, InstalledPackage>): Promise<void> {
   const used = new Set([...installed.values()].map(({ fileName }) => fileName));
@@ -170,6 +178,7 @@ function refuseWhereImpossible(): void {
 
 /** Programs, how to see that they are there, and their packages on Debian. */
 const tools = [
+  { program: 'setpriv', args: ['--version'], package: 'util-linux' },
   { program: 'unshare', args: ['--version'], package: 'util-linux' },
   { program: 'mmdebstrap', args: ['--version'], package: 'mmdebstrap' },
   { program: 'apt-get', args: ['--version'], package: 'apt' },

@@ -1,5 +1,5 @@
-// Runs mmdebstrap as root in namespaces of its own: what it mounts is mounted nowhere else, and when it is killed, all its
-// processes and mounts are gone with the namespaces. It needs the network, so that is the host's.
+// Runs mmdebstrap as root in namespaces of its own: what it mounts is mounted nowhere else, and when it is killed, or this
+// daemon is, all its processes and mounts are gone with the namespaces. It needs the network, so that is the host's.
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BuildProgress } from '@wirt/core';
@@ -23,10 +23,22 @@ export interface BootstrapFiles {
   readonly sources: string | undefined;
 }
 
-/** Arguments of unshare(1). Source: mmdebstrap(1). */
+/** Arguments of setpriv(1). Sources: setpriv(1), unshare(1), mmdebstrap(1). */
 export function bootstrapArguments(files: BootstrapFiles): readonly string[] {
   return [
-    ...['--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child=SIGKILL', '--mount-proc', '--'],
+    ...[
+      '--pdeathsig',
+      'KILL',
+      'unshare',
+      '--mount',
+      '--pid',
+      '--uts',
+      '--ipc',
+      '--fork',
+      '--kill-child=SIGKILL',
+      '--mount-proc',
+      '--',
+    ],
     ...['mmdebstrap', '--verbose', '--mode=root', '--format=directory', '--variant=minbase'],
     ...['--architectures=amd64', `--include=${packages.join(',')}`],
     // Both are removed from the image again. A crash leaves nothing that anybody would want to keep.
@@ -88,7 +100,7 @@ export async function bootstrap(options: {
 
   // The initramfs is made once, at the end, and not by each package that would have it made.
   const environment = { ...env, ...options.environment, INITRD: 'No' };
-  await runToSuccess('unshare', bootstrapArguments(files), {
+  await runToSuccess('setpriv', bootstrapArguments(files), {
     env: environment,
     timeoutMs: bootstrapTimeoutMs,
     signal,
