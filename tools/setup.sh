@@ -18,9 +18,9 @@ done
 say() { printf 'setup: %s\n' "$*"; }
 
 # What wirtd calls: qemu and qemu-img; cpio, zstd, xz and dpkg-deb to build the micro image; mmdebstrap, mke2fs and mtools
-# to build a Debian image; genisoimage for cloud-init's seeds; setpriv; ip; ps. What wirt calls: ssh.
+# to build a Debian image; genisoimage for cloud-init's seeds; setfacl to lend a layer; setpriv; ip; ps. What wirt calls: ssh.
 packages='qemu-utils cpio zstd xz-utils util-linux iproute2 procps ca-certificates'
-packages="$packages mmdebstrap debian-archive-keyring mtools dosfstools e2fsprogs genisoimage openssh-client"
+packages="$packages mmdebstrap debian-archive-keyring mtools dosfstools e2fsprogs genisoimage acl openssh-client"
 case $(uname -m) in
   x86_64) packages="qemu-system-x86 ovmf $packages" ;;
   aarch64) packages="qemu-system-arm qemu-efi-aarch64 $packages" ;;

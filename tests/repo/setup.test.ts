@@ -65,7 +65,8 @@ describe('setting up a machine', () => {
   it('wants what builds and runs a cloud image, and what only tests need when asked', () => {
     standIn('dpkg-query', 'exit 1');
     const plain = setup().calls;
-    for (const name of ['mmdebstrap', 'mtools', 'e2fsprogs', 'genisoimage', 'ovmf', 'openssh-client'])
+    const building = ['mmdebstrap', 'debian-archive-keyring', 'mtools', 'e2fsprogs', 'qemu-utils'];
+    for (const name of [...building, 'genisoimage', 'ovmf', 'acl', 'openssh-client'])
       expect(plain).toMatch(new RegExp(`install .*\\b${name}\\b`));
     expect(plain).not.toMatch(/\bfio\b/);
     writeFileSync(at('calls'), '');
