@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
-import { complaint, done, run, type Storage, storageOf } from './harness/storage.ts';
+import { complaint, done, mib, run, type Storage, storageOf } from './harness/storage.ts';
 
 let daemon: TestDaemon;
 let storage: Storage;
@@ -79,7 +79,7 @@ describe('a guest with two disks', () => {
       { ...disk, name: 'data', volume: 'data' },
       { ...disk, name: 'log', volume: 'log' },
     ];
-    await storage.guest('web', { spec: { disks } });
+    await storage.guest('web', { disks });
     await storage.sh('web', `mke2fs $(disk data) >/dev/null 2>&1; ${mount}`);
     await write('A');
     const s1 = await storage.snapshot('web', 's1', { description: 'before the change' });
@@ -167,10 +167,9 @@ describe('a guest with two disks', () => {
 
 describe('a guest that cannot be frozen', () => {
   it('without an agent is taken as after a power cut, and that is said', async () => {
-    const disks = [{ device: 'disk', name: 'root', sizeBytes: 1024 * 1024 }] as const;
-    const { image: _, ...spec } = { image: '', memoryMib: 64, disks: [...disks] };
-    const body = { name: 'mute', start: true, spec };
-    await daemon.client.call('POST /v1/instances', { body, ...done });
+    const disks = [{ device: 'disk', name: 'root', sizeBytes: mib }] as const;
+    const spec = { memoryMib: 64, disks: [...disks] };
+    await daemon.client.call('POST /v1/instances', { body: { name: 'mute', start: true, spec }, ...done });
     const { status } = await storage.snapshot('mute', 's1');
     expect(status).toMatchObject({
       consistency: 'crash',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
-import { done, mib, ownerOf, run, type Storage, storageOf } from './harness/storage.ts';
+import { mib, ownerOf, run, type Storage, storageOf } from './harness/storage.ts';
 
 let daemon: TestDaemon;
 let storage: Storage;
@@ -15,7 +15,7 @@ beforeAll(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), 'wirt-volumes-')));
   daemon = await startDaemon();
   storage = storageOf(daemon);
-  await storage.guest('one', { spec: { cpus: 2 } });
+  await storage.guest('one', { cpus: 2 });
   await storage.guest('two');
 });
 
@@ -162,7 +162,7 @@ describe('removing a volume is refused, and it is said who has it:', () => {
     await storage.volume('data');
     await storage.volume('copy', { source: { kind: 'volume', volume: 'data' } });
     expect(await refusal('data')).toMatch(/^volume\.in_use .*its clones copy.*wirt volume flatten copy/);
-    await daemon.client.call('POST /v1/volumes/{volume}/flatten', { params: { volume: 'copy' }, ...done });
+    await storage.flatten('copy');
     expect(await refusal('data')).toBe('removed');
   });
 

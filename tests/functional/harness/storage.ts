@@ -3,20 +3,18 @@ import { execFile } from 'node:child_process';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type {
-  DiskAttach,
-  Instance,
-  Operation,
-  Snapshot,
-  SnapshotCreate,
-  Volume,
-  VolumeCreate,
-} from '@wirt/api';
-import type { PartialCreate, TestDaemon } from './daemon.ts';
+import type { Instance, Operation, Snapshot, Volume } from '@wirt/api';
+import type { CallInput } from '@wirt/api/client';
+import type { TestDaemon } from './daemon.ts';
 
 export const run = promisify(execFile);
 export const mib = 1024 * 1024;
 export const done = { query: { wait: 'done' } } as const;
+
+type VolumeCreate = CallInput<'POST /v1/volumes'>['body'];
+type DiskAttach = CallInput<'POST /v1/instances/{instance}/disks'>['body'];
+type SnapshotCreate = CallInput<'POST /v1/instances/{instance}/snapshots'>['body'];
+type InstanceCreate = CallInput<'POST /v1/instances'>['body'];
 
 /** Before every script: `disk NAME` waits for the guest's disk of this name and says its device. */
 const preamble = `
@@ -40,6 +38,7 @@ export interface Storage {
   show(volume: string): Promise<Volume>;
   removeVolume(volume: string): Promise<Operation>;
   resize(volume: string, sizeBytes: number): Promise<Operation>;
+  flatten(volume: string): Promise<Operation>;
   attach(instance: string, volume: string, more?: Partial<DiskAttach>): Promise<Operation>;
   detach(instance: string, disk: string): Promise<Operation>;
   snapshot(instance: string, name: string, more?: SnapshotCreate): Promise<Snapshot>;
@@ -47,8 +46,10 @@ export interface Storage {
   restore(instance: string, snapshot: string): Promise<Operation>;
   removeSnapshot(instance: string, snapshot: string): Promise<Operation>;
   /** A small guest that runs, and whose agent answers. */
-  guest(name: string, input?: PartialCreate): Promise<Instance>;
+  guest(name: string, spec?: InstanceCreate['spec']): Promise<Instance>;
   instance(name: string): Promise<Instance>;
+  /** Waits until the guest's agent answers, as after a restart of wirtd. */
+  agentAnswers(instance: string): Promise<void>;
   startGuest(name: string): Promise<void>;
   stopGuest(name: string): Promise<void>;
   /** Runs the script in the guest, which must end with 0; gives what it wrote, without the last line's end. */
@@ -75,6 +76,7 @@ export function storageOf(daemon: TestDaemon): Storage {
     removeVolume: (volume) => client.call('DELETE /v1/volumes/{volume}', { params: { volume }, ...done }),
     resize: (volume, sizeBytes) =>
       client.call('POST /v1/volumes/{volume}/resize', { params: { volume }, body: { sizeBytes }, ...done }),
+    flatten: (volume) => client.call('POST /v1/volumes/{volume}/flatten', { params: { volume }, ...done }),
     attach: (instance, volume, more = {}) =>
       client.call('POST /v1/instances/{instance}/disks', {
         ...of(instance),
@@ -83,7 +85,7 @@ export function storageOf(daemon: TestDaemon): Storage {
       }),
     detach: (instance, disk) =>
       client.call('DELETE /v1/instances/{instance}/disks/{disk}', { params: { instance, disk }, ...done }),
-    async snapshot(instance, name, more = {} as SnapshotCreate) {
+    async snapshot(instance, name, more = {}) {
       await client.call('POST /v1/instances/{instance}/snapshots', {
         ...of(instance),
         body: { name, ...more },
@@ -104,14 +106,27 @@ export function storageOf(daemon: TestDaemon): Storage {
         params: { instance, snapshot },
         ...done,
       }),
-    async guest(name, { spec, ...input } = {}) {
+    async guest(name, spec = {}) {
       await client.call('POST /v1/instances', {
-        body: { name, start: true, ...input, spec: { image: 'micro', memoryMib: 96, ...spec } },
+        body: { name, start: true, spec: { image: 'micro', memoryMib: 96, ...spec } },
         query: { wait: 'ready' },
       });
       return storage.instance(name);
     },
     instance: (name) => client.call('GET /v1/instances/{instance}', of(name)),
+    async agentAnswers(name) {
+      const over = new AbortController();
+      const signal = AbortSignal.any([over.signal, AbortSignal.timeout(60_000)]);
+      try {
+        // From the beginning of the log, so that nothing between looking and listening is missed.
+        for await (const _ of client.events({ since: 0 }, signal))
+          if ((await storage.instance(name)).status.agent) return;
+      } catch (error) {
+        throw new Error(`the agent of ${name} does not answer`, { cause: error });
+      } finally {
+        over.abort();
+      }
+    },
     startGuest: async (name) =>
       void (await client.call('POST /v1/instances/{instance}/start', {
         ...of(name),
