@@ -21,6 +21,7 @@ import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
+import { defaultPool } from './pool.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { answer } from './waiting.ts';
 
@@ -109,7 +110,7 @@ function splitLabel(label: string | undefined): [key: string | undefined, value:
   return label === undefined || at < 0 ? [label, undefined] : [label.slice(0, at), label.slice(at + 1)];
 }
 
-/** In the lanes of its images and volumes, which cannot go between the look at them and the record that holds them. */
+/** In the lanes of its images, pools and volumes, which cannot go between the look at them and the record that holds them. */
 async function create(
   shared: Shared,
   life: InstanceLife,
@@ -121,48 +122,45 @@ async function create(
   const image =
     spec.image === undefined ? undefined : requireReady(images.require(spec.image, input.project));
   const instance = await newInstance(shared, input, image);
-  return lanes.runAll(lanesOf(shared, instance, input), async () => {
-    if (image !== undefined) images.require(image.id);
-    const { disks, volumes: changed } = disksToBe(shared, instance, image, spec);
-    requireBootable(instance, image, disks);
+  try {
     const cloudInit = await writeSeed(shared, instance, spec);
-    const record = {
-      ...instance,
-      spec: {
-        ...instance.spec,
-        disks,
-        ...firmwareFor(instance, image),
-        ...(cloudInit === undefined ? {} : { cloudInit }),
-      },
-    };
-    try {
+    const operation = await lanes.runAll(lanesOf(shared, instance, image, spec), async () => {
+      if (image !== undefined) images.require(image.id);
+      const { disks, volumes: changed } = disksToBe(shared, instance, image, spec);
+      requireBootable(instance, image, disks);
+      const kept = cloudInit === undefined ? {} : { cloudInit };
+      const record = {
+        ...instance,
+        spec: { ...instance.spec, disks, ...firmwareFor(instance, image), ...kept },
+      };
       const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
-      const operation = await life.start(request, 'instance.create', record, { start, startPaused }, staged);
-      // The same request came twice at once, and the other was first.
-      if (operation.target.id !== instance.id) await shared.seeds.remove(instance.id);
-      return operation;
-    } catch (error) {
-      await shared.seeds.remove(instance.id);
-      throw nameConflict(nameConflict(error, 'instance'), 'volume');
-    }
-  });
+      return life.start(request, 'instance.create', record, { start, startPaused }, staged);
+    });
+    // The same request came twice at once, and the other was first.
+    if (operation.target.id !== instance.id) await shared.seeds.remove(instance.id);
+    return operation;
+  } catch (error) {
+    await shared.seeds.remove(instance.id);
+    throw nameConflict(nameConflict(error, 'instance'), 'volume');
+  }
 }
 
 function lanesOf(
-  { images, volumes }: Shared,
+  { images, volumes, pools }: Shared,
   { id, project }: Instance,
-  { spec }: InstanceCreate,
+  image: Image | undefined,
+  { disks, rootDisk }: InstanceCreate['spec'],
 ): readonly string[] {
-  const named = [spec.image, ...spec.disks.map((disk) => (disk.device === 'cdrom' ? disk.image : undefined))];
-  const used = [
-    ...named.map((name) => (name === undefined ? undefined : images.require(name, project).id)),
-    ...spec.disks.map((disk) =>
-      disk.device === 'cdrom' || disk.volume === undefined
-        ? undefined
-        : volumes.require(disk.volume, project).id,
-    ),
-  ];
-  return [id, ...used.filter((one) => one !== undefined)];
+  const root = image === undefined || image.spec.format === 'kernel' ? [] : [rootDisk?.pool ?? defaultPool];
+  const used = disks.flatMap((disk) => {
+    if (disk.device === 'disk')
+      return disk.volume === undefined
+        ? pools.require(disk.pool).id
+        : volumes.require(disk.volume, project).id;
+    return disk.image === undefined ? [] : images.require(disk.image, project).id;
+  });
+  const held = image === undefined ? [] : [image.id];
+  return [id, ...held, ...root.map((name) => pools.require(name).id), ...used];
 }
 
 /** What an image boots by is known as long as the image is there; its instances may be there longer. */

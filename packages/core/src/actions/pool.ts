@@ -57,8 +57,8 @@ export function createPoolActions(shared: Shared): PoolActions {
         }
         return observed(shared, pools.require(pool.id));
       }),
-    remove: (_request, ref) =>
-      lanes.run('pools', async () => {
+    remove: async (_request, ref) =>
+      lanes.runAll(['pools', pools.require(ref).id], async () => {
         const pool = pools.require(ref);
         const held = volumesIn(shared, pool);
         if (held.length > 0) throw inUse(pool, held);

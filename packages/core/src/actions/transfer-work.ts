@@ -188,26 +188,28 @@ async function stageVolume(
   bytes: number,
   file: string,
 ): Promise<Volume> {
-  const { volumes, store } = shared;
+  const { volumes, store, pools, lanes } = shared;
   const sizeBytes = Math.ceil(bytes / 512) * 512;
-  const made = newVolume(shared, {
-    name: volumeNameFor(shared, draft.name, disk, input.project),
-    project: input.project,
-    labels: {},
-    pool: input.pool,
-    format: 'qcow2',
-    sizeBytes,
-    source: { kind: 'empty' },
+  return lanes.run(pools.require(input.pool).id, async () => {
+    const made = newVolume(shared, {
+      name: volumeNameFor(shared, draft.name, disk, input.project),
+      project: input.project,
+      labels: {},
+      pool: input.pool,
+      format: 'qcow2',
+      sizeBytes,
+      source: { kind: 'empty' },
+    });
+    const volume: Volume = {
+      ...made,
+      spec: { ...made.spec, origin: file === '' ? { kind: 'empty' } : { kind: 'file', file } },
+      status: { ...made.status, attachment: { instance: id, disk } },
+    };
+    await commit(store, [volumes.put(volume)]).catch((error: unknown) => {
+      throw nameConflict(error, 'volume');
+    });
+    return volumes.require(volume.id);
   });
-  const volume: Volume = {
-    ...made,
-    spec: { ...made.spec, origin: file === '' ? { kind: 'empty' } : { kind: 'file', file } },
-    status: { ...made.status, attachment: { instance: id, disk } },
-  };
-  await commit(store, [volumes.put(volume)]).catch((error: unknown) => {
-    throw nameConflict(error, 'volume');
-  });
-  return volumes.require(volume.id);
 }
 
 export function exportMachine({ shared }: TransferParts, id: string): Work {

@@ -12,13 +12,6 @@ import { settleNext } from './volume-freeze.ts';
 import { holderOf, settleChain } from './volume-merge.ts';
 import { laneOf } from './works.ts';
 
-/** In the middle of which QEMU may have ended a merge that is not on record. */
-const mergeKinds: ReadonlySet<Operation['kind']> = new Set([
-  'volume.flatten',
-  'volume.create',
-  'snapshot.remove',
-]);
-
 export async function recoverVolumes(
   shared: Shared,
   live: LiveGuests,
@@ -29,7 +22,7 @@ export async function recoverVolumes(
   // In its lane: a guest may have ended just now, and its disks be given back.
   for (const { id } of [...volumes.after()])
     await apart(shared, id, () =>
-      lanes.run(laneOf(shared, { kind: 'volume', id }), () => recoverOne(shared, live, open, id)),
+      lanes.run(laneOf(shared, { kind: 'volume', id }), () => recoverOne(shared, live, id)),
     );
   for (const { id, status } of [...snapshots.after()])
     if (status.state === 'creating' && !busy.has(id))
@@ -39,12 +32,7 @@ export async function recoverVolumes(
   await apart(shared, 'firmware', () => removeOrphans(shared, firmware));
 }
 
-async function recoverOne(
-  shared: Shared,
-  live: LiveGuests,
-  open: readonly Operation[],
-  id: string,
-): Promise<void> {
+async function recoverOne(shared: Shared, live: LiveGuests, id: string): Promise<void> {
   const { store, volumes, instances, layers } = shared;
   const { attachment } = volumes.require(id).status;
   if (attachment !== undefined && instances.get(attachment.instance) === undefined) {
@@ -54,9 +42,9 @@ async function recoverOne(
   const holder = holderOf(live, volumes.require(id));
   // A guest that does not answer now is asked again before its disks are touched.
   if (holder?.guest.state.responsive !== false) await settleNext(shared, id, holder);
-  const merging = open.some(({ kind }) => mergeKinds.has(kind));
-  if (merging && holder?.guest.state.responsive) await settleChain(shared, id, holder);
-  if (volumes.require(id).status.layers.length > 1) await layers.prune(id);
+  if (volumes.require(id).status.layers.length === 1) return;
+  if (holder?.guest.state.responsive) await settleChain(shared, id, holder);
+  await layers.prune(id);
 }
 
 async function removeOrphans(

@@ -122,24 +122,29 @@ async function measured({ storage }: Shared, volume: Volume): Promise<Volume> {
   }
 }
 
-function create(
+/** In the lanes of its pool and image, which cannot go between the look at them and the record that holds them. */
+async function create(
   shared: Shared,
   works: WorkTable<VolumeKind>,
   request: Request,
   input: VolumeCreate,
 ): Promise<Operation> {
-  const { volumes } = shared;
-  const volume = newVolume(shared, input);
-  if (volumes.find(volume.name, volume.project) !== undefined) throw nameTaken('volume', volume.name);
-  const { id, name } = volume;
-  const started = begin(shared, request, {
-    kind: 'volume.create',
-    target: { kind: 'volume', id, name },
-    input: {},
-    staged: [volumes.put(volume)],
-    work: works['volume.create'](id),
-  });
-  return started.catch((error: unknown) => {
-    throw nameConflict(error, 'volume');
+  const { volumes, pools, images, lanes } = shared;
+  const { source, project } = input;
+  const held = source.kind === 'image' ? [images.require(source.image, project).id] : [];
+  return lanes.runAll([pools.require(input.pool).id, ...held], async () => {
+    const volume = newVolume(shared, input);
+    if (volumes.find(volume.name, volume.project) !== undefined) throw nameTaken('volume', volume.name);
+    const { id, name } = volume;
+    const started = begin(shared, request, {
+      kind: 'volume.create',
+      target: { kind: 'volume', id, name },
+      input: {},
+      staged: [volumes.put(volume)],
+      work: works['volume.create'](id),
+    });
+    return started.catch((error: unknown) => {
+      throw nameConflict(error, 'volume');
+    });
   });
 }

@@ -101,6 +101,8 @@ export function createFakeStorage(): FakeStorage {
   const storage = whole as typeof whole & FakeStorage;
   const pool = createFakePool(storage);
   const open: PoolDriver['open'] = async ({ path }) => {
+    // A daemon that is gone lends nothing any more.
+    storage.lent.length = 0;
     if (storage.unusable.has(path)) throw new WirtError('pool.unusable', `${path} is not mounted.`);
     return pool;
   };
