@@ -119,38 +119,42 @@ export async function waitForReady(
   instance: Instance,
   options: WaitOptions,
 ): Promise<Instance> {
-  let agent = false;
+  let reached: keyof typeof waitingFor = 'nothing';
   const look = async (signal: AbortSignal): Promise<Instance | undefined> => {
     const params = { instance: instance.id };
     const now = await context.client.call('GET /v1/instances/{instance}', { params, signal });
-    agent = now.status.agent;
+    reached = !now.status.agent ? 'nothing' : now.spec.cloudInit === undefined ? 'agent' : 'cloud-init';
     if (now.status.ready === true && now.status.state === 'running') return now;
     if (now.status.state === 'stopped' || now.status.state === 'crashed') throw died(now);
     return undefined;
   };
-  const seconds = Math.round(options.timeoutSeconds);
   return attended(context, options, {
     query: { kind: 'instance', id: instance.id },
     look,
-    report: () => ({
-      title: `Starting ${instance.name}`,
-      stage: `waiting for ${agent ? 'cloud-init' : 'the guest agent'}`,
-    }),
+    report: () => ({ title: `Starting ${instance.name}`, stage: waitingFor[reached] }),
     goesOn: `${instance.name} goes on: \`wirt show ${instance.name}\`.`,
-    late: () =>
-      new WirtError(
-        'operation.wait_timeout',
-        agent
-          ? `${instance.name} runs, but cloud-init has not finished in it within ${seconds} s.`
-          : `${instance.name} runs, but its guest agent has not answered within ${seconds} s.`,
-        {
-          hint: agent
-            ? `Ask it: \`wirt exec ${instance.name} -- cloud-init status --long\`.`
-            : `See what it does: \`wirt logs ${instance.name}\`, or \`wirt console ${instance.name}\`.`,
-        },
-      ),
+    late: () => notReady(instance.name, reached, Math.round(options.timeoutSeconds)),
     cancel: () => Promise.resolve(false),
   });
+}
+
+const waitingFor = {
+  nothing: 'waiting for the guest agent',
+  agent: 'waiting until it is ready',
+  'cloud-init': 'waiting for cloud-init',
+} as const;
+
+function notReady(name: string, reached: keyof typeof waitingFor, seconds: number): WirtError {
+  const see = `See what it does: \`wirt logs ${name}\`, or \`wirt console ${name}\`.`;
+  const ask = `Ask it: \`wirt exec ${name} -- cloud-init status --long\`.`;
+  const texts = {
+    nothing: ['its guest agent has not answered', see],
+    agent: ['it has not become ready', see],
+    'cloud-init': ['cloud-init has not finished in it', ask],
+  } as const;
+  const [what, hint] = texts[reached];
+  const message = `${name} runs, but ${what} within ${seconds} s.`;
+  return new WirtError('operation.wait_timeout', message, { hint });
 }
 
 /** Addresses come a moment after the guest is ready. Gives the instance without them when they do not come in that time. */

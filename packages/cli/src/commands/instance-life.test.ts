@@ -187,6 +187,7 @@ describe('--wait ready', () => {
   const { ready: _, ...notReady } = anInstance.status;
   const withoutAgent = { ...anInstance, status: { ...notReady, agent: false } };
   const booting = { ...anInstance, status: notReady };
+  const cloudInit = { hostname: 'demo', sshKeys: [], password: false, userData: false, networkConfig: false };
 
   it('waits until the agent answers and the guest is done with its start', async () => {
     const emit = (): void => daemon.emit({ ...event, kind: 'instance', id: anInstance.id });
@@ -199,7 +200,12 @@ describe('--wait ready', () => {
 
   it.each([
     [withoutAgent, 'its guest agent has not answered within 1 s', 'wirt logs demo'],
-    [booting, 'cloud-init has not finished in it within 1 s', 'cloud-init status --long'],
+    [booting, 'it has not become ready within 1 s', 'wirt logs demo'],
+    [
+      { ...booting, spec: { ...booting.spec, cloudInit } },
+      'cloud-init has not finished in it within 1 s',
+      'cloud-init status --long',
+    ],
   ])('gives up and says what it waited for', async (instance, reason, hint) => {
     await using daemon = await startScriptedDaemon(scripts([instance], () => undefined));
     const argv = ['start', 'demo', '--wait', 'ready', '--timeout', '1'];

@@ -102,7 +102,7 @@ describe('wirt ssh', () => {
   it.each([
     [{ state: 'stopped' }, 'demo is stopped, and nobody can log in to it.', 'wirt start demo --wait ready'],
     [{ state: 'paused' }, 'demo is paused', 'wirt resume demo'],
-    [{ ssh: undefined }, 'There is no way to the SSH port of demo from here.', 'wirt restart demo'],
+    [{ ssh: undefined }, 'There is no way to the SSH port of demo from here.', 'wirt exec demo -- COMMAND'],
   ])('of a guest that is %j says what to do', async (status, reason, hint) => {
     const instance = { ...anInstanceWithDisks, status: { ...anInstanceWithDisks.status, ...status } };
     const { code, stderr, words } = await ran(['demo'], {

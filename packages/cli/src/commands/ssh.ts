@@ -96,8 +96,8 @@ function requireWay({ name, spec, status }: Instance): { host: string; port: num
     throw new WirtError('instance.state_conflict', `There is no way to the SSH port of ${name} from here.`, {
       hint:
         spec.nics.length === 0
-          ? 'It has no network card. `wirt console` and `wirt exec` need none.'
-          : `Start it anew to get one: \`wirt restart ${name}\`.`,
+          ? `It has no network card. \`wirt console ${name}\` and \`wirt exec ${name}\` need none.`
+          : `Guests that boot from a disk have one. Use \`wirt exec ${name} -- COMMAND\` or \`wirt console ${name}\`.`,
     });
   return status.ssh;
 }
