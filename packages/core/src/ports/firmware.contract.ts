@@ -150,6 +150,7 @@ export function firmwareContract(name: string, make: () => Promise<FirmwareUnder
       },
     );
 
+    // Only root gives files to other users.
     it.skipIf(!isRoot)(
       'takes variables back that are restored, and saves those of a running guest',
       async () => {

@@ -1,3 +1,4 @@
+/** The UEFI firmware that guests boot by, and the variables that each instance keeps of it. */
 import type { Identity } from './sandbox.ts';
 
 /** Absolute paths; raw images for QEMU's pflash devices. */

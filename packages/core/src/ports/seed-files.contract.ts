@@ -114,6 +114,7 @@ export function seedFilesContract(name: string, make: () => Promise<SeedFilesUnd
       },
     );
 
+    // Only root gives files to other users.
     it.skipIf(!isRoot)('is the daemon’s again when it is written anew', async () => {
       const path = await seeds.write(id, plain);
       await seeds.grant(id, identity(guestUid));

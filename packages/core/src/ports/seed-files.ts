@@ -1,3 +1,4 @@
+/** Where the NoCloud seeds of instances lie, and who may read them. */
 import type { SeedContent } from '../domain/cloud-init.ts';
 import type { Identity } from './sandbox.ts';
 

@@ -1,6 +1,5 @@
 // Files put into the image, as text. Everything that a package brings stays as the package brings it; these are
 // drop-ins beside it, so that upgrades in the guest ask no questions.
-import { bootFiles, emulatedBootUnit } from './boot-files.ts';
 import { grubDefaults } from './grub.ts';
 
 export interface ImageFile {
@@ -127,11 +126,10 @@ UUID=${espUuid} /boot/efi vfat umask=0077,noauto,x-systemd.automount,x-systemd.i
     { path: 'etc/systemd/network/90-wirt-fallback.network', data: fallbackNetwork },
     // Sorted after cloud-init's own file: of each setting the first one counts.
     { path: 'etc/ssh/sshd_config.d/90-wirt.conf', data: 'PasswordAuthentication no\n' },
-    ...bootFiles,
   ];
 }
 
-export const enabledUnits = ['systemd-networkd.service', emulatedBootUnit] as const;
+export const enabledUnits = ['systemd-networkd.service'] as const;
 
 /** Upgrades are the owner's business, and none of these does anything for a freshly booted guest but keep it busy. */
 export const disabledUnits = [

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { bootFiles } from './boot-files.ts';
 import { rootArguments } from './disk.ts';
 import { imageFiles } from './files.ts';
 import { earlyConfig, grubConfig, grubDefaults } from './grub.ts';
@@ -74,18 +73,6 @@ describe('the image’s own files', () => {
     expect(new Set(files.map(({ path }) => path)).size).toBe(files.length);
     expect(files.find(({ path }) => path === 'etc/fstab')?.data).toMatchSnapshot();
   });
-
-  it('run every stage of cloud-init through the runner, which can run', () => {
-    const runner = bootFiles.find(({ path }) => path.startsWith('usr/libexec/'));
-    expect(runner?.mode).toBe(0o755);
-    const starts = bootFiles.filter(({ data }) => data.includes(`ExecStart=/${runner?.path} `));
-    expect(starts.map(({ path }) => path.split('/')[3])).toEqual([
-      'cloud-init-local.service.d',
-      'cloud-init.service.d',
-      'cloud-config.service.d',
-      'cloud-final.service.d',
-    ]);
-  });
 });
 
 describe('building debian-12', () => {
@@ -107,6 +94,7 @@ describe('building debian-12', () => {
       onProgress: () => undefined,
     });
 
+  // The recipe is for x86 only, and says so first.
   it.skipIf(process.arch !== 'x64')('says at once that it needs root', async () => {
     vi.spyOn(process, 'getuid').mockReturnValue(1000);
     await expect(build()).rejects.toMatchObject({
@@ -118,6 +106,7 @@ describe('building debian-12', () => {
 
   // Where all programs are in /usr/sbin too, none is missing.
   const isBuilder = process.arch === 'x64' && !existsSync('/usr/sbin/unshare');
+  // As above.
   it.skipIf(!isBuilder)('names every program that is missing, and what to install', async () => {
     vi.spyOn(process, 'getuid').mockReturnValue(0);
     vi.stubEnv('PATH', join(work, 'nowhere'));
