@@ -1,7 +1,6 @@
 /** `wirt pool ls|show|create|rm`: where volumes lie, and how full it is there. */
 import type { Pool } from '@wirt/api';
 import { type Commands, command } from '../command.ts';
-import { idempotent } from '../context.ts';
 import { lineView } from '../follow.ts';
 import { hostPath } from '../host-path.ts';
 import { limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
@@ -130,7 +129,6 @@ const create = command({
     };
     const pool = await context.client.call('POST /v1/pools', {
       body: { name: args.name, spec },
-      ...idempotent(),
     });
     const line = `Pool ${pool.name} is in ${pool.spec.path}, ${amount(pool.status.availableBytes)} free`;
     return { view: lineView(pool, pool.name, line) };
