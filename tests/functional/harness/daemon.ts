@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Instance, InstanceCreate, InstanceState, Operation } from '@wirt/api';
 import { type Client, createClient } from '@wirt/api/client';
-import { fromTemplate, plainEnvironment } from './image.ts';
+import { fromTemplate, plainEnvironment, type Recipe } from './image.ts';
 import { type Log, readLog } from './log.ts';
 import { clearHost, remains } from './remains.ts';
 import { unixFetch } from './unix-fetch.ts';
@@ -17,7 +17,9 @@ export const cloneRoot = join(import.meta.dirname, '../../..');
 export interface DaemonOptions {
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Without the micro image: an empty state directory. */
+  /** The one that is there from the start; the micro image without it. */
+  readonly image?: Recipe;
+  /** Without any image: an empty state directory. */
   readonly empty?: boolean;
   /** A prefix to the command, such as setpriv with its arguments. */
   readonly under?: readonly string[];
@@ -91,7 +93,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
   const tag = createHash('sha256').update(stateDirectory).digest('hex').slice(0, 8);
   const fetchHere = unixFetch(socket);
   const client = createClient({ fetch: fetchHere });
-  if (options.empty !== true) await fromTemplate(stateDirectory, options.owner);
+  if (options.empty !== true) await fromTemplate(stateDirectory, options);
   let { child, log } = await launch(directory, options);
 
   const daemon: TestDaemon = {

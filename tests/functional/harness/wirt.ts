@@ -9,10 +9,15 @@ export interface WirtResult {
   readonly stderr: string;
 }
 
-export async function wirt(socket: string, args: readonly string[], input?: string): Promise<WirtResult> {
+export async function wirt(
+  socket: string,
+  args: readonly string[],
+  input?: string,
+  timeoutMs = 120_000,
+): Promise<WirtResult> {
   const child = spawn(join(import.meta.dirname, '../../../bin/wirt'), args, {
     env: { ...process.env, WIRT_SOCKET: socket, NO_COLOR: '1' },
-    signal: AbortSignal.timeout(120_000),
+    signal: AbortSignal.timeout(timeoutMs),
   });
   child.stdin.end(input);
   const exit = new Promise<number | null>((resolve, reject) => {
