@@ -74,6 +74,8 @@ async function nodeOf(
     driver,
     file: { driver: 'file', filename },
     ...(driver === 'qcow2' ? { backing: null } : {}),
+    // Else the geometry counts, which can be smaller, and the end of the disk is lost.
+    ...(driver === 'vpc' ? { force_size_calc: 'current_size' } : {}),
   };
 }
 

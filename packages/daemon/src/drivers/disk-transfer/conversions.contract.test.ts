@@ -159,6 +159,31 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     }
   });
 
+  it('keep the end of a VHD whose geometry says less than its size', async () => {
+    const bytes = disk();
+    bytes.fill(7, bytes.length - 1024);
+    const footer = Buffer.alloc(512);
+    {
+      await under.make(at('disk'), 'vpc', bytes);
+      await run('qemu-img', [
+        ...['convert', '-f', 'vpc', '-O', 'vpc', '-o', 'subformat=fixed,force_size=on'],
+        ...[at('disk'), at('disk.vhd')],
+      ]);
+      await using file = await open(at('disk.vhd'), 'r+');
+      await file.read(footer, 0, 512, bytes.length);
+      // VirtualBox, with 100 cylinders of 4 heads and 17 sectors.
+      footer.write('vbox', 28);
+      footer.write('00640411', 56, 'hex');
+      footer.writeUInt32BE(0, 64);
+      footer.writeUInt32BE(~footer.reduce((sum, byte) => sum + byte, 0) >>> 0, 64);
+      await file.write(footer, 0, 512, bytes.length);
+    }
+    const opened = await openDisk(at('disk.vhd'));
+    expect(opened.virtualSizeBytes).toBe(bytes.length);
+    await under.transfer.toLayer(opened, under.pool, layer, workOf());
+    expect((await layerBytes()).equals(bytes)).toBe(true);
+  });
+
   it('read what xz unpacks, of one stream or several', async () => {
     await under.make(at('disk'), 'qcow2', disk());
     const whole = await readFile(at('disk'));
