@@ -10,8 +10,7 @@ import { isTar } from './tar.ts';
 export type MachineKind = 'ova' | 'ovf' | 'libvirt' | 'xl' | 'disk';
 
 const HEAD_BYTES = 64 * 1024;
-const PROLOGUE =
-  /^\u{feff}?(?:\s|<\?[^]*?\?>|<!--[^]*?-->|<!DOCTYPE[^>[]*(?:\[[^]*?\]\s*)?>)*<(?:[\w.-]+:)?([\w.-]+)/iu;
+const DOCTYPE = '<!doctype';
 /** Words that an xl.cfg begins a line with; one of them it must have. */
 const XL_SETTING = /^[ \t]*(?:name|builder|type|kernel|bootloader|memory|disk|vcpus|firmware)[ \t]*=/m;
 
@@ -22,7 +21,7 @@ export async function findKind(file: OpenedFile): Promise<MachineKind> {
   const head = await file.reader.read(0, HEAD_BYTES);
   if (isTar(head)) return 'ova';
   const text = textOf(head);
-  const root = text === undefined ? undefined : PROLOGUE.exec(text)?.[1]?.toLowerCase();
+  const root = text === undefined ? undefined : rootOf(text);
   if (root === 'envelope') return 'ovf';
   if (root === 'domain') return 'libvirt';
   if (root !== undefined) throw unknown(file.path, `it is XML, and its root is <${root.slice(0, 40)}>`);
@@ -32,6 +31,44 @@ export async function findKind(file: OpenedFile): Promise<MachineKind> {
   if (text !== undefined && ['.cfg', '.xl'].includes(extension)) return 'xl';
   if (['.raw', '.img'].includes(extension)) return 'disk';
   throw unknown(file.path, 'it is neither a description of a machine nor a disk with a header');
+}
+
+/** The name of the first element, its prefix left out, in small letters. Looks at every character once: what is read is a stranger's. */
+function rootOf(text: string): string | undefined {
+  let at = skipSpace(text, text.startsWith('\u{feff}') ? 1 : 0);
+  for (let next = afterPart(text, at); next !== at; next = afterPart(text, at)) {
+    if (next === undefined) return undefined;
+    at = skipSpace(text, next);
+  }
+  const root = /<(?:[\w.-]+:)?([\w.-]+)/y;
+  root.lastIndex = at;
+  return root.exec(text)?.[1]?.toLowerCase();
+}
+
+/** Where an instruction, comment or document type that begins here ends; undefined when it does not, `at` when none begins. */
+function afterPart(text: string, at: number): number | undefined {
+  if (text.startsWith('<?', at)) return after(text, '?>', at + 2);
+  if (text.startsWith('<!--', at)) return after(text, '-->', at + 4);
+  if (text.slice(at, at + DOCTYPE.length).toLowerCase() !== DOCTYPE) return at;
+  const end = after(text, '>', at);
+  const subset = text.indexOf('[', at);
+  if (subset === -1 || end === undefined || end <= subset) return end;
+  for (let closed = after(text, ']', subset); closed !== undefined; closed = after(text, ']', closed)) {
+    const last = skipSpace(text, closed);
+    if (text[last] === '>') return last + 1;
+  }
+  return undefined;
+}
+
+function after(text: string, mark: string, from: number): number | undefined {
+  const found = text.indexOf(mark, from);
+  return found === -1 ? undefined : found + mark.length;
+}
+
+function skipSpace(text: string, from: number): number {
+  const space = /\s*/y;
+  space.lastIndex = from;
+  return from + (space.exec(text)?.[0].length ?? 0);
 }
 
 /** Also what is not read: then it says of the disk why. */
