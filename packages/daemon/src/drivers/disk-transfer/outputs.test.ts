@@ -1,7 +1,8 @@
-import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chown, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createOutputRecords } from './output-records.ts';
 import { createOutputs, type Outputs } from './outputs.ts';
 
 const quiet = (): void => {};
@@ -74,6 +75,25 @@ describe('what exports write', () => {
     await expect(daemon().create(at('theirs'))).rejects.toMatchObject({ code: 'export.target_exists' });
     expect([await isThere('theirs'), await isThere('theirs-too')]).toEqual([true, true]);
   });
+
+  it.skipIf(process.geteuid?.() !== 0)(
+    'is given to whom the folder belongs, and nothing that was put in its place meanwhile (needs root)',
+    async () => {
+      await mkdir(at('home/victim'), { recursive: true });
+      await chown(at('home'), 1234, 1234);
+      // The moment between its making and its giving away cannot be hit on demand.
+      const real = createOutputRecords(at('records'));
+      const keep: typeof real.keep = async (made) => {
+        await rename(made.path, at('home/ours'));
+        await rename(at('home/victim'), made.path);
+        await real.keep(made);
+      };
+      const records = { ...real, keep };
+      await createOutputs({ recordDirectory: at('records'), logger, records }).makeDirectory(at('home/out'));
+      expect((await stat(at('home/out'))).uid).toBe(0);
+      expect((await stat(at('home/ours'))).uid).toBe(1234);
+    },
+  );
 
   it('is found whatever a record holds', async () => {
     await dieWriting('half');

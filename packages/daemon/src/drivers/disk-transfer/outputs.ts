@@ -2,14 +2,14 @@
  * Files and folders of an export, made outside. Only new ones are written, and only what was made here is taken back: what that is,
  * by device and inode, is on record, so that nobody's own file of that name is removed. What a daemon that died was writing is removed.
  */
-import type { BigIntStats } from 'node:fs';
-import { type FileHandle, lchown, lstat, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { type BigIntStats, constants } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { Logger } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
-import { createOutputRecords, type MadeOutput } from './output-records.ts';
+import { createOutputRecords, type MadeOutput, type OutputRecords } from './output-records.ts';
 
 /** A new file that is being written. Disposed before `finish`, it is removed. */
 export interface Output extends AsyncDisposable {
@@ -30,10 +30,15 @@ export interface Outputs {
 export interface OutputsOptions {
   readonly recordDirectory: string;
   readonly logger: Logger;
+  /** Default: files in the record directory. */
+  readonly records?: OutputRecords;
 }
 
-export function createOutputs({ recordDirectory, logger }: OutputsOptions): Outputs {
-  const records = createOutputRecords(recordDirectory);
+export function createOutputs({
+  recordDirectory,
+  logger,
+  records = createOutputRecords(recordDirectory),
+}: OutputsOptions): Outputs {
   let recovery: Promise<void> | undefined;
 
   async function remove(path: string): Promise<void> {
@@ -118,9 +123,10 @@ export function createOutputs({ recordDirectory, logger }: OutputsOptions): Outp
         throw creationFailure(error, path);
       });
       try {
-        const folder = await lstat(path, { bigint: true });
-        await records.keep({ path, kind: 'folder', ...numbersOf(folder), isFinished: true });
-        await giveToFolder(path, (uid, gid) => lchown(path, uid, gid));
+        await using folder = await openNewFolder(path);
+        const numbers = numbersOf(await folder.stat({ bigint: true }));
+        await records.keep({ path, kind: 'folder', ...numbers, isFinished: true });
+        await giveToFolder(path, (uid, gid) => folder.chown(uid, gid));
         await syncDirectory(dirname(path));
       } catch (error) {
         await rmdir(path).catch(() => {});
@@ -134,6 +140,24 @@ export function createOutputs({ recordDirectory, logger }: OutputsOptions): Outp
     },
     recover,
   };
+}
+
+/** Whoever may write beside it can put another in its place: only one that is ours, and empty, is taken for what was made. */
+async function openNewFolder(path: string): Promise<FileHandle> {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+  const folder = await open(path, flags);
+  try {
+    const { uid } = await folder.stat();
+    const names = await readdir(`/proc/self/fd/${folder.fd}`);
+    if (uid === process.geteuid?.() && names.length === 0) return folder;
+    throw new WirtError('export.failed', `${path} was replaced by another folder while it was made.`, {
+      details: { path },
+      hint: 'Export into a folder that nobody else writes into.',
+    });
+  } catch (error) {
+    await folder.close();
+    throw error;
+  }
 }
 
 async function isSame({ path, dev, ino }: MadeOutput): Promise<boolean> {
