@@ -36,6 +36,12 @@ describe('a name on the web', () => {
     });
   });
 
+  it('of another host is never this one, whatever the resolver says of it', async () => {
+    await expect(lookUp('rebound.example', ['127.0.0.1'], { loopback: true })).rejects.toThrow(
+      'rebound.example is 127.0.0.1, which is this host itself.',
+    );
+  });
+
   it('that says it is this host is no other one', async () => {
     await expect(lookUp('localhost', ['192.0.2.1'], { loopback: true })).rejects.toThrow(
       'which is not this host',

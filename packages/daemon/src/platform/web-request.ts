@@ -145,19 +145,24 @@ function failureOf(error: unknown, kind: WebFailure['kind']): Error {
 
 type LookupDone = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void;
 
-/** The resolver's answer, unless it is an address that is not asked: so a name cannot stand for such a one. */
+/**
+ * The resolver's answer, unless it is an address that is not asked: so a name cannot stand for such a one. This host is
+ * only what the address itself calls so; that a resolver says it of another name does not count.
+ */
 export function checkedLookup(
   url: URL,
   rules: AddressRules,
   resolve: (hostname: string, options: LookupAllOptions, done: LookupDone) => void = lookup,
 ): LookupFunction {
-  const loopbackOnly = namesLoopback(url);
+  const named = namesLoopback(url);
   return (hostname, options, callback) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return callback(error, []);
       for (const { address } of addresses) {
         const problem =
-          loopbackOnly && !isLoopback(address) ? 'is not this host' : addressProblem(address, rules);
+          named && !isLoopback(address)
+            ? 'is not this host'
+            : addressProblem(address, { loopback: named && rules.loopback });
         if (problem !== undefined) {
           return callback(new WebRefusal(`${hostname} is ${address}, which ${problem}.`), []);
         }
