@@ -77,9 +77,13 @@ function skipBlank(cursor: Cursor, lines: boolean): void {
   match(cursor, lines ? blankLines : blank);
 }
 
-function readValue(cursor: Cursor, depth: number): XlValue {
+function countItem(cursor: Cursor): void {
   cursor.items += 1;
   if (cursor.items > xlLimits.items) fail(cursor, `there are more than ${xlLimits.items} values`);
+}
+
+function readValue(cursor: Cursor, depth: number): XlValue {
+  countItem(cursor);
   const next = cursor.text[cursor.at];
   if (next === '[' || next === '(') return readList(cursor, next === '[' ? ']' : ')', depth);
   if (next === '"' || next === "'") return readString(cursor);
@@ -119,15 +123,23 @@ const escapes: Readonly<Record<string, string>> = {
 
 /** One text, or several that stand next to each other, as Python joins them. */
 function readString(cursor: Cursor): string {
+  const rest = /[ \t]*(?=["'])/y;
+  const pieces = [readPiece(cursor)];
+  while (match(cursor, rest) !== undefined) {
+    countItem(cursor);
+    pieces.push(readPiece(cursor));
+  }
+  return pieces.join('');
+}
+
+function readPiece(cursor: Cursor): string {
   const raw =
     match(cursor, /"""(?:[^\\"]|\\[^]|"(?!""))*"""|'''(?:[^\\']|\\[^]|'(?!''))*'''/y)?.slice(3, -3) ??
     match(cursor, /"(?:[^\\"\n]|\\[^])*"|'(?:[^\\'\n]|\\[^])*'/y)?.slice(1, -1) ??
     fail(cursor, 'a text in quotes does not end');
-  const text = raw.replaceAll(/\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|[^])/g, (_whole, code: string) => {
+  return raw.replaceAll(/\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|[^])/g, (_whole, code: string) => {
     if (/^x[0-9a-f]/i.test(code)) return String.fromCharCode(Number.parseInt(code.slice(1), 16));
     if (/^[0-7]/.test(code)) return String.fromCharCode(Number.parseInt(code, 8));
     return escapes[code] ?? code;
   });
-  const rest = /[ \t]*(?=["'])/y;
-  return match(cursor, rest) === undefined ? text : text + readString(cursor);
 }

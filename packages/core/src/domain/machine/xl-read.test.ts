@@ -39,6 +39,11 @@ describe('the syntax of xl.cfg', () => {
     expect(settings.get('e')?.line).toBe(7);
   });
 
+  it('joins texts that stand next to each other, and refuses endlessly many', () => {
+    expect(parseXl(`a = 'x' "y"\t'z'`).get('a')?.value).toBe('xyz');
+    expect(refusal(`a = ${"'x'".repeat(300_000)}`)).toMatch(/there are more than 10000 values/);
+  });
+
   it.each([
     ['a = "x\nb = 1', 'line 1: a text in quotes does not end'],
     ['a = [ "x"\nb = 1', 'line 2: expected , or ] in a list'],
