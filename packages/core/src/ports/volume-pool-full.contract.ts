@@ -35,6 +35,14 @@ export function volumePoolFull(create: () => Promise<VolumePoolHarness>): void {
     expect(before.availableBytes - after.availableBytes).toBeLessThan(6 * MIB);
   });
 
+  it('is opened again without room, as by the next daemon', async (context) => {
+    const { storage, filled } = await small(context);
+    const kept = await filled({ offset: 0, length: MIB, byte: 1 });
+    await storage.fill();
+    const again = await harness.driver(owner).open({ id: poolId, path: storage.path });
+    expect(await again.list()).toEqual([{ volume: kept.volume, layer: kept.layer }]);
+  });
+
   it('makes no layer without room, and leaves nothing of it', async (context) => {
     const { pool, storage, layer, disk, filled, overlay } = await small(context);
     const base = await filled({ offset: 0, length: MIB, byte: 1 });

@@ -22,6 +22,9 @@ export interface Claim {
  * making a pool has left. Throws `pool.owned`.
  */
 export async function claimPool(paths: PoolPaths, claim: Claim): Promise<void> {
+  // A pool that is full has no room for a marker, and needs no new one.
+  const there = await readClaim(paths);
+  if (there !== undefined && sameClaim(there, claim)) return;
   const text = `${JSON.stringify({ ...claim, createdAt: new Date().toISOString() })}\n`;
   if (await writeNew(paths, text)) return;
   const found = await readClaim(paths);
