@@ -4,7 +4,7 @@
  */
 import { type Instance, type Operation, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
-import type { FoundGuest } from '../ports/hypervisor.ts';
+import type { FoundGuest, Guest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
 import { type InstanceLife, isLifeKind } from './instance-life.ts';
 import { inState, observedState } from './instance-state.ts';
@@ -78,8 +78,19 @@ async function adopt(
   busy: ReadonlySet<string>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, instances, clock, hypervisor, logger } = shared;
-  const guest = await hypervisor.attach(found, signal);
+  const guest = await shared.hypervisor.attach(found, signal);
+  // In its lane: what the guest is seen to be goes into the record after this, and not against it.
+  await shared.lanes.run(instance.id, () => takeOver(shared, life, instance, guest, found, busy));
+}
+
+async function takeOver(
+  { store, instances, clock, logger }: Shared,
+  life: InstanceLife,
+  instance: Instance,
+  guest: Guest,
+  found: FoundGuest,
+  busy: ReadonlySet<string>,
+): Promise<void> {
   life.live.add(guest);
   const { status } = instance;
   logger.info('instance.adopted', { instance: instance.id, pid: found.process.pid, state: status.state });
