@@ -76,6 +76,10 @@ export const instanceSpecSchema = z
 /** What is asked for: disks may still have to be made, and cloud-init is given its secrets. */
 export const instanceSpecCreateSchema = instanceSpecSchema
   .extend({
+    memoryMib: instanceSpecSchema.shape.memoryMib
+      .unwrap()
+      .optional()
+      .describe('In MiB; by default 1024 for a guest with a system of its own, and 256 for a kernel image.'),
     disks: z.array(diskCreateSchema).max(23).default([]),
     rootDisk: rootDiskSchema.optional().describe('How the disk is made from a disk image.'),
     cloudInit: cloudInitSchema.optional(),

@@ -78,7 +78,12 @@ const rootName = 'root';
 
 /** A disk image becomes the first disk; a kernel needs none. */
 function rootOf(image: Image | undefined, spec: InstanceSpecCreate): DiskCreate[] | undefined {
-  if (image === undefined || image.spec.format === 'kernel') return undefined;
+  if (image === undefined || image.spec.format === 'kernel') {
+    if (spec.rootDisk === undefined) return undefined;
+    throw new WirtError('request.invalid', 'rootDisk is for instances of a disk image.', {
+      hint: 'Ask for a new disk instead: `wirt run --new-disk 10G`.',
+    });
+  }
   if (image.spec.format === 'iso')
     throw new WirtError(
       'image.wrong_kind',

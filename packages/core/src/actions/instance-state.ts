@@ -76,18 +76,33 @@ export function observedState(guest: Guest): 'running' | 'paused' | 'unresponsiv
   return guest.state.responsive ? guest.state.processors : 'unresponsive';
 }
 
+/** The actions that a refusal offers instead, as commands. */
+const commandOf: Partial<Record<InstanceAction, string>> = {
+  start: 'start',
+  stop: 'stop',
+  restart: 'restart',
+  reset: 'reset',
+  pause: 'pause',
+  resume: 'resume',
+  remove: 'rm',
+  'remove --force': 'rm --force',
+  console: 'console',
+  exec: 'exec',
+  cp: 'cp',
+};
+
 /** Throws `instance.state_conflict`, naming what the state does allow. */
 export function requireCan(action: InstanceAction, instance: Instance): void {
   const { state } = instance.status;
   if (can(action, state)) return;
-  const allowed = actionsIn(state).filter((name) => !['rename', 'update', 'isolation'].includes(name));
+  const allowed = actionsIn(state).filter((name) => name in commandOf);
   throw new WirtError(
     'instance.state_conflict',
     `Instance ${instance.name} is ${state}, and ${action} is not possible in this state.`,
     {
       hint:
         allowed.length > 0
-          ? `Possible now: ${allowed.map((name) => `\`wirt ${name === 'remove' ? 'rm' : name === 'remove --force' ? 'rm --force' : name} ${instance.name}\``).join(', ')}.`
+          ? `Possible now: ${allowed.map((name) => `\`wirt ${commandOf[name]} ${instance.name}\``).join(', ')}.`
           : `Wait for the operation on it: \`wirt operation ls --target ${instance.name}\`.`,
       details: { state, allowed },
     },

@@ -186,6 +186,11 @@ function requireBootable({ name, spec }: Instance, image: Image | undefined, dis
     );
 }
 
+/** What a whole Linux runs well with, and what busybox and a kernel do. */
+function defaultMemoryMib(image: Image | undefined): number {
+  return image?.spec.format === 'kernel' ? 256 : 1024;
+}
+
 /** The record to be, checked against the host as far as it can be without starting; disks and seed come later. */
 async function newInstance(
   shared: Shared,
@@ -198,7 +203,8 @@ async function newInstance(
   if (instances.find(name, input.project) !== undefined) {
     throw nameTaken('instance', name);
   }
-  const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, ...spec } = input.spec;
+  const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, ...wanted } = input.spec;
+  const spec = { ...wanted, memoryMib: wanted.memoryMib ?? defaultMemoryMib(image) };
   const { totalMib } = await host.memory();
   requireHostMemory({ name, spec }, { totalMib, availableMib: totalMib }, 0);
   const now = clock.now();

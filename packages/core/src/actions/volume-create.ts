@@ -28,7 +28,10 @@ export function createVolume(parts: VolumeParts, id: string): Work {
       await completeVolume(shared, made, progress);
     } catch (error) {
       if (isStopping(progress)) throw error;
-      await unmakeVolume(shared, volume);
+      // In a pool that cannot be opened nothing was made; what is there is swept when it can be.
+      await unmakeVolume(shared, volume).catch((undoing: unknown) => {
+        shared.logger.warn('volume.unmake_failed', { volume: id, error: undoing });
+      });
       await commit(store, [volumes.remove(volumes.require(id))]);
       throw error;
     }
