@@ -15,7 +15,7 @@ import {
 } from '@wirt/api';
 import type { PlannedDisk } from '../domain/guest.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { requireMedium, requireReady as requireWhole } from './image-use.ts';
+import { requireMedium, requireReady as requireWhole, usesLane } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
@@ -114,11 +114,11 @@ export async function plannedDisk(shared: Shared, disk: Disk): Promise<PlannedDi
 }
 
 /**
- * The record of the volume says first whose it is; then the guest is given it. In the volume's lane too, so that
- * nothing else is done to it meanwhile.
+ * The record of the volume says first whose it is; then the guest is given it. Runs in the lanes of the volume and the instance, so that
+ * nothing else is done to either meanwhile.
  */
 export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
-  const { instances, volumes, lanes, faults } = shared;
+  const { instances, volumes, faults } = shared;
   return async (progress) => {
     const input = diskAttachSchema.parse(progress.input);
     const instance = instances.require(id);
@@ -126,20 +126,18 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     const done = instance.spec.disks.find((one) => one.device === 'disk' && one.volume === input.volume);
     // Recorded before the daemon ended: nothing is left to do.
     if (done !== undefined) return;
-    await lanes.run(input.volume, async () => {
-      await settleNext(shared, input.volume, holderOf(live, volumes.require(input.volume)));
-      const volume = volumes.require(input.volume);
-      requireReady(volume, 'attached');
-      const { attachment } = volume.status;
-      // Begun by an earlier run of this, which died: it goes on under the same name.
-      const begun = attachment?.instance === id ? { name: attachment.disk } : {};
-      if (attachment?.instance !== id) requireFree(shared, volume, instance);
-      const disk = newDisk(instance, volume, { ...input, ...begun });
-      const guest = live.holding(id);
-      await faults.at('instance.attach/grant');
-      if (guest === undefined) return progress.complete(attached(shared, id, disk));
-      await plugIn(shared, guest, disk, progress);
-    });
+    await settleNext(shared, input.volume, holderOf(live, volumes.require(input.volume)));
+    const volume = volumes.require(input.volume);
+    requireReady(volume, 'attached');
+    const { attachment } = volume.status;
+    // Begun by an earlier run of this, which died: it goes on under the same name.
+    const begun = attachment?.instance === id ? { name: attachment.disk } : {};
+    if (attachment?.instance !== id) requireFree(shared, volume, instance);
+    const disk = newDisk(instance, volume, { ...input, ...begun });
+    const guest = live.holding(id);
+    await faults.at('instance.attach/grant');
+    if (guest === undefined) return progress.complete(attached(shared, id, disk));
+    await plugIn(shared, guest, disk, progress);
   };
 }
 
@@ -262,7 +260,7 @@ export function requireNoSnapshots(
   );
 }
 
-/** The record follows the drive. In the image's lane too, which cannot go meanwhile. */
+/** The record follows the drive. The image cannot go meanwhile. */
 export function changeMedium(shared: Shared, live: LiveGuests, id: string): Work {
   const { instances, images, lanes } = shared;
   return async (progress) => {
@@ -273,7 +271,9 @@ export function changeMedium(shared: Shared, live: LiveGuests, id: string): Work
     const drive = requireDrive(instance, String(disk));
     const image = name === null ? undefined : images.require(name, instance.project);
     if (image === undefined) return insert(shared, live, id, drive, undefined, progress);
-    await lanes.run(image.id, () => insert(shared, live, id, drive, images.require(image.id), progress));
+    await lanes.run(usesLane(image.id), () =>
+      insert(shared, live, id, drive, images.require(image.id), progress),
+    );
   };
 }
 

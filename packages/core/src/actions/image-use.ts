@@ -1,6 +1,13 @@
 /** For what an image can be used: refusals that say what it is good for instead. */
 import { type Image, WirtError } from '@wirt/api';
 
+/**
+ * The lane in which an image comes into use and goes, always for a moment: exports and downloads, which take long, have the image's own.
+ */
+export function usesLane(image: string): string {
+  return `uses/${image}`;
+}
+
 /** Throws `image.not_found` while the image is being built. */
 export function requireReady(image: Image): Image {
   if (image.status.state === 'ready') return image;

@@ -4,7 +4,7 @@ import { volumesOnImage } from '../domain/layers.ts';
 import { pageOf } from '../domain/page.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageActions, Request } from './actions.ts';
-import { requireDisk, requireReady } from './image-use.ts';
+import { requireDisk, requireReady, usesLane } from './image-use.ts';
 import { buildImage, exportImage, importImage, pullImage, removeUnowned } from './image-work.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -94,9 +94,11 @@ export function createImageActions(
     remove: async (_request, ref) => {
       const { id } = images.require(ref);
       await lanes.run(id, async () => {
-        const image = images.require(id);
-        requireUnused(shared, image);
-        await commit(store, [images.remove(image)]);
+        const image = await lanes.run(usesLane(id), async () => {
+          const unused = requireUnused(shared, images.require(id));
+          await commit(store, [images.remove(unused)]);
+          return unused;
+        });
         await removeUnowned(shared, imageKey(image));
       });
     },
@@ -154,7 +156,7 @@ function newImage(
 }
 
 /** Throws `image.in_use`, and says by whom. */
-function requireUnused({ instances, volumes }: Shared, image: Image): void {
+function requireUnused({ instances, volumes }: Shared, image: Image): Image {
   const boots = image.spec.format === 'kernel';
   const users = [...instances.after()].filter(
     ({ spec }) =>
@@ -167,6 +169,7 @@ function requireUnused({ instances, volumes }: Shared, image: Image): void {
     );
   const lying = volumesOnImage(volumes.after(), image.id);
   if (lying.length > 0) throw inUse(image, 'volumes', lying, (name) => `wirt volume flatten ${name}`);
+  return image;
 }
 
 function inUse(

@@ -105,8 +105,9 @@ export function createLife(shared: Shared): InstanceLife {
 
   const workOf = (kind: InstanceKind, id: string): Work => {
     const work = settled(parts, id, works[kind](id));
-    // It waits for the readers of its snapshots outside of its own lane.
-    return kind === 'instance.remove' ? (progress) => shared.lanes.run(id, () => work(progress)) : work;
+    // These wait for a volume, or for who reads snapshots, outside of the instance's lane, and go into it when their turn has come.
+    const nested = kind === 'instance.remove' || kind === 'instance.attach';
+    return nested ? (progress) => shared.lanes.run(id, () => work(progress)) : work;
   };
 
   const life: InstanceLife = {
@@ -126,7 +127,7 @@ export function createLife(shared: Shared): InstanceLife {
         input,
         cancellable,
         staged,
-        lane: laneOfOperation(shared, { kind, target }),
+        lane: laneOfOperation(shared, { kind, target, input }),
         work: workOf(kind, id),
       };
       return shared.operations.start(request, operation);

@@ -8,6 +8,7 @@ import {
   type InstanceListQuery,
   type InstanceUpdate,
   type Operation,
+  type Volume,
   type WaitQuery,
   WirtError,
 } from '@wirt/api';
@@ -15,7 +16,7 @@ import { nameFor } from '../domain/identity.ts';
 import { pageOf } from '../domain/page.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
-import { requireReady } from './image-use.ts';
+import { requireReady, usesLane } from './image-use.ts';
 import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { requireHostMemory } from './instance-start.ts';
@@ -146,7 +147,7 @@ async function create(
 }
 
 function lanesOf(
-  { images, volumes, pools }: Shared,
+  { images, volumes, pools, lanes }: Shared,
   { id, project }: Instance,
   image: Image | undefined,
   { disks, rootDisk }: InstanceCreate['spec'],
@@ -156,11 +157,19 @@ function lanesOf(
     if (disk.device === 'disk')
       return disk.volume === undefined
         ? pools.require(disk.pool).id
-        : volumes.require(disk.volume, project).id;
-    return disk.image === undefined ? [] : images.require(disk.image, project).id;
+        : requireIdle(lanes, volumes.require(disk.volume, project));
+    return disk.image === undefined ? [] : usesLane(images.require(disk.image, project).id);
   });
-  const held = image === undefined ? [] : [image.id];
+  const held = image === undefined ? [] : [usesLane(image.id)];
   return [id, ...held, ...root.map((name) => pools.require(name).id), ...used];
+}
+
+/** What is being done with a volume may take long, and nobody is kept waiting for an answer by it. */
+function requireIdle(lanes: Shared['lanes'], { id, name }: Volume): string {
+  if (!lanes.busy(id)) return id;
+  throw new WirtError('volume.state_conflict', `Volume ${name} is being worked on.`, {
+    hint: `Wait for it: \`wirt operation ls --target ${name}\`.`,
+  });
 }
 
 /** What an image boots by is known as long as the image is there; its instances may be there longer. */

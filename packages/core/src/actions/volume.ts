@@ -2,6 +2,7 @@
 import { type Operation, type Volume, type VolumeCreate, WirtError } from '@wirt/api';
 import { pageOf } from '../domain/page.ts';
 import type { Request, VolumeActions } from './actions.ts';
+import { usesLane } from './image-use.ts';
 import { requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
@@ -131,7 +132,7 @@ async function create(
 ): Promise<Operation> {
   const { volumes, pools, images, lanes } = shared;
   const { source, project } = input;
-  const held = source.kind === 'image' ? [images.require(source.image, project).id] : [];
+  const held = source.kind === 'image' ? [usesLane(images.require(source.image, project).id)] : [];
   return lanes.runAll([pools.require(input.pool).id, ...held], async () => {
     const volume = newVolume(shared, input);
     if (volumes.find(volume.name, volume.project) !== undefined) throw nameTaken('volume', volume.name);

@@ -45,9 +45,12 @@ function readersLane(instance: string): string {
 /** The lane of an operation, asked when its turn has come, since a volume moves when it is attached or detached. */
 export function laneOfOperation(
   records: Records,
-  { kind, target }: Pick<Operation, 'kind' | 'target'>,
+  { kind, target, input }: Pick<Operation, 'kind' | 'target' | 'input'>,
 ): () => string {
   switch (kind) {
+    case 'instance.attach':
+      // What is being done with the volume may take long, and holds only that up.
+      return () => String(input['volume']);
     case 'instance.remove':
       return () => readersLane(target.id);
     case 'snapshot.export':

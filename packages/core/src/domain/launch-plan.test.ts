@@ -1,0 +1,100 @@
+// What QEMU is to be told, from records.
+import type { Image, Instance } from '@wirt/api';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { loopbackOf, type PlanParts, planLaunch } from './launch-plan.ts';
+
+const id = '01J0000000000000000000ABCD';
+const head = { id, project: 'default', labels: {}, revision: 1, createdAt: '2030-01-01T00:00:00.000Z' };
+
+function instanceWith(spec: Partial<Instance['spec']>): Instance {
+  const whole = {
+    cpus: 2,
+    memoryMib: 512,
+    machine: 'q35',
+    accelerator: 'auto',
+    nics: [{ type: 'user', model: 'virtio' }],
+    disks: [],
+    restart: 'never',
+    autostart: false,
+    overcommit: false,
+    ...spec,
+  } as const satisfies Instance['spec'];
+  const status = { state: 'stopped', since: head.createdAt, agent: false, restarts: 0 } as const;
+  return { ...head, name: 'web', spec: whole, status };
+}
+
+const kernel: Image = {
+  ...head,
+  name: 'micro',
+  spec: { format: 'kernel' },
+  status: { state: 'ready', kernel: 'vmlinuz', initrd: 'initrd', kernelArgs: 'quiet' },
+};
+const disk: Image = { ...head, name: 'debian', spec: { format: 'qcow2' }, status: { state: 'ready' } };
+
+const parts: PlanParts = {
+  image: undefined,
+  accelerator: 'tcg',
+  identity: { uid: 700_001, own: true },
+  disks: [],
+  firmware: { kind: 'bios' },
+  pathOf: (file) => `/images/${file}`,
+};
+
+describe('a plan', () => {
+  it('takes the processor that the accelerator offers, or the one asked for', () => {
+    expect(planLaunch(instanceWith({}), parts).cpuModel).toBe('max');
+    expect(planLaunch(instanceWith({}), { ...parts, accelerator: 'kvm' }).cpuModel).toBe('host');
+    expect(planLaunch(instanceWith({ cpuModel: 'EPYC' }), parts).cpuModel).toBe('EPYC');
+  });
+
+  it('gives a kernel to the guest only from an image that is one', () => {
+    expect(planLaunch(instanceWith({}), { ...parts, image: kernel }).kernel).toEqual({
+      kernel: '/images/vmlinuz',
+      initrd: '/images/initrd',
+      kernelArgs: 'quiet',
+    });
+    expect(planLaunch(instanceWith({}), { ...parts, image: disk }).kernel).toBeUndefined();
+  });
+
+  it('makes guests with a system of their own reachable by SSH, through the first card alone', () => {
+    const two = instanceWith({
+      nics: [
+        { type: 'user', model: 'virtio' },
+        { type: 'user', model: 'e1000', bootOrder: 2 },
+      ],
+    });
+    const { nics } = planLaunch(two, { ...parts, image: disk });
+    expect(nics.map(({ ssh }) => ssh)).toEqual([{ host: '127.10.174.97', port: 20_022 }, undefined]);
+    expect(nics[1]).toMatchObject({ model: 'e1000', bootIndex: 2, hostname: 'web' });
+    expect(new Set(nics.map(({ mac }) => mac)).size).toBe(2);
+    expect(planLaunch(two, { ...parts, image: kernel }).nics[0]?.ssh).toBeUndefined();
+  });
+
+  it('keeps the address of a card that was given one', () => {
+    const mac = '52:54:00:12:34:56';
+    const { nics } = planLaunch(instanceWith({ nics: [{ type: 'user', model: 'virtio', mac }] }), parts);
+    expect(nics[0]?.mac).toBe(mac);
+  });
+});
+
+describe('the address of a guest on this machine', () => {
+  it('is one of 127/8 that is neither the network’s, nor localhost, nor the broadcast', () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 0xffffffff }), fc.boolean(), (uid, own) => {
+        const address = loopbackOf(id, { uid, own });
+        const [first, ...rest] = address.split('.').map(Number);
+        expect(first).toBe(127);
+        expect(rest.every((part) => part >= 0 && part <= 255)).toBe(true);
+        expect(['127.0.0.0', '127.0.0.1', '127.255.255.255']).not.toContain(address);
+      }),
+    );
+  });
+
+  it('differs for every uid of a range', () => {
+    const addresses = Array.from({ length: 1000 }, (_, index) =>
+      loopbackOf(id, { uid: 700_000 + index, own: true }),
+    );
+    expect(new Set(addresses).size).toBe(1000);
+  });
+});
