@@ -5,27 +5,38 @@ import { actionsIn, can, type InstanceAction, instanceCan, instanceStates } from
 // Object.keys loses the key type; the table is a literal.
 const actions = Object.keys(instanceCan) as InstanceAction[];
 
+/** What is done to its disks. */
+const disks = ['attach', 'detach', 'medium', 'snapshot'] as const;
+
 describe('what an instance allows', () => {
   it.each([
-    ['stopped', ['start', 'stop', 'rename', 'update', 'remove', 'remove --force']],
+    [
+      'stopped',
+      ['start', 'stop', 'rename', 'update', 'remove', 'remove --force', ...disks, 'restore', 'export'],
+    ],
     ['starting', ['stop', 'remove --force']],
     [
       'running',
       [
         ...['stop', 'restart', 'reset', 'pause', 'rename', 'update', 'remove --force'],
-        ...['console', 'exec', 'cp', 'isolation'],
+        ...['console', 'exec', 'cp'],
+        ...disks,
+        ...['ssh', 'isolation'],
       ],
     ],
     [
       'paused',
       [
         ...['stop', 'restart', 'reset', 'resume', 'rename', 'update', 'remove --force'],
-        ...['console', 'isolation'],
+        ...['console', ...disks, 'isolation'],
       ],
     ],
     ['stopping', ['stop', 'remove --force']],
     ['unresponsive', ['stop', 'restart', 'rename', 'update', 'remove --force', 'console', 'isolation']],
-    ['crashed', ['start', 'stop', 'rename', 'update', 'remove', 'remove --force']],
+    [
+      'crashed',
+      ['start', 'stop', 'rename', 'update', 'remove', 'remove --force', ...disks, 'restore', 'export'],
+    ],
     ['removing', ['remove', 'remove --force']],
   ] as const)('while it is %s', (state, allowed) => {
     expect(actionsIn(state)).toEqual(allowed);

@@ -118,11 +118,10 @@ function withBootOrder(
   cdroms: readonly Drive[],
   withImage: boolean,
 ): DiskInput[] {
-  // The image's disk has the first place, given by the daemon.
-  let place = withImage ? 2 : 1;
-  const bootable = cdroms.map((drive): Drive => ({ ...drive, bootOrder: place++ }));
+  // A disk comes first: while it is empty the medium boots, and not again once there is a system on it. That of an image is
+  // given its place by the daemon.
   return [
-    ...disks.map((disk, at): VolumeDisk => (at === 0 && !withImage ? { ...disk, bootOrder: place } : disk)),
-    ...bootable,
+    ...disks.map((disk, at): VolumeDisk => (at === 0 && !withImage ? { ...disk, bootOrder: 1 } : disk)),
+    ...cdroms.map((drive, at): Drive => ({ ...drive, bootOrder: at + 2 })),
   ];
 }

@@ -93,12 +93,6 @@ describe('wirt run', () => {
     expect(stderr).toBe('');
   });
 
-  it('says that a whole system wants more memory than the default', async () => {
-    expect((await ran('debian-12')).stderr).toContain('Without --memory it gets the default');
-    expect((await ran('debian-12', '-m', '1G')).stderr).toBe('');
-    expect((await ran('micro')).stderr).toBe('');
-  });
-
   it.each([
     [['micro', '--nic', 'none', '--nic', 'user'], '--nic none excludes every other --nic.'],
     [['micro', '--nic', 'none', '--nic-model', 'e1000'], '--nic none and --nic-model exclude each other.'],
@@ -158,8 +152,8 @@ describe('the disks of wirt run', () => {
       labels: {},
       spec: {
         disks: [
-          { device: 'disk', name: 'root', pool: 'fast', sizeBytes: 20 * gib, bootOrder: 2 },
-          { device: 'cdrom', name: 'cdrom', image: 'netinst', bootOrder: 1 },
+          { device: 'disk', name: 'root', pool: 'fast', sizeBytes: 20 * gib, bootOrder: 1 },
+          { device: 'cdrom', name: 'cdrom', image: 'netinst', bootOrder: 2 },
         ],
         firmware: 'uefi',
         ...plain,

@@ -24,7 +24,12 @@ const options = {
     short: 'c',
     summary: 'Virtual CPUs (default 1)',
   },
-  memory: { kind: 'mib', value: 'SIZE', short: 'm', summary: 'Memory, such as 512M or 2G (default 256M)' },
+  memory: {
+    kind: 'mib',
+    value: 'SIZE',
+    short: 'm',
+    summary: 'Memory, such as 512M or 2G (default 1G; 256M for a kernel image)',
+  },
   ...diskOptions,
   ...seedOptions,
   label: { kind: 'pair', value: 'KEY=VALUE', short: 'l', many: true, summary: 'A label' },
@@ -124,8 +129,6 @@ async function bodyOf(
       : await context.client.call('GET /v1/images/{image}', { params: { image: args.image } });
   const cloudInit = await cloudInitSpec(context, given, image);
   const { cpus, memory, restart, machine, accel, cpu } = given;
-  if (memory === undefined && image?.status.cloudInit === true)
-    context.note('Without --memory it gets the default, which is little for a whole system: 512M or more.');
   return {
     ...(name === undefined ? {} : { name }),
     labels: Object.fromEntries(given.label),
