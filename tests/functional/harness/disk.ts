@@ -1,6 +1,6 @@
 // File systems of their own for a state directory, to be filled or to fail. Need root.
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -36,8 +36,19 @@ async function mounted(mount: (directory: string, state: string) => Promise<unkn
 }
 
 /** Small enough to fill. */
-export function smallDisk(): Promise<Disk> {
-  return mounted((_, state) => run('mount', ['-t', 'tmpfs', '-o', 'size=256m', 'tmpfs', state]));
+export function smallDisk(mib = 256): Promise<Disk> {
+  return mounted((_, state) => run('mount', ['-t', 'tmpfs', '-o', `size=${mib}m`, 'tmpfs', state]));
+}
+
+/** A small ext4, which allocates late and knows direct I/O, as the file systems do that pools lie on. */
+export function smallExt4(mib: number): Promise<Disk> {
+  return mounted(async (directory, state) => {
+    await run('truncate', ['-s', `${mib}M`, join(directory, 'disk')]);
+    await run('mkfs.ext4', ['-q', '-m', '0', join(directory, 'disk')]);
+    await run('mount', ['-o', 'loop', join(directory, 'disk'), state]);
+    // Guests have uids of their own, and must get through.
+    for (const path of [directory, state]) await chmod(path, 0o755);
+  });
 }
 
 /** An ext4 that `fail` makes read-only with files open for writing, as the kernel does when a disk fails. */
