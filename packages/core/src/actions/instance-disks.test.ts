@@ -137,7 +137,8 @@ describe('an instance of a disk image', () => {
         labels: {},
         start: true,
         startPaused: false,
-        spec: { ...bare, ...named, cloudInit, ...rest },
+        // What is asked for is all optional here, and complete with `bare`.
+        spec: { ...bare, ...named, cloudInit, ...rest } as InstanceCreate['spec'],
       },
       waitDone,
     );

@@ -30,6 +30,8 @@ export interface ReadyWatch {
 export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
   const { instances, images, store, lanes, logger, clock } = shared;
   const asking = new Set<Guest>();
+  /** Guests whose cloud-init has failed, for who comes to wait later. */
+  const failed = new WeakMap<Guest, Error>();
   const waiters = new Map<string, Set<(failure?: Error) => void>>();
 
   const wake = (id: string, failure?: Error): void => {
@@ -99,13 +101,17 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
       ask(guest)
         .catch((error: unknown) => {
           logger.info('guest.readiness_not_told', { instance: guest.id, error });
-          if (error instanceof CloudInitFailed) wake(guest.id, error);
+          if (!(error instanceof CloudInitFailed)) return;
+          failed.set(guest, error);
+          wake(guest.id, error);
         })
         .finally(() => asking.delete(guest));
     },
     change(id, signal) {
       const guest = live.get(id);
       if (guest === undefined || instances.get(id)?.status.ready === true) return Promise.resolve();
+      const failure = failed.get(guest);
+      if (failure !== undefined) return Promise.reject(failure);
       return new Promise((resolve, reject) => {
         const waiting = waiters.get(id) ?? new Set();
         waiters.set(id, waiting);

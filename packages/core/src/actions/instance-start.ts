@@ -125,15 +125,26 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       progress.signal.throwIfAborted();
     };
     const { image, accelerator } = await admit(instance);
+    // A uid that still has a process or may open a disk must not become another guest's: the next end of this one, or daemon, tries again.
+    let isFree = true;
+    const takeBack = (back: () => Promise<void>): void =>
+      undo.add(async () => {
+        const wasFree = isFree;
+        isFree = false;
+        await back();
+        isFree = wasFree;
+      });
     await step('claim-uid');
-    undo.add(() => sandbox.release(id));
+    undo.add(async () => {
+      if (isFree) await sandbox.release(id);
+    });
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });
     await step('control-group');
-    undo.add(() => resources.remove(id, cleanUp()));
+    takeBack(() => resources.remove(id, cleanUp()));
     const controlGroup = await resources.create(id);
-    undo.add(() => hypervisor.clean(id));
+    takeBack(() => hypervisor.clean(id));
     await step('disks');
-    undo.add(() => closeDisks(shared, id));
+    takeBack(() => closeDisks(shared, id));
     const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
     const pathOf = (file: string): string =>
       image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
@@ -141,7 +152,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
-    undo.add(async () => {
+    takeBack(async () => {
       live.delete(id);
       await guest.kill(cleanUp());
     });

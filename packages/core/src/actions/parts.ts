@@ -57,8 +57,8 @@ export interface VolumeLayers {
   stored(layer: LayerId): StoredLayer;
   /** Lets a guest's process open this layer and all below it. */
   grant(layer: LayerId, identity: Identity, write: boolean): Promise<void>;
-  /** Opens this layer and all below it for a confined copy, which reads `source`, until it is disposed of. */
-  lend(layer: LayerId, identity: Identity): Promise<AsyncDisposable & { readonly source: DiskSource }>;
+  /** Lets a guest that had written this layer only read it from now on; or not even that, when it has left in it what QEMU must not open. */
+  narrow(layer: LayerId, identity: Identity): Promise<void>;
   /** Takes every layer of the volume back. */
   revoke(volume: Volume): Promise<void>;
   /** Drops the layers that nothing needs: from the record, then from the storage. */

@@ -147,8 +147,8 @@ function exportSnapshot({ shared }: SnapshotParts, id: string): Work {
         const target = several ? `${path}/${one.disk}.${format}` : path;
         await confined(shared, progress, `export ${one.disk}`, async (work) => {
           const frozen = { volume: one.volume, layer: one.layer };
-          await using lent = await layers.lend(frozen, work.confinement.identity);
-          return await transfer.fromSource(lent.source, { path: target, format }, work);
+          const source = await layers.sourceOf(frozen);
+          return await transfer.fromSource(source, { path: target, format }, work);
         });
         files.push(target);
       }

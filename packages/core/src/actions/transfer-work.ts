@@ -60,7 +60,7 @@ export function importMachine({ shared, life }: TransferParts, id: string): Work
         readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
         input,
       );
-      return importDisks({ shared, machine, draft, input, id, work, progress });
+      return await importDisks({ shared, machine, draft, input, id, work, progress });
     });
     await faults.at('instance.import/record');
     const instance = instances.require(id);
@@ -261,10 +261,8 @@ async function exportOva(exporting: Exporting): Promise<Record<string, unknown>>
   const firmware = firmwareOf(instance.spec, imageOf(exporting));
   const draft = draftOf(instance, firmware, volumes, { format: 'vmdk', name: nameOf });
   const disks = [];
-  await using loans = new AsyncDisposableStack();
   for (const [disk, volume] of volumes) {
-    const { source } = loans.use(await shared.layers.lend(activeOf(volume), work.confinement.identity));
-    disks.push({ name: nameOf(disk), source });
+    disks.push({ name: nameOf(disk), source: await shared.layers.sourceOf(activeOf(volume)) });
   }
   const text = (sizes: ReadonlyMap<string, number>): string => writeOvf(draft, { sizes }).xml;
   await shared.transfer.writeOva(path, { name: `${instance.name}.ovf`, text }, disks, work);
@@ -311,8 +309,8 @@ async function writeDisks(
   const files: string[] = [];
   for (const [disk, volume] of volumes) {
     const path = nameOf(disk);
-    await using lent = await shared.layers.lend(activeOf(volume), work.confinement.identity);
-    await shared.transfer.fromSource(lent.source, { path, format }, work);
+    const source = await shared.layers.sourceOf(activeOf(volume));
+    await shared.transfer.fromSource(source, { path, format }, work);
     files.push(path);
   }
   return files;

@@ -8,7 +8,7 @@ import type { DiskLayerNode } from '../domain/disk-source.ts';
 import { layerOf, withNextLayer, withoutNextLayer, withPendingLayer } from '../domain/layers.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import type { VolumePool } from '../ports/volume-pool.ts';
+import type { LayerRef, VolumePool } from '../ports/volume-pool.ts';
 import type { Shared } from './parts.ts';
 import { commit, type Staged } from './records.ts';
 import { activeOf, storedLayer } from './volume-layers.ts';
@@ -78,6 +78,9 @@ export async function freezeVolumes(
     throw error;
   }
   undo.release();
+  if (guest !== undefined)
+    for (const { volume } of planned.filter(isLayered))
+      await narrowFrozen(shared, activeOf(volumes.require(volume)), guest);
   const frozen = new Map<string, string>();
   const changes = planned.map((one) => {
     const record = volumes.require(one.volume);
@@ -146,6 +149,15 @@ async function makeLayer(shared: Shared, one: Planned, guest: Guest | undefined,
   }
 }
 
+/** The guest no longer writes it. The moment is over: what fails here spoils nothing, and is made good when the guest ends. */
+async function narrowFrozen({ sandbox, layers, logger }: Shared, layer: LayerRef, guest: Guest): Promise<void> {
+  try {
+    await layers.narrow(layer, await sandbox.claim(guest.id, { kvm: false }));
+  } catch (error) {
+    logger.warn('volume.frozen_layer_writable', { ...layer, error });
+  }
+}
+
 /** All layered disks in one transaction of QEMU's; storage that keeps the moment itself does so while the guest stands still. */
 async function moment(
   { volumes }: Shared,
@@ -209,5 +221,7 @@ export async function settleNext(
   logger.info('volume.freezing_settled', { volume: id, layer: next, done });
   const settled = done ? frozenRecord(record, next, pool) : withoutNextLayer(record);
   await commit(store, [volumes.put(settled)]);
+  if (done && disk !== undefined && pool.snapshots === 'layered')
+    await narrowFrozen(shared, activeOf(record), disk.guest);
   if (!done) await pool.remove({ volume: id, layer: next });
 }

@@ -13,7 +13,7 @@ import {
   unneededLayers,
   withoutLayers,
 } from '../domain/layers.ts';
-import type { LayerRef, StoredLayer } from '../ports/volume-pool.ts';
+import type { LayerRef, StoredLayer, VolumePool } from '../ports/volume-pool.ts';
 import type { Shared, VolumeLayers } from './parts.ts';
 import { commit } from './records.ts';
 
@@ -21,6 +21,8 @@ type Needs = Pick<
   Shared,
   'store' | 'volumes' | 'images' | 'pools' | 'snapshots' | 'storage' | 'imageFiles' | 'logger'
 >;
+
+type Grantee = Parameters<VolumePool['grant']>[1];
 
 /** The directory key of an image's files. */
 export function imageKey({ id, status }: Pick<Image, 'id' | 'status'>): string {
@@ -62,10 +64,20 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
 
   async function grantTo(
     { volume, layer }: LayerId,
-    to: Parameters<Awaited<ReturnType<typeof storage.open>>['grant']>[1],
+    to: Grantee,
   ): Promise<void> {
     const pool = await storage.open(volumes.require(volume).spec.pool);
     await pool.grant({ volume, layer }, to);
+  }
+
+  /** For a layer that is written no more: what a guest has left in it must keep neither that guest from ending nor others in danger. */
+  async function narrow(layer: LayerId, to: Grantee): Promise<void> {
+    try {
+      await grantTo(layer, to);
+    } catch (error) {
+      logger.warn('volume.layer_refused', { ...layer, error });
+      await grantTo(layer, undefined);
+    }
   }
 
   function held(): Set<string> {
@@ -101,12 +113,6 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
   return {
     sourceOf,
     stackOf,
-    async lend(layer, identity) {
-      const source = await sourceOf(layer);
-      const pool = await storage.open(volumes.require(layer.volume).spec.pool);
-      const loan = await pool.lend(source, identity);
-      return { source, [Symbol.asyncDispose]: () => loan[Symbol.asyncDispose]() };
-    },
     imageSource: (image) => ({ layers: [imageNode(image)] }),
     stored: ({ volume, layer }) => storedLayer(volumes.require(volume), layer),
     async grant(layer, identity, write) {
@@ -120,9 +126,11 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     async revoke(volume) {
       for (const { id } of volume.status.layers) {
         const ref = { volume: volume.id, layer: id };
-        await grantTo(ref, isShared(ref) ? 'shared' : undefined);
+        if (isShared(ref)) await narrow(ref, 'shared');
+        else await grantTo(ref, undefined);
       }
     },
+    narrow: (layer, identity) => narrow(layer, isShared(layer) ? 'shared' : { identity, write: false }),
     async prune(id) {
       const volume = volumes.require(id);
       const gone = unneededLayers([...volumes.after()], volume, held());

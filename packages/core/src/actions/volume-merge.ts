@@ -115,7 +115,7 @@ function isWrittenOver({ volumes }: Shared, { id, status }: Volume, { layer }: L
 }
 
 async function pullLive(
-  { storage, volumes, sandbox }: Shared,
+  { storage, volumes, sandbox, layers }: Shared,
   { guest, name }: Holder,
   layer: LayerId,
   base: LayerParent | undefined,
@@ -133,7 +133,7 @@ async function pullLive(
     { disk: name, layer: layer.layer, base: baseId },
     { signal: progress.signal, onProgress },
   );
-  if (layer.layer !== status.active) await pool.grant(layer, { identity, write: false });
+  if (layer.layer !== status.active) await layers.narrow(layer, identity);
 }
 
 function sourceOfParent({ layers, images }: Shared, parent: LayerParent | undefined) {

@@ -184,8 +184,8 @@ export function exportVolume({ shared, live }: VolumeParts, id: string): Work {
     // What an earlier daemon had begun, and nobody else's file of that name.
     if (progress.recovering) await transfer.removeOutput(path);
     await confined(shared, progress, 'export', async (work) => {
-      await using lent = await layers.lend(activeOf(volume), work.confinement.identity);
-      return await transfer.fromSource(lent.source, { path, format }, work);
+      const source = await layers.sourceOf(activeOf(volume));
+      return await transfer.fromSource(source, { path, format }, work);
     });
     await progress.complete([], { files: [path] });
   };

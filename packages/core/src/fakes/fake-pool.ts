@@ -103,15 +103,6 @@ export function createFakePool(storage: FakeStorage): VolumePool {
       if (found !== undefined) found.granted = to === undefined ? '' : to === 'shared' ? 'shared' : 'guest';
       else if (to !== undefined) requireThere(layer);
     },
-    lend: (chain) => {
-      const ids = chain.layers.map(({ layer }) => layer);
-      storage.lent.push(...ids);
-      const give = (): Promise<void> => {
-        for (const id of ids) storage.lent.splice(storage.lent.indexOf(id), 1);
-        return Promise.resolve();
-      };
-      return Promise.resolve({ [Symbol.asyncDispose]: give });
-    },
     list: () => Promise.resolve([...layers.values()].map(({ volume, layer }) => ({ volume, layer }))),
     release: () => Promise.resolve(),
   };

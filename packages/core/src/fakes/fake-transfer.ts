@@ -20,12 +20,15 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
   const write: DiskTransfer['fromSource'] = async (source, { path, format }, { signal }) => {
     signal.throwIfAborted();
     requireNew(path);
-    for (const { layer, location } of source.layers)
-      if (location.path.startsWith('/pool/') && !storage.lent.includes(layer))
-        throw new WirtError('export.failed', `${layer} is not lent.`);
-    outputs.set(path, tornPlace);
-    await storage.halfway();
-    await storage.exporting;
+    const lent = source.layers.map(({ layer }) => layer);
+    storage.lent.push(...lent);
+    try {
+      outputs.set(path, tornPlace);
+      await storage.halfway();
+      await storage.exporting;
+    } finally {
+      for (const layer of lent) storage.lent.splice(storage.lent.indexOf(layer), 1);
+    }
     outputs.set(path, `${format} ${JSON.stringify(Object.fromEntries(wordsOf(storage, source)))}`);
     return { sizeBytes: 1 };
   };
@@ -81,7 +84,7 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
     makeDirectory: async (path) => writeText(path, ''),
     removeOutput: async (path) => {
       for (const one of [...outputs.keys()])
-        if (one === path || one.startsWith(`${path}/`)) outputs.delete(one);
+        if (one === path || one.startsWith(`${path}/`) || one.startsWith(`${path}#`)) outputs.delete(one);
     },
     stagePath: (id, name) => {
       staged.add(id);

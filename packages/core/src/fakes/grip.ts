@@ -33,7 +33,6 @@ const gives: Readonly<Record<string, string>> = {
   'driver.open': 'pool',
   'hypervisor.attach': 'guest',
   'hypervisor.launch': 'guest',
-  'pool.lend': 'loan',
   'transfer.openDisk': 'disk',
   'transfer.openMachine': 'machine',
 };
