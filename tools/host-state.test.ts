@@ -1,5 +1,5 @@
 // What the comparison of the host before and after the tests notices, on things really left behind for a moment.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,9 +20,12 @@ describe('the comparison of the host', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('names a QEMU that still runs, and waits for one that is about to go', async () => {
+  it.each([
+    ['QEMU', 'qemu-system-planted'],
+    ['builder of images', 'mmdebstrap'],
+  ])('names a %s that still runs, and waits for one that is about to go', async (_, argv0) => {
     const before = readHostState();
-    const child = spawn('sleep', ['60'], { argv0: 'qemu-system-planted', stdio: 'ignore' });
+    const child = spawn('sleep', ['60'], { argv0, stdio: 'ignore' });
     await once(child, 'spawn');
     const planted = `process: ${child.pid} `;
     expect(leftBehind(before, readHostState()).filter((each) => each.startsWith(planted))).toHaveLength(1);
@@ -30,6 +33,18 @@ describe('the comparison of the host', () => {
     await once(child, 'exit');
     const left = await settle(before, 0);
     expect(left.filter((each) => each.startsWith(planted))).toEqual([]);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('names a mount (needs root)', () => {
+    const before = readHostState();
+    const folder = mkdtempSync(join(tmpdir(), 'planted-'));
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', 'planted', folder]);
+      expect(leftBehind(before, readHostState())).toContain(`mount: ${folder}`);
+    } finally {
+      execFileSync('umount', [folder]);
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('does not count what was there before', () => {

@@ -1,4 +1,5 @@
-// What tests could leave behind on the host: processes of QEMU and wirtd, network links, cgroups, mounts and files.
+// What tests could leave behind on the host: processes of QEMU, wirtd and its works, network links, cgroups, mounts, loop
+// devices and files.
 // A snapshot before the tests and one after must be alike; what was there before is nobody's fault. Reads only /proc,
 // /sys and two folders, and names each thing in words that say where to look for it.
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
@@ -8,7 +9,14 @@ import { basename } from 'node:path';
 export type HostState = ReadonlySet<string>;
 
 export function readHostState(): HostState {
-  return new Set([...readProcesses(), ...readLinks(), ...readGroups(), ...readMounts(), ...readFiles()]);
+  return new Set([
+    ...readProcesses(),
+    ...readLinks(),
+    ...readGroups(),
+    ...readMounts(),
+    ...readLoopDevices(),
+    ...readFiles(),
+  ]);
 }
 
 /** What is there now and was not before. */
@@ -43,7 +51,9 @@ function readProcesses(): string[] {
       .slice(0, 4)
       .some((word) => /(^|\/)wirtd(\.mjs)?$|packages\/daemon\/src\/main\.ts$/.test(word));
     const isShim = argv.includes('wirt-guest'); // the shell that is QEMU's parent
-    if (!isQemu && !isWirtd && !isShim) continue;
+    const isWork =
+      argv.includes('wirt-confined') || /^(genisoimage|mmdebstrap)$/.test(basename(argv[0] ?? ''));
+    if (!isQemu && !isWirtd && !isShim && !isWork) continue;
     const startedAt = readOr('', () => readFileSync(`/proc/${pid}/stat`, 'utf8'))
       .split(') ')
       .at(-1)
@@ -76,6 +86,12 @@ function readMounts(): string[] {
   return lines.filter((line) => line !== '').map((line) => `mount: ${line.split(' ')[4]}`);
 }
 
+/** A file that is a disk of the host, mounted or not. */
+function readLoopDevices(): string[] {
+  const files = readOr<string[]>([], () => globSync('/sys/block/loop*/loop/backing_file'));
+  return files.map((file) => `loop device: ${readOr('', () => readFileSync(file, 'utf8')).trim()}`);
+}
+
 /** Files of wirtd in the usual places. The folder of claimed uids stays for good, empty. */
 function readFiles(): string[] {
   const patterns = [
@@ -85,6 +101,9 @@ function readFiles(): string[] {
     '/tmp/wirt-*',
     '/dev/shm/wirt*',
     '/var/lib/wirt/*',
+    '/var/lib/wirt/transfers/**',
+    '/var/lib/wirt/images/.staging-*',
+    '/var/lib/wirt/pools/*/lent/*',
   ];
   return readOr<string[]>([], () => globSync(patterns)).map((path) => `file: ${path}`);
 }

@@ -13,6 +13,7 @@ let directory = '';
 let env: Record<string, string> = {};
 const at = (path: string): string => join(directory, path);
 const tag = (): string => createHash('sha256').update(at('state')).digest('hex').slice(0, 8);
+const whose = () => ({ tag: tag(), runDirectory: at('run'), stateDirectory: at('state') });
 const daemonPid = async (): Promise<number> => Number(await readFile(at('home/wirtd.pid'), 'utf8'));
 
 async function guestPid(): Promise<number> {
@@ -116,7 +117,7 @@ describe('make stop', () => {
     const { exitCode, output } = await make(['stop'], env);
     expect(output).toContain('wirtd has stopped');
     expect(exitCode).toBe(0);
-    expect(await remains(tag(), at('run'))).toEqual([]);
+    expect(await remains(whose())).toEqual([]);
     expect(await ownProcesses()).toEqual([]);
   });
 
@@ -127,7 +128,7 @@ describe('make stop', () => {
     const { exitCode, output } = await make(['stop'], env);
     expect(output).toMatch(/has died: starting it again[^]*wirtd has stopped/);
     expect(exitCode).toBe(0);
-    expect(await remains(tag(), at('run'))).toEqual([]);
+    expect(await remains(whose())).toEqual([]);
     expect(await ownProcesses()).toEqual([]);
   });
 

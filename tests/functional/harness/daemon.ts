@@ -116,7 +116,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
       ({ child, log } = await launch(directory, again));
       await log.find(({ event }) => event === 'daemon.ready', 'daemon.ready');
     },
-    remains: () => remains(tag, runDirectory),
+    remains: () => remains({ tag, runDirectory, stateDirectory }),
     create: (name, input = {}) => create(client, name, input),
     reach: (name, ...states) => reach(client, name, states),
     [Symbol.asyncDispose]: async () => {

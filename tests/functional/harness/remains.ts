@@ -55,11 +55,54 @@ async function uidsOf(tag: string): Promise<string[]> {
   return found;
 }
 
-/** Everything of the daemon's guests that is on the host now; empty when no guest runs. */
-export async function remains(tag: string, runDirectory: string): Promise<string[]> {
+/** Mounted below the directory, or on a loop device whose file is there. The directory itself may be a mount of the test's. */
+async function mountsIn(directory: string): Promise<string[]> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
+  const points = lines
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${directory}/`));
+  const devices = (await entries('/sys/block')).filter((name) => name.startsWith('loop'));
+  const files = await Promise.all(
+    devices.map((name) => readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')),
+  );
+  const loops = files.filter((path) => path.startsWith(`${directory}/`));
+  return [...points.map((path) => `mount ${path}`), ...loops.map((path) => `loop device on ${path.trim()}`)];
+}
+
+/** Half-made files: of transfers, of images, and what copies in the default pool were lent. */
+async function stagedIn(stateDirectory: string): Promise<string[]> {
+  const below = async (folder: string): Promise<string[]> => {
+    const found = await readdir(join(stateDirectory, folder), { withFileTypes: true, recursive: true }).catch(
+      () => [],
+    );
+    return found.filter((each) => !each.isDirectory()).map(({ parentPath, name }) => join(parentPath, name));
+  };
+  const images = await entries(join(stateDirectory, 'images'));
+  return [
+    ...(await below('transfers')),
+    ...images.filter((name) => name.startsWith('.staging-')),
+    ...(await below('pools/default/lent')),
+  ].map((path) => `staged ${path}`);
+}
+
+export interface Whose {
+  readonly tag: string;
+  readonly runDirectory: string;
+  readonly stateDirectory: string;
+}
+
+/** Everything of the daemon's guests and works that is on the host now; empty when no guest runs and nothing is under way. */
+export async function remains({ tag, runDirectory, stateDirectory }: Whose): Promise<string[]> {
   const processes = (await processesOf(tag)).map(({ pid, command }) => `process ${pid} ${command}`);
   const files = (await entries(join(runDirectory, 'instances'))).map((id) => `run files ${id}`);
-  return [...processes, ...(await controlGroupsOf(tag)), ...(await uidsOf(tag)), ...files];
+  return [
+    ...processes,
+    ...(await controlGroupsOf(tag)),
+    ...(await uidsOf(tag)),
+    ...files,
+    ...(await mountsIn(stateDirectory)),
+    ...(await stagedIn(stateDirectory)),
+  ];
 }
 
 /** A group is busy until the last process in it has been reaped, of which the kernel tells nobody on cgroup v1. */
