@@ -125,6 +125,7 @@ export async function waitForReady(
     const now = await context.client.call('GET /v1/instances/{instance}', { params, signal });
     reached = !now.status.agent ? 'nothing' : now.spec.cloudInit === undefined ? 'agent' : 'cloud-init';
     if (now.status.ready === true && now.status.state === 'running') return now;
+    if (now.status.notReady !== undefined) throw failedInside(now.name, now.status.notReady);
     if (now.status.state === 'stopped' || now.status.state === 'crashed') throw died(now);
     return undefined;
   };
@@ -135,6 +136,13 @@ export async function waitForReady(
     goesOn: `${instance.name} goes on: \`wirt show ${instance.name}\`.`,
     late: () => notReady(instance.name, reached, Math.round(options.timeoutSeconds)),
     cancel: () => Promise.resolve(false),
+  });
+}
+
+function failedInside(name: string, cause: string): WirtError {
+  return new WirtError('guest.command_failed', `${name} runs, but will not become ready.`, {
+    cause,
+    hint: `Look at its log: \`wirt exec ${name} -- cat /var/log/cloud-init-output.log\`.`,
   });
 }
 

@@ -125,6 +125,10 @@ export const instanceStatusSchema = z
       .boolean()
       .optional()
       .describe('Whether it is done with its start: the agent answers, and cloud-init has finished.'),
+    notReady: z
+      .string()
+      .optional()
+      .describe('Why it will not become ready in this run: cloud-init has failed in it.'),
     pauseReason: z
       .enum(['no-space', 'io-error'])
       .optional()

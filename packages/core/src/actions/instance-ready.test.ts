@@ -131,9 +131,10 @@ describe('who waits for a guest to be ready', () => {
     answers(scene, id);
     await expect(done).rejects.toMatchObject({
       code: 'guest.command_failed',
-      message: 'cloud-init has failed in web.',
-      cause: 'status: error',
+      message: 'Instance web will not become ready.',
+      cause: 'cloud-init has ended with an error.',
     });
+    expect(await statusOf(scene)).toMatchObject({ notReady: 'cloud-init has ended with an error.' });
   });
 
   it('is told when the guest ends meanwhile', async () => {

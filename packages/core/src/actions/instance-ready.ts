@@ -30,8 +30,6 @@ export interface ReadyWatch {
 export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
   const { instances, images, store, lanes, logger, clock } = shared;
   const asking = new Set<Guest>();
-  /** Guests whose cloud-init has failed, for who comes to wait later. */
-  const failed = new WeakMap<Guest, Error>();
   const waiters = new Map<string, Set<(failure?: Error) => void>>();
 
   const wake = (id: string, failure?: Error): void => {
@@ -50,7 +48,8 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
     void guest.exited.then(() => ended.abort(new Error('The guest has ended.')));
     const instance = instances.get(guest.id);
     if (instance === undefined) return;
-    if (hasCloudInit(instance)) await waitForCloudInit(guest, instance.name, ended.signal);
+    const failure = hasCloudInit(instance) ? await waitForCloudInit(guest, ended.signal) : undefined;
+    if (failure !== undefined) return record(guest, { notReady: failure });
     await record(guest, { ready: true, ...(await addressesOf(guest, ended.signal)) });
     for (let number = 1; number < addressTries && isWithoutAddress(guest); number += 1) {
       await clock.sleep(addressPauseMs, ended.signal);
@@ -81,36 +80,32 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
 
   async function record(
     guest: Guest,
-    changes: Pick<Partial<Instance['status']>, 'ready' | 'addresses'>,
+    changes: Pick<Partial<Instance['status']>, 'ready' | 'notReady' | 'addresses'>,
   ): Promise<void> {
     await lanes.run(guest.id, async () => {
       const instance = instances.get(guest.id);
       if (instance === undefined || live.get(guest.id) !== guest) return;
       await commit(store, [instances.put({ ...instance, status: { ...instance.status, ...changes } })]);
     });
-    wake(guest.id);
+    wake(guest.id, failureOf(instances.get(guest.id)));
   }
 
   return {
     look(guest) {
       const status = instances.get(guest.id)?.status;
       if (!guest.state.agent || asking.has(guest) || status === undefined) return;
-      if (status.ready === true && status.addresses !== undefined) return;
+      if (status.notReady !== undefined || (status.ready === true && status.addresses !== undefined)) return;
       asking.add(guest);
       void guest.exited.then(() => wake(guest.id));
       ask(guest)
-        .catch((error: unknown) => {
-          logger.info('guest.readiness_not_told', { instance: guest.id, error });
-          if (!(error instanceof CloudInitFailed)) return;
-          failed.set(guest, error);
-          wake(guest.id, error);
-        })
+        .catch((error: unknown) => logger.info('guest.readiness_not_told', { instance: guest.id, error }))
         .finally(() => asking.delete(guest));
     },
     change(id, signal) {
       const guest = live.get(id);
-      if (guest === undefined || instances.get(id)?.status.ready === true) return Promise.resolve();
-      const failure = failed.get(guest);
+      const instance = instances.get(id);
+      if (guest === undefined || instance?.status.ready === true) return Promise.resolve();
+      const failure = failureOf(instance);
       if (failure !== undefined) return Promise.reject(failure);
       return new Promise((resolve, reject) => {
         const waiting = waiters.get(id) ?? new Set();
@@ -133,20 +128,25 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
   };
 }
 
-/** What cloud-init itself says, unlike an agent that does not answer now. */
-class CloudInitFailed extends WirtError {
-  constructor(name: string, output: string) {
-    super('guest.command_failed', `cloud-init has failed in ${name}.`, {
-      cause: output.trim().slice(-200),
-      hint: `Look at its log: \`wirt exec ${name} -- cat /var/log/cloud-init-output.log\`.`,
-    });
-  }
+/** Undefined unless cloud-init itself has said that it failed. */
+function failureOf(instance: Instance | undefined): WirtError | undefined {
+  const notReady = instance?.status.notReady;
+  if (instance === undefined || notReady === undefined) return undefined;
+  const { name } = instance;
+  return new WirtError('guest.command_failed', `Instance ${name} will not become ready.`, {
+    cause: notReady,
+    hint: `Look at its log: \`wirt exec ${name} -- cat /var/log/cloud-init-output.log\`.`,
+  });
 }
 
-/** `status --wait` ends when cloud-init has; 0 is done, 1 failed, 2 is done with complaints (cloud-init's own documentation). */
-async function waitForCloudInit(guest: Guest, name: string, ended: AbortSignal): Promise<void> {
+/**
+ * Gives back why cloud-init has failed, when it says so. `status --wait` ends when cloud-init has; 0 is done, 1 failed, 2 is done with
+ * complaints (cloud-init's own documentation).
+ */
+async function waitForCloudInit(guest: Guest, ended: AbortSignal): Promise<string | undefined> {
   const argv = ['cloud-init', 'status', '--wait'];
   const signal = AbortSignal.any([ended, AbortSignal.timeout(cloudInitSeconds * 1000 + slackMs)]);
-  const { exitCode, stdout } = await guest.agent.exec({ argv, timeoutSeconds: cloudInitSeconds }, signal);
-  if (exitCode !== 0 && exitCode !== 2) throw new CloudInitFailed(name, stdout);
+  const { exitCode } = await guest.agent.exec({ argv, timeoutSeconds: cloudInitSeconds }, signal);
+  if (exitCode === 0 || exitCode === 2) return undefined;
+  return 'cloud-init has ended with an error.';
 }

@@ -26,6 +26,7 @@ export function inState(
     startedAt: _startedAt,
     restartAt: _restartAt,
     ready: _ready,
+    notReady: _notReady,
     addresses: _addresses,
     ssh: _ssh,
     pauseReason: _pauseReason,
@@ -57,6 +58,7 @@ function pick({
   startedAt,
   agent,
   ready,
+  notReady,
   addresses,
   ssh,
 }: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
@@ -66,6 +68,7 @@ function pick({
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(ready === undefined ? {} : { ready }),
+    ...(notReady === undefined ? {} : { notReady }),
     ...(addresses === undefined ? {} : { addresses }),
     ...(ssh === undefined ? {} : { ssh }),
   };
