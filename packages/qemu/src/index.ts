@@ -65,10 +65,8 @@ export {
   type ImageFormat,
   type ImageFormatOptions,
   type InfoOptions,
-  type MeasureOptions,
   type QemuImgCheck,
   type QemuImgInfo,
-  type QemuImgMeasure,
   type QemuImgOptions,
   type QemuImgSource,
   type QemuImgTarget,
@@ -76,10 +74,7 @@ export {
   qemuImgConvert,
   qemuImgCreate,
   qemuImgInfo,
-  qemuImgMeasure,
-  qemuImgRebase,
   qemuImgResize,
-  type RebaseOptions,
   type ResizeOptions,
 } from './img/qemu-img.ts';
 export type { QemuImgRunner } from './img/run.ts';

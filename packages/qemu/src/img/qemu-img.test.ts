@@ -8,8 +8,6 @@ import {
   qemuImgConvert,
   qemuImgCreate,
   qemuImgInfo,
-  qemuImgMeasure,
-  qemuImgRebase,
   qemuImgResize,
 } from './qemu-img.ts';
 
@@ -95,7 +93,7 @@ describe('the arguments of qemu-img', () => {
     );
   });
 
-  test('of info, convert, rebase and measure carry a node as one word, and no format beside it', async () => {
+  test('of info and convert carry a node as one word, and no format beside it', async () => {
     const blockdev = { driver: 'qcow2', file: { driver: 'file', filename: '/i/a,b' }, backing: null };
     const word = JSON.stringify(`json:${JSON.stringify(blockdev)}`);
     expect(await argsOf((o) => qemuImgInfo({ timeoutMs: o.timeoutMs, launcher: o.launcher, blockdev }))).toBe(
@@ -103,24 +101,6 @@ describe('the arguments of qemu-img', () => {
     );
     expect(await argsOf((o) => qemuImgConvert({ ...o, source: { blockdev }, target }))).toBe(
       `qemu-img convert: ["convert","-p","-O","qcow2",${word},"/i/a.qcow2"]`,
-    );
-    expect(await argsOf((o) => qemuImgRebase({ ...o, ...{ blockdev }, backing: null }))).toBe(
-      `qemu-img rebase: ["rebase","-p","-b","",${word}]`,
-    );
-    expect(await argsOf((o) => qemuImgMeasure({ ...o, of: { blockdev }, targetFormat: 'raw' }))).toBe(
-      `qemu-img measure: ["measure","--output","json","-O","raw",${word}]`,
-    );
-  });
-
-  test('of rebase and measure carry what was asked for', async () => {
-    const backing = { path: 'nbd:x', format: 'raw' };
-    expect(await argsOf((o) => qemuImgRebase({ ...o, ...target, backing, unsafe: true }))).toBe(
-      'qemu-img rebase: ["rebase","-p","-u","-f","qcow2","-b","./nbd:x","-F","raw","/i/a.qcow2"]',
-    );
-    const formatOptions = { cluster_size: 131072 };
-    const empty = { of: { sizeBytes: 1024 }, targetFormat: 'qcow2', formatOptions };
-    expect(await argsOf((o) => qemuImgMeasure({ ...o, ...empty }))).toBe(
-      'qemu-img measure: ["measure","--output","json","-O","qcow2","-o","cluster_size=131072","--size","1024"]',
     );
   });
 
@@ -192,6 +172,35 @@ describe('a qemu-img', () => {
       });`);
     const { format } = await qemuImgInfo(options);
     expect(JSON.parse(format)).toEqual([['LC_ALL', 'PATH'], 'C', '']);
+  });
+
+  test('gets the environment that it is to have', async () => {
+    const options = await fake(`
+      const format = JSON.stringify(process.env);
+      process.stdout.write(JSON.stringify({ filename: 'a', format, 'virtual-size': 1 }));`);
+    const { format } = await qemuImgInfo({ ...options, env: { A: 'b' } });
+    expect(JSON.parse(format)).toEqual({ A: 'b' });
+  });
+
+  test('that could not write everything out has failed, whatever its exit code', async () => {
+    const words = 'Failed to flush the L2 block cache: No space left on device';
+    const options = await fake(`process.stderr.write('qemu-img: ${words}\\n');`);
+    await expect(qemuImgCreate({ ...options, sizeBytes: 1024 })).rejects.toMatchObject({
+      code: 'qemu_img_error',
+      stderr: expect.stringContaining(words),
+    });
+  });
+
+  test('leaves no process behind when it has ended', async () => {
+    const options = await fake(`
+      import { spawn } from 'node:child_process';
+      const child = spawn('sleep', ['600'], { stdio: 'ignore' });
+      child.unref();
+      process.stdout.write(JSON.stringify({ filename: 'a', format: String(child.pid), 'virtual-size': 1 }));`);
+    const { format } = await qemuImgInfo(options);
+    // Killed, but perhaps not yet taken away by the one who inherits it.
+    const state = await readFile(`/proc/${format}/stat`, 'utf8').catch(() => 'gone');
+    expect(state).toMatch(/^gone$|\) Z /);
   });
 
   test('that is killed by somebody else says so', async () => {

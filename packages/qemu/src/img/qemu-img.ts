@@ -188,74 +188,11 @@ export async function qemuImgResize(options: ResizeOptions): Promise<void> {
   await succeed({ ...options, subcommand: 'resize', args });
 }
 
-export type RebaseOptions = QemuImgOptions &
-  QemuImgSource & {
-    /** The new backing image, its path written as it stands; null for none, which merges the old one in. */
-    backing: QemuImgTarget | null;
-    /** Change only the name (`-u`); the caller knows that the new backing image has the same content. */
-    unsafe?: boolean | undefined;
-    /** Percent, 0 to 100. */
-    onProgress?: ((percent: number) => void) | undefined;
-  };
-
-/**
- * Gives an image another backing image. Unless `unsafe`, what differs between the old one and the new is copied into
- * the image first; both are then opened by their names in the headers, or as `blockdev` says.
- */
-export async function qemuImgRebase(options: RebaseOptions): Promise<void> {
-  const { backing, unsafe, onProgress } = options;
-  const source = sourceArgs(options);
-  const args = [
-    '-p',
-    ...when(unsafe, '-u'),
-    ...source.format,
-    ...(backing ? ['-b', backingName(backing.path), '-F', backing.format] : ['-b', '']),
-    source.name,
-  ];
-  const onStdout = createProgressReader(onProgress ?? (() => {}));
-  await succeed({ ...options, subcommand: 'rebase', args, onStdout });
-}
-
-export interface MeasureOptions extends QemuImgOptions {
-  /** An image whose copy is to be measured, or the size of an empty one. */
-  of: QemuImgSource | { sizeBytes: number };
-  targetFormat: ImageFormat;
-  formatOptions?: ImageFormatOptions | undefined;
-  forceShare?: boolean | undefined;
-}
-
-export interface QemuImgMeasure {
-  /** Bytes that the file will take. */
-  required: number;
-  /** Bytes once every part of the disk has been written. */
-  'fully-allocated': number;
-}
-
-export async function qemuImgMeasure(options: MeasureOptions): Promise<QemuImgMeasure> {
-  const { of, targetFormat, formatOptions, forceShare } = options;
-  const source = 'sizeBytes' in of ? { format: [], name: undefined } : sourceArgs(of);
-  const args = [
-    '--output',
-    'json',
-    ...when(forceShare, '-U'),
-    ...source.format,
-    '-O',
-    targetFormat,
-    ...formatArgs(formatOptions),
-    ...('sizeBytes' in of ? ['--size', size(of.sizeBytes)] : []),
-    ...(source.name === undefined ? [] : [source.name]),
-  ];
-  const { stdout } = await succeed({ ...options, subcommand: 'measure', args });
-  const { required, 'fully-allocated': fullyAllocated } = readJson('measure', stdout);
-  if (!isSize(required) || !isSize(fullyAllocated)) {
-    throw new QemuImgOutputError('measure', 'its answer has no required and fully-allocated');
-  }
-  return { required, 'fully-allocated': fullyAllocated };
-}
-
 async function succeed(options: QemuImgRunOptions): Promise<QemuImgEnd> {
   const end = await runQemuImg(options);
-  if (end.exitCode !== 0) throw new QemuImgError(options.subcommand, end);
+  // Closing an image that was written, it says this and ends as if all were well: the image is then damaged.
+  if (end.exitCode !== 0 || /Failed to flush/.test(end.stderr))
+    throw new QemuImgError(options.subcommand, end);
   return end;
 }
 

@@ -1,10 +1,11 @@
 /**
  * Runs qemu-img once: argument array, plain environment, no standard input, capped output, a deadline, an AbortSignal.
- * When it returns or throws, the process is gone (or, after five seconds of not dying, given up).
+ * When it returns or throws, the process and its group are gone (or, after five seconds of not dying, given up).
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startDeadline } from '../deadline.ts';
 import { QemuImgOutputError, QemuImgTimeout, QemuImgUnavailable } from './errors.ts';
 
@@ -21,6 +22,8 @@ export interface QemuImgRunner {
    * whatever name, in whatever folder.
    */
   descriptors?: readonly number[] | undefined;
+  /** The whole environment. Default: `PATH`, and messages in English. */
+  env?: Readonly<Record<string, string | undefined>> | undefined;
 }
 
 export interface QemuImgRunOptions extends QemuImgRunner {
@@ -42,6 +45,8 @@ export interface QemuImgEnd {
 const MAX_STDOUT_BYTES = 16 * 1024 * 1024;
 const KEPT_STDERR_CHARS = 64 * 1024;
 const DYING_MS = 5000;
+const LEAVING_MS = 1000;
+const LEAVING_POLL_MS = 5;
 
 export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd> {
   const {
@@ -58,7 +63,9 @@ export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd
   // The cast: the types know three descriptors; how the first three are opened is said here.
   const child = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
-    env: { PATH: process.env['PATH'], LC_ALL: 'C' },
+    env: options.env ?? { PATH: process.env['PATH'], LC_ALL: 'C' },
+    // A group of its own, so that nothing that it has started stays.
+    detached: true,
   }) as ChildProcessByStdio<null, Readable, Readable>;
   const { promise, resolve, reject } = Promise.withResolvers<QemuImgEnd>();
   let failure: { error: unknown } | undefined;
@@ -66,7 +73,7 @@ export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd
   const kill = (error: unknown): void => {
     if (failure) return;
     failure = { error };
-    child.kill('SIGKILL');
+    killGroup(child);
     dying = setTimeout(() => {
       child.stdout.destroy();
       child.stderr.destroy();
@@ -86,8 +93,10 @@ export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd
     failure ??= { error: new QemuImgUnavailable(subcommand, `cannot start ${program}`, { cause }) };
   });
   child.on('close', (exitCode, signalName) => {
-    if (failure) reject(failure.error);
-    else resolve({ exitCode, signal: signalName, ...output() });
+    void endGroup(child).then(() => {
+      if (failure) reject(failure.error);
+      else resolve({ exitCode, signal: signalName, ...output() });
+    });
   });
   try {
     return await promise;
@@ -95,6 +104,23 @@ export async function runQemuImg(options: QemuImgRunOptions): Promise<QemuImgEnd
     stop();
     clearTimeout(dying);
   }
+}
+
+/** False when nobody of it is left. */
+function killGroup({ pid }: { readonly pid?: number | undefined }): boolean {
+  if (pid === undefined) return false;
+  try {
+    process.kill(-pid, 'SIGKILL');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is killed may still be in the middle of a write; what is dead but not taken away by its parent is not waited for long. */
+async function endGroup(child: { readonly pid?: number | undefined }): Promise<void> {
+  const until = performance.now() + LEAVING_MS;
+  while (killGroup(child) && performance.now() < until) await sleep(LEAVING_POLL_MS);
 }
 
 function collectOutput(
