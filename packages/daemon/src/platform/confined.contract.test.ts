@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Confinement } from '@wirt/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseCgroupMounts } from './cgroup-mounts.ts';
-import { cannotJoinStatus, confinedLauncher, type ProcessLimits } from './confined.ts';
+import { cannotJoinStatus, confinedLauncher, endConfined, type ProcessLimits } from './confined.ts';
 import { runProgram } from './subprocess.ts';
 
 const isRoot = process.geteuid?.() === 0;
@@ -122,13 +122,7 @@ describe.skipIf(!isRoot)(`a confined program${isRoot ? '' : ' (skipped: needs ro
   });
 
   it('is in the control groups it was given, and does not run without them', async () => {
-    const mounts = parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'), '/sys/fs/cgroup');
-    const mount = mounts.find(({ version, controllers, readOnly }) =>
-      version === 'v2' ? !readOnly : controllers.includes('memory'),
-    );
-    expect(mount).toBeDefined();
-    const group = join(mount?.mountPoint ?? '', `wirt-confined-test-${process.pid}`);
-    await mkdir(group);
+    const group = await makeGroup();
     try {
       const { stdout } = await run(['cat', '/proc/self/cgroup'], {}, [join(group, 'cgroup.procs')]);
       expect(stdout).toContain(`/wirt-confined-test-${process.pid}`);
@@ -140,4 +134,39 @@ describe.skipIf(!isRoot)(`a confined program${isRoot ? '' : ' (skipped: needs ro
     expect(refused.exitCode).toBe(cannotJoinStatus);
     await expect(readFile(marker)).rejects.toMatchObject({ code: 'ENOENT' });
   });
+
+  it('leaves nothing behind in its control groups, also what has left its parent and its session', async () => {
+    const group = await makeGroup();
+    const joinFiles = [join(group, 'cgroup.procs')];
+    try {
+      const { stdout } = await run(
+        ['setsid', '--fork', 'sh', '-c', 'echo $$; exec sleep 600 > /dev/null 2>&1'],
+        {},
+        joinFiles,
+      );
+      const pid = Number(stdout);
+      expect(isRunning(pid)).toBe(true);
+      await endConfined(confinement(joinFiles));
+      expect(isRunning(pid)).toBe(false);
+    } finally {
+      await rmdir(group);
+    }
+  });
+
+  it('is not looked for in a file that is no control group’s', async () => {
+    const file = join(directory, 'cgroup.procs');
+    await writeFile(file, '0\n1\n\n');
+    await endConfined(confinement([file, join(directory, 'nowhere', 'cgroup.procs')]));
+  });
 });
+
+async function makeGroup(): Promise<string> {
+  const mounts = parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'), '/sys/fs/cgroup');
+  const mount = mounts.find(({ version, controllers, readOnly }) =>
+    version === 'v2' ? !readOnly : controllers.includes('memory'),
+  );
+  expect(mount).toBeDefined();
+  const group = join(mount?.mountPoint ?? '', `wirt-confined-test-${process.pid}`);
+  await mkdir(group);
+  return group;
+}

@@ -1,6 +1,6 @@
 import type { Confinement } from '@wirt/core';
-import { describe, expect, it } from 'vitest';
-import { confinedLauncher } from './confined.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { confinedEnvironment, confinedLauncher } from './confined.ts';
 
 const own = { uid: 200_001, gid: 200_001, groups: [], own: true };
 const limits = { addressSpaceBytes: 1024 ** 3, cpuSeconds: 59.2, fileBytes: 4096 };
@@ -81,4 +81,20 @@ describe('the words that confine a program', () => {
     const user = confinedLauncher({ identity: { ...own, own: false }, controlGroup }, limits);
     expect(user.slice(0, 2)).toEqual(['systemd-run', '--user']);
   });
+});
+
+it('gives a program nothing of the environment but the way to programs, and to the systemd that confines it', () => {
+  vi.stubEnv('XDG_RUNTIME_DIR', '/run/user/7');
+  vi.stubEnv('DBUS_SESSION_BUS_ADDRESS', undefined);
+  vi.stubEnv('SECRET', 'secret');
+  try {
+    const found = { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' };
+    expect(confinedEnvironment({ controlGroup: { joinFiles: [] } })).toEqual(found);
+    expect(confinedEnvironment({ controlGroup: { joinFiles: [], scopeUnit: 'wirt-a.scope' } })).toEqual({
+      ...found,
+      XDG_RUNTIME_DIR: '/run/user/7',
+    });
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

@@ -3,7 +3,11 @@
  * limits on memory, time and files. Each word replaces the one before it by exec, so that the process that was started is
  * the program, and ends when it is killed. The program also ends when the daemon does. Seccomp is the program's own affair.
  */
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Confinement, Identity } from '@wirt/core';
+import { hasErrno } from './fs-error.ts';
 
 /** Failures before the program runs; 126 and 127 are the shell's and setpriv's. */
 export const cannotJoinStatus = 125;
@@ -37,6 +41,11 @@ export interface ProcessLimits {
 
 const OPEN_FILES = 1024;
 const PROCESSES = 256;
+const LEAVING_MS = 5_000;
+const LEAVING_POLL_MS = 5;
+
+/** QEMU's threads: else the heap of each reserves address space of its own, the more the more processors there are (mallopt(3)). */
+export const fewHeaps = ['env', 'MALLOC_ARENA_MAX=4'] as const;
 
 /** For `launcher` of packages/qemu, and for `runProgram`: the first word is the program, the others come before its own arguments. */
 export function confinedLauncher({ identity, controlGroup }: Confinement, limits: ProcessLimits): string[] {
@@ -51,6 +60,57 @@ export function confinedLauncher({ identity, controlGroup }: Confinement, limits
     ...setpriv(identity),
     ...['--pdeathsig=KILL', '--'],
   ];
+}
+
+/** Nothing of the daemon's but what finding programs takes, and under systemd what finding systemd takes. */
+export function confinedEnvironment({
+  controlGroup: { scopeUnit },
+}: Pick<Confinement, 'controlGroup'>): Record<string, string> {
+  const names = scopeUnit === undefined ? ['PATH'] : ['PATH', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS'];
+  const kept = names.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...Object.fromEntries(kept), LC_ALL: 'C.UTF-8' };
+}
+
+/**
+ * Kills whatever is left in the control groups, and waits for it to be gone: what has left its parent and its process group, too, and
+ * still has files open. Where systemd makes the group, systemd ends it. Throws when somebody does not go.
+ */
+export async function endConfined({ controlGroup }: Pick<Confinement, 'controlGroup'>): Promise<void> {
+  const until = performance.now() + LEAVING_MS;
+  for (const file of controlGroup.joinFiles)
+    for (let pids = await killMembers(file); pids.length > 0; pids = await killMembers(file)) {
+      if (performance.now() > until) throw new Error(`The processes ${pids.join(', ')} cannot be ended.`);
+      await setTimeout(LEAVING_POLL_MS);
+    }
+}
+
+async function killMembers(joinFile: string): Promise<number[]> {
+  const text = await readFile(joinFile, 'utf8').catch(() => '');
+  // What writes 0 there means itself, and so would kill(2).
+  const pids = text
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 1 && pid !== process.pid);
+  // At once, so that none is born meanwhile (Linux 5.14, v2); else one by one.
+  if (pids.length > 0 && (await killAtOnce(join(dirname(joinFile), 'cgroup.kill')))) return pids;
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!hasErrno(error, 'ESRCH')) throw error;
+    }
+  }
+  return pids;
+}
+
+async function killAtOnce(file: string): Promise<boolean> {
+  return await writeFile(file, '1', { flag: 'r+' }).then(
+    () => true,
+    () => false,
+  );
 }
 
 function limitOptions(limits: ProcessLimits, ownUser: boolean): string[] {

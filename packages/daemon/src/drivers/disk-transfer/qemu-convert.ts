@@ -5,14 +5,12 @@
 import type { ErrorCode } from '@wirt/api';
 import type { CopyWork } from '@wirt/core';
 import { type ImageFormatOptions, qemuImgConvert } from '@wirt/qemu';
-import { confinedLauncher } from '../../platform/confined.ts';
+import { confinedEnvironment, confinedLauncher, endConfined, fewHeaps } from '../../platform/confined.ts';
 import { deadlineMs } from './deadline.ts';
 import { toolFailure } from './failure.ts';
 
 /** Where images of every size were converted in 1.2 GiB, libraries and stacks of 64 threads included. */
 const ADDRESS_SPACE_BYTES = 4 * 1024 ** 3;
-/** Else each thread's heap reserves address space of its own, the more the more processors there are (mallopt(3)). */
-const fewHeaps = ['env', 'MALLOC_ARENA_MAX=4'];
 const PARALLEL = 8;
 
 export interface Conversion {
@@ -53,6 +51,7 @@ export function createQemuConvert(binary: string | undefined): QemuConvert {
     try {
       await qemuImgConvert({
         binary,
+        env: confinedEnvironment(confinement),
         launcher: [...confinedLauncher(confinement, limits), ...fewHeaps],
         descriptors: [...source.descriptors, ...(target.descriptor === undefined ? [] : [target.descriptor])],
         source: { blockdev: source.blockdev },
@@ -65,6 +64,8 @@ export function createQemuConvert(binary: string | undefined): QemuConvert {
         signal,
         onProgress: (percent) => onProgress(Math.floor((virtualSizeBytes * percent) / 100)),
       });
+      // Who still had the file open could change it after it was found good.
+      await endConfined(confinement);
     } catch (error) {
       throw toolFailure(error, { ...failure, signal });
     }

@@ -7,7 +7,7 @@ import { basename } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { Confinement, CopyWork, DiskSource, StoredLayer } from '@wirt/core';
 import { qemuImgConvert } from '@wirt/qemu';
-import { confinedLauncher } from '../../platform/confined.ts';
+import { confinedEnvironment, confinedLauncher, endConfined, fewHeaps } from '../../platform/confined.ts';
 import type { Lender } from '../../platform/lend.ts';
 import { toolFailure } from './failure.ts';
 import { withLayer } from './layer-files.ts';
@@ -47,6 +47,7 @@ export async function copyInto(
       });
       await qemuImgConvert({
         binary: qemuImg,
+        env: confinedEnvironment(work.confinement),
         launcher: launcherFor(work.confinement, source, total),
         source: { blockdev: nestedNode(source) },
         target: { path, format: layer.format },
@@ -56,6 +57,7 @@ export async function copyInto(
         timeoutMs: deadlineFor(total),
         onProgress: (percent) => work.onProgress(Math.round((total * percent) / 100), total),
       });
+      await endConfined(work.confinement);
     }
     await syncFile(path);
   });
@@ -80,6 +82,7 @@ export async function pullInto(
       });
       await runStreamJob({
         binary: qemuStorageDaemon,
+        env: confinedEnvironment(work.confinement),
         launcher: launcherFor(work.confinement, chain, sizeBytes),
         chain,
         baseLayers,
@@ -88,6 +91,7 @@ export async function pullInto(
         signal: work.signal,
         onProgress: (done, total) => work.onProgress(done, total),
       });
+      await endConfined(work.confinement);
     }
     await syncFile(path);
   });
@@ -134,11 +138,12 @@ async function syncFile(path: string): Promise<void> {
 
 /** Tables of 32 MiB each are held for every layer; the file may have all of the disk, and what describes it. */
 function launcherFor(confinement: Confinement, { layers }: DiskSource, sizeBytes: number): string[] {
-  return confinedLauncher(confinement, {
+  const limits = {
     addressSpaceBytes: 4 * GIB + layers.length * 64 * MIB,
     cpuSeconds: 600 + Math.ceil(sizeBytes / (16 * MIB)),
     fileBytes: Math.ceil(sizeBytes * 1.01) + 256 * MIB,
-  });
+  };
+  return [...confinedLauncher(confinement, limits), ...fewHeaps];
 }
 
 /** Against a program that hangs; storage that does 2 MiB a second is slow but works. */

@@ -29,19 +29,24 @@ it('says that a lone image has nothing under it', () => {
 
 it('opens all but the last layer for reading', () => {
   expect(namedNodes(source)).toEqual([
-    { driver: 'raw', 'node-name': 'layer0', 'read-only': true, file: { ...file('base'), 'read-only': true } },
+    {
+      driver: 'raw',
+      'node-name': 'layer0',
+      'read-only': true,
+      file: { ...file('base'), 'node-name': 'file0', 'read-only': true },
+    },
     {
       driver: 'qcow2',
       'node-name': 'layer1',
       'read-only': true,
-      file: { ...file('middle'), 'read-only': true },
+      file: { ...file('middle'), 'node-name': 'file1', 'read-only': true },
       backing: 'layer0',
     },
     {
       driver: 'qcow2',
       'node-name': 'layer2',
       'read-only': false,
-      file: { ...file('top'), 'read-only': false },
+      file: { ...file('top'), 'node-name': 'file2', 'read-only': false },
       backing: 'layer1',
     },
   ]);

@@ -11,6 +11,11 @@ export function nodeName(index: number): string {
   return `layer${index}`;
 }
 
+/** And of its file. */
+export function fileNodeName(index: number): string {
+  return `file${index}`;
+}
+
 /** One node within the other: for a program that is given one image. */
 export function nestedNode({ layers }: DiskSource): BlockNode {
   let below: BlockNode | null = null;
@@ -34,7 +39,12 @@ export function namedNodes({ layers }: DiskSource): BlockNode[] {
       driver: format,
       'node-name': nodeName(index),
       'read-only': readOnly,
-      file: { driver: location.driver, filename: location.path, 'read-only': readOnly },
+      file: {
+        driver: location.driver,
+        'node-name': fileNodeName(index),
+        filename: location.path,
+        'read-only': readOnly,
+      },
       ...(format === 'qcow2' ? { backing: index === 0 ? null : nodeName(index - 1) } : {}),
     };
   });

@@ -7,18 +7,22 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import type { DiskSource } from '@wirt/core';
 import { createLineSplitter } from '@wirt/qemu';
-import { namedNodes, nodeName } from './nodes.ts';
+import { fileNodeName, namedNodes, nodeName } from './nodes.ts';
 
 export interface StreamJob {
   readonly binary: string;
   /** Words before the program that confine it; the last one execs it. */
   readonly launcher: readonly string[];
+  /** The whole environment. */
+  readonly env: Readonly<Record<string, string>>;
   readonly chain: DiskSource;
   /** How many layers stay under the last one. */
   readonly baseLayers: number;
   /** What the header is to name, for people who open the image by hand. */
   readonly backingFile: string | undefined;
   readonly timeoutMs: number;
+  /** Between one way of ending it and the next, when it is to end early. Default 5000. */
+  readonly dyingMs?: number;
   readonly signal: AbortSignal;
   onProgress(doneBytes: number, totalBytes: number): void;
 }
@@ -41,16 +45,19 @@ interface Message {
 const JOB = 'pull';
 const MAX_LINE_BYTES = 1 << 20;
 const KEPT_STDERR_CHARS = 16_384;
+/** For which QEMU writes out all that it keeps of the image. */
+const FLUSH = 'blockdev-reopen';
 const PROGRESS_EVERY_MS = 250;
-/** It stops the job and closes its images at SIGTERM. */
 const DYING_MS = 5_000;
 
 /** Throws StreamJobError, the error of a program that cannot be started, or the signal's reason. */
 export async function runStreamJob(job: StreamJob): Promise<void> {
   job.signal.throwIfAborted();
+  const { dyingMs = DYING_MS } = job;
   const [program = job.binary, ...words] = [...job.launcher, job.binary, ...programArguments(job.chain)];
-  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'], env: environment() });
+  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'], env: job.env });
   const ended = endOf(child);
+  const abandoned = Promise.withResolvers<never>();
   const state: { done: boolean; failure?: { readonly error: unknown }; dying?: NodeJS.Timeout } = {
     done: false,
   };
@@ -59,11 +66,19 @@ export async function runStreamJob(job: StreamJob): Promise<void> {
     state.failure = { error };
     // It then calls the job off and writes down what that has allocated.
     child.kill('SIGTERM');
-    state.dying = setTimeout(() => child.kill('SIGKILL'), DYING_MS);
+    state.dying = setTimeout(() => {
+      child.kill('SIGKILL');
+      // In the middle of a read that never comes back, not even that ends it.
+      state.dying = setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+        child.unref();
+        abandoned.reject(error);
+      }, dyingMs);
+    }, dyingMs);
   };
   const finish = (): void => {
     state.done = true;
-    // Its tables are on disk only once it has closed the image: it is given all the time that is left.
     send(child, 'quit', {});
   };
   const onAbort = (): void => fail(job.signal.reason);
@@ -73,9 +88,9 @@ export async function runStreamJob(job: StreamJob): Promise<void> {
   job.signal.addEventListener('abort', onAbort, { once: true });
   try {
     converse(child, job, { finish, fail });
-    const { exitCode, stderr } = await ended;
+    const { exitCode, stderr } = await Promise.race([ended, abandoned.promise]);
     if (state.failure !== undefined) throw state.failure.error;
-    if (!state.done || exitCode !== 0)
+    if (!state.done || exitCode !== 0 || /Failed to flush/.test(stderr))
       throw new StreamJobError(lastLine(stderr) ?? 'It ended before its job did.');
   } finally {
     clearTimeout(deadline);
@@ -97,15 +112,6 @@ function endOf(child: Program): Promise<{ readonly exitCode: number | null; read
     });
     child.once('close', (exitCode) => resolve({ exitCode, stderr }));
   });
-}
-
-/** Nothing of the daemon's but what finding programs takes, and a user's systemd, where that confines. */
-function environment(): Record<string, string> {
-  const kept = ['PATH', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS'].flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
-  return { ...Object.fromEntries(kept), LC_ALL: 'C' };
 }
 
 function programArguments(chain: DiskSource): string[] {
@@ -132,8 +138,10 @@ function converse(child: Program, job: StreamJob, { finish, fail }: Outcome): vo
       fail(new StreamJobError(textOf(data.error)));
     else if (event === 'BLOCK_JOB_COMPLETED') {
       if (typeof data?.len === 'number') job.onProgress(data.len, data.len);
-      finish();
-    } else if (event === 'BLOCK_JOB_CANCELLED') fail(new StreamJobError('The job was called off.'));
+      // It keeps the tables in memory. Closing the image writes them out too, but whether that worked it does not say.
+      send(child, FLUSH, { options: [flushedNode(job)] });
+    } else if (id === FLUSH) finish();
+    else if (event === 'BLOCK_JOB_CANCELLED') fail(new StreamJobError('The job was called off.'));
   };
   const lines = createLineSplitter({ maxLineBytes: MAX_LINE_BYTES, onLine });
   child.stdout.on('data', (chunk: Buffer) => {
@@ -159,6 +167,16 @@ function start(child: Program, { chain, baseLayers, backingFile }: StreamJob): v
           ...(backingFile === undefined ? {} : { 'backing-file': backingFile }),
         }),
   });
+}
+
+/** The last layer as it is now: opened anew, it is written out first. */
+function flushedNode({ chain, baseLayers }: StreamJob): Readonly<Record<string, unknown>> {
+  const top = chain.layers.length - 1;
+  return {
+    ...namedNodes(chain)[top],
+    file: fileNodeName(top),
+    backing: baseLayers === 0 ? null : nodeName(baseLayers - 1),
+  };
 }
 
 function report(jobs: unknown, { onProgress }: StreamJob): void {

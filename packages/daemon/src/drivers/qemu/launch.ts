@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type InstanceProcess, WirtError } from '@wirt/api';
 import type { Confinement, LaunchPlan, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
+import { confinedEnvironment } from '../../platform/confined.ts';
 import { fsError } from '../../platform/fs-error.ts';
 import { qemuArguments } from './arguments.ts';
 import { connectTo } from './control.ts';
@@ -123,7 +124,7 @@ async function spawnShim(
     });
     const child = spawn(command.program, [...command.arguments], {
       cwd: '/',
-      env: environment(confinement),
+      env: confinedEnvironment(confinement),
       detached: true,
       stdio: ['ignore', log.fd, log.fd, ...listeners.map(({ fd }) => fd)],
     });
@@ -134,14 +135,6 @@ async function spawnShim(
   } catch (error) {
     throw spawnError(error, id, paths);
   }
-}
-
-/** Nothing of the daemon's environment but what finding programs takes, and under systemd what finding systemd takes. */
-function environment({ controlGroup }: Confinement): Record<string, string> {
-  const kept =
-    controlGroup.scopeUnit === undefined ? ['PATH'] : ['PATH', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS'];
-  const pairs = kept.map((name) => [name, process.env[name]]).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(pairs), LC_ALL: 'C.UTF-8' };
 }
 
 function spawnError(error: unknown, id: string, paths: GuestPaths): WirtError {
