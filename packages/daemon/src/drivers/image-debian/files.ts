@@ -23,13 +23,20 @@ path-exclude=/usr/share/lintian/*
 export const excludedFolders = ['man', 'info', 'lintian'] as const;
 
 /**
- * The modules of the guest's first root: the disks that QEMU and other hypervisors give, and no others. Chosen by the
- * build host's devices (MODULES=dep) it would not boot; with all (MODULES=most) it is three times as large.
+ * The modules of the guest's first root: for the disks that QEMU and other hypervisors give, and no others. Chosen by the
+ * build host's devices (MODULES=dep) it would not boot; with all (MODULES=most) it is three times as large. A hook brings
+ * them in, since those named in initramfs-tools' own list are all loaded at every boot, needed or not.
  */
 const initramfsModules = [
-  ...['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_scsi', 'ext4', 'sd_mod', 'sr_mod', 'nvme'],
-  ...['ahci', 'ata_piix', 'mptspi', 'vmw_pvscsi', 'xen_blkfront', 'hv_storvsc'],
+  ...['virtio_pci', 'virtio_mmio', 'virtio_blk', 'virtio_scsi', 'ext4', 'sd_mod', 'sr_mod', 'nvme', 'ahci'],
+  ...['ata_piix', 'ata_generic', 'mptspi', 'mptsas', 'vmw_pvscsi', 'xen_blkfront', 'hv_storvsc'],
 ];
+
+const initramfsHook = `#!/bin/sh
+[ "$1" != prereqs ] || exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules ${initramfsModules.join(' ')}
+`;
 
 const cloudConfig = `# How cloud-init works in this image. What user-data says has the last word.
 datasource_list: [NoCloud, ConfigDrive, Ec2, None]
@@ -119,7 +126,7 @@ UUID=${espUuid} /boot/efi vfat umask=0077,noauto,x-systemd.automount,x-systemd.i
     { path: 'etc/grub.d/enable_cloud', data: '' },
     { path: 'etc/dpkg/dpkg.cfg.d/wirt', data: dpkgConfig },
     { path: 'etc/initramfs-tools/conf.d/wirt', data: 'MODULES=list\nBUSYBOX=n\n' },
-    { path: 'etc/initramfs-tools/modules', data: `${initramfsModules.join('\n')}\n` },
+    { path: 'etc/initramfs-tools/hooks/wirt', data: initramfsHook, mode: 0o755 },
     { path: 'etc/cloud/cloud.cfg.d/90_wirt.cfg', data: cloudConfig },
     // Looking for a datasource before systemd starts delays everything; cloud-init itself looks again anyway.
     { path: 'etc/cloud/ds-identify.cfg', data: 'policy: enabled\n' },
