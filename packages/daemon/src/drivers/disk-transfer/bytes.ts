@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { createSpaceGuard } from '../../platform/free-space.ts';
 
 const PIECE_BYTES = 1024 * 1024;
 /** Runs of zeros of this size, at a multiple of it, become holes. */
@@ -47,9 +48,14 @@ export interface SparseWriter {
   end(): Promise<void>;
 }
 
-/** Writes an empty file from its start. */
-export function sparseWriter(handle: FileHandle): SparseWriter {
+/** Writes an empty file from its start, as long as its file system does not become full: `host.storage_full`. `path` is for messages. */
+export function sparseWriter(handle: FileHandle, path?: string): SparseWriter {
   let position = 0;
+  const guard = createSpaceGuard(`/proc/self/fd/${handle.fd}`, path === undefined ? {} : { shownAs: path });
+  const write = async (bytes: Uint8Array, at: number): Promise<void> => {
+    if (bytes.length > 0) await guard.before(bytes.length);
+    await writeAt(handle, bytes, at);
+  };
   return {
     get sizeBytes() {
       return position;
@@ -59,12 +65,12 @@ export function sparseWriter(handle: FileHandle): SparseWriter {
       for (let at = 0; at < piece.length; ) {
         const next = Math.min(piece.length, at + HOLE_BYTES - ((position + at) % HOLE_BYTES));
         if (isZero(piece.subarray(at, next))) {
-          await writeAt(handle, piece.subarray(from, at), position + from);
+          await write(piece.subarray(from, at), position + from);
           from = next;
         }
         at = next;
       }
-      await writeAt(handle, piece.subarray(from), position + from);
+      await write(piece.subarray(from), position + from);
       position += piece.length;
     },
     end: () => handle.truncate(position),

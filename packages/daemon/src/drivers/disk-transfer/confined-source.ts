@@ -119,7 +119,7 @@ async function copyFor(
   try {
     if (!(await reflink(file, path))) {
       await using target = await open(path, 'w', 0o600);
-      const writer = sparseWriter(target);
+      const writer = sparseWriter(target, path);
       for await (const piece of readRange(file.handle, { offset: 0, length: file.sizeBytes }, signal)) {
         await writer.append(piece);
         onCopied(writer.sizeBytes);

@@ -1,6 +1,6 @@
 /**
  * Opens a disk file: found, unpacked, looked into by Wirt's own parsers and refused if it is not harmless. No program has
- * seen a byte of it until here, but `xz`. What was looked into stays open, and is what is converted.
+ * seen a byte of it until here, but what unpacks it. What was looked into stays open, and is what is converted.
  */
 import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
 import type { OpenDiskOptions, OpenedDisk } from '@wirt/core';

@@ -1,17 +1,16 @@
 /**
  * Unpacks a compressed disk file into the staging folder, holes kept, up to a quota: what inflates past it is stopped there.
- * gzip and zstd are read by Node's own libraries, xz by a confined `xz`.
+ * The programs that read it are confined.
  */
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { type Compression, WirtError } from '@wirt/api';
 import type { CopyWork } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
-import { readRange, sparseWriter } from './bytes.ts';
+import { sparseWriter } from './bytes.ts';
+import { type InflateOptions, inflate } from './inflate.ts';
 import { type OpenedFile, openRegularFile } from './regular-file.ts';
 import { letRead } from './staging.ts';
-import { unxz } from './xz.ts';
 
 export type Packed = Exclude<Compression, 'none'>;
 
@@ -30,7 +29,7 @@ export async function compressionOf(
   const head = await reader.read(0, 6);
   const found = Object.entries(marks).find(([, mark]) => mark.every((byte, at) => head[at] === byte));
   // Object.entries has lost the type of the keys.
-  const compression = (found?.[0] ?? 'none') as Compression;
+  const compression = isSkippable(head) ? 'zstd' : ((found?.[0] ?? 'none') as Compression);
   if (said === undefined || said === compression) return compression;
   throw new WirtError('disk.format_mismatch', `${path} is not compressed with ${said}.`, {
     details: { path, said, found: compression },
@@ -38,20 +37,25 @@ export async function compressionOf(
   });
 }
 
-export interface Unpacking {
+/** A frame of zstd that says nothing of the contents, and that some programs begin with (RFC 8878, 3.1.2). */
+function isSkippable([first = 0, ...rest]: Uint8Array): boolean {
+  return (first & 0xf0) === 0x50 && [0x2a, 0x4d, 0x18].every((byte, at) => rest[at] === byte);
+}
+
+export interface Unpacking extends InflateOptions {
   readonly folder: string;
   readonly maxBytes: number;
   readonly work: CopyWork;
 }
 
-/** Throws `disk.too_large`, `disk.refused` (damaged), `host.storage_full`, `host.tool_missing`. */
+/** Throws `disk.too_large`, `disk.refused` (damaged), `disk.convert_failed` (deadline), `host.storage_full`, `host.tool_missing`. */
 export async function unpack(file: OpenedFile, packed: Packed, options: Unpacking): Promise<OpenedFile> {
   const { signal, confinement } = options.work;
   const path = join(options.folder, 'unpacked');
   try {
     await using target = await open(path, 'wx', 0o600);
-    const writer = sparseWriter(target);
-    for await (const piece of unpacked(file, packed, options)) {
+    const writer = sparseWriter(target, path);
+    for await (const piece of inflate(file, packed, options.work, options)) {
       signal.throwIfAborted();
       if (writer.sizeBytes + piece.length > options.maxBytes) throw tooLarge(file.path, options.maxBytes);
       await writer.append(piece).catch((error: unknown) => {
@@ -71,35 +75,6 @@ export async function unpack(file: OpenedFile, packed: Packed, options: Unpackin
       hint: 'Copy it again from where it comes from, and compare the checksums.',
     });
   }
-}
-
-function unpacked(file: OpenedFile, packed: Packed, { work }: Unpacking): AsyncIterable<Buffer> {
-  if (packed === 'xz') return unxz(file, work);
-  const inflate = packed === 'gzip' ? createGunzip({ chunkSize: 256 * 1024 }) : createZstdDecompress();
-  // Not `pipeline`: with it the iteration below would not see what it fails of.
-  feed(file, inflate, work).catch((error: unknown) => inflate.destroy(toError(error)));
-  return inflate;
-}
-
-async function feed(
-  file: OpenedFile,
-  into: NodeJS.WritableStream & { readonly destroyed?: boolean },
-  { signal, onProgress }: CopyWork,
-): Promise<void> {
-  let done = 0;
-  for await (const piece of readRange(file.handle, { offset: 0, length: file.sizeBytes }, signal)) {
-    // Taken when called back, so that the piece's memory may be used again.
-    const isTaken = Promise.withResolvers<void>();
-    into.write(piece, (error) => (error == null ? isTaken.resolve() : isTaken.reject(error)));
-    await isTaken.promise;
-    done += piece.length;
-    onProgress(done, file.sizeBytes);
-  }
-  into.end();
-}
-
-function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }
 
 function tooLarge(path: string, maxBytes: number): WirtError {

@@ -149,6 +149,7 @@ async function receive(part: PartFile, answer: WebAnswer, request: DownloadReque
     throw failed(url, new Error('The server does not say where the file ends, and no SHA-256 is known.'));
   }
   const announced = totalBytes ?? expectedBytes;
+  if (announced !== undefined) await part.requireRoom(announced - part.bytes);
   onProgress(part.bytes, announced);
   for await (const chunk of answer.chunks()) {
     const bytes = part.bytes + chunk.length;

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -23,6 +23,21 @@ describe.skipIf(process.getuid?.() !== 0)(
     afterEach(async () => {
       await run('umount', ['-l', directory]);
       await rm(directory, { recursive: true, force: true });
+    });
+
+    it('is not begun when too little would stay free, though it would fit', async () => {
+      await using server = await startWebServer();
+      server.serve('/f', file({ content: Buffer.alloc(20_000) }));
+      await writeFile(join(directory, 'other'), Buffer.alloc(980_000, 1));
+      const download = createDownloader({ clock: systemClock }).fetch({
+        url: `${server.url}/f`,
+        target: join(directory, 'disk'),
+        maxBytes: 1e9,
+        signal: AbortSignal.timeout(20_000),
+        onProgress: () => undefined,
+      });
+      await expect(download).rejects.toMatchObject({ code: 'host.storage_full' });
+      expect(await readdir(directory)).toEqual(['other']);
     });
 
     it('says that the disk is full, and leaves it as it was', async () => {

@@ -8,6 +8,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDirectory, writeFileAtomically } from '../../platform/atomic-file.ts';
+import { createSpaceGuard, requireFreeSpace, type SpaceGuard } from '../../platform/free-space.ts';
 import { fsError } from '../../platform/fs-error.ts';
 
 const readBytes = 1024 * 1024;
@@ -25,6 +26,7 @@ export class PartFile implements AsyncDisposable {
   readonly #address: string;
   readonly #checkpointBytes: number;
   readonly #file: FileHandle;
+  readonly #guard: SpaceGuard;
   #hash: Hash = createHash('sha256');
   #bytes = 0;
   #durableBytes = 0;
@@ -35,6 +37,7 @@ export class PartFile implements AsyncDisposable {
     this.#checkpointBytes = checkpointBytes;
     this.#address = address;
     this.#file = file;
+    this.#guard = createSpaceGuard(path);
   }
 
   /**
@@ -106,6 +109,7 @@ export class PartFile implements AsyncDisposable {
 
   async append(chunk: Uint8Array): Promise<void> {
     try {
+      await this.#guard.before(chunk.length);
       for (let done = 0; done < chunk.length; ) {
         const left = chunk.length - done;
         const { bytesWritten } = await this.#file.write(chunk, done, left, this.#bytes + done);
@@ -134,6 +138,11 @@ export class PartFile implements AsyncDisposable {
     } catch (error) {
       throw fsError(error, 'write', this.#path);
     }
+  }
+
+  /** Throws `host.storage_full` when that many more bytes would fill the file system. */
+  async requireRoom(bytes: number): Promise<void> {
+    await requireFreeSpace(this.#path, bytes);
   }
 
   /** SHA-256 of the whole file in hexadecimal. */
