@@ -161,6 +161,19 @@ describe('a guest that does not let go of a disk', () => {
   });
 });
 
+describe('a disk that is being plugged in', () => {
+  it('is the instance’s on record before the guest is given it', async () => {
+    const scene = await set(true);
+    const { fake } = scene;
+    const { id } = await scene.volumeOf('data');
+    fake.fault = { step: 'instance.attach/plug', kind: 'die' };
+    void attach(scene, 'web', 'data').catch(() => undefined);
+    await fake.died();
+    const stored = await fake.store.get(`volume/${id}`);
+    expect(stored?.value).toMatchObject({ status: { attachment: { disk: 'disk2' } } });
+  });
+});
+
 describe('a process that is not under control', () => {
   it('keeps its disks from everybody', async () => {
     const scene = await set(true);
@@ -235,6 +248,8 @@ describe('a drive', () => {
   it('keeps its medium, at whatever moment the image is to go', async () => {
     for (let turns = 0; turns < 40; turns += 1) {
       const scene = await withDrive(true);
+      // Long enough for each to look while the other writes.
+      scene.fake.store.turns = 10;
       const inserted = change(scene, 'installer');
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
       const removed = scene.fake.core.actions.image.remove(scene.fake.request, 'installer');

@@ -81,6 +81,8 @@ describe('importing an image', () => {
   it('keeps the content for one that comes while another goes, at whatever moment', async () => {
     for (let turns = 0; turns < 60; turns += 1) {
       const scene = await withFiles();
+      // Long enough for each to look while the other writes.
+      scene.fake.store.turns = 10;
       await importImage(scene, 'one');
       const coming = importImage(scene, 'two', { path: '/files/same.vmdk' });
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
@@ -174,6 +176,8 @@ describe('removing an image', () => {
   it('is never done under an instance that comes, at whatever moment', async () => {
     for (let turns = 0; turns < 40; turns += 1) {
       const scene = await withFiles();
+      // Long enough for each to look while the other writes.
+      scene.fake.store.turns = 10;
       await importImage(scene, 'disk');
       const made = scene.fake.create({ name: 'web', spec: { image: 'disk' } });
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();

@@ -72,6 +72,8 @@ describe('a pool', () => {
   it('does not go while a volume comes, at whatever moment', async () => {
     for (let turns = 0; turns < 40; turns += 1) {
       const scene = await createScene();
+      // Long enough for each to look while the other writes.
+      scene.fake.store.turns = 10;
       const { fake } = scene;
       const { pool } = fake.core.actions;
       await pool.create(fake.request, { name: 'fast', spec });

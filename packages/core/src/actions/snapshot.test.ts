@@ -211,6 +211,22 @@ describe('freezing the guest', () => {
 
 describe('QEMU that fails to switch', () => {
   it.each(['before', 'after'] as const)(
+    'lets no clone come, nor a later one fail: failing %s it has done so',
+    async (when) => {
+      const scene = await set(true);
+      const process = await processOf(scene);
+      const clone = () => scene.volume('twin', { source: { kind: 'volume', volume: 'a', mode: 'linked' } });
+      process.overlayFails = { when, error: new WirtError('instance.unresponsive', 'QEMU is silent.') };
+      await expect(clone()).rejects.toMatchObject({ code: 'instance.unresponsive' });
+      expect(await scene.faults()).toEqual([]);
+      process.overlayFails = undefined;
+      await clone();
+      expect(await scene.content('twin')).toEqual({ p: 'first' });
+      expect(await scene.faults()).toEqual([]);
+    },
+  );
+
+  it.each(['before', 'after'] as const)(
     'leaves all as it was, or in place: failing %s it has done so',
     async (when) => {
       const scene = await set(true);
@@ -229,6 +245,25 @@ describe('QEMU that fails to switch', () => {
       expect(await scene.faults()).toEqual([]);
     },
   );
+});
+
+describe('a guest that was left frozen', () => {
+  it('thaws before its agent is known to the next daemon', async () => {
+    const scene = await set(true, true);
+    const process = await processOf(scene);
+    const whole = await set(true, true);
+    whole.fake.cut(undefined);
+    await take(whole, 'one');
+    scene.fake.cut({ call: whole.fake.calls.indexOf('guest.agent.freeze'), how: 'after' });
+    void take(scene, 'one').catch(() => undefined);
+    await scene.fake.died();
+    expect(process.frozen).toBe(true);
+    process.agent = false;
+    await scene.fake.restart();
+    await scene.settled();
+    expect(process.frozen).toBe(false);
+    expect((await shown(scene, 'one')).status).toMatchObject({ consistency: 'crash' });
+  });
 });
 
 describe('a guest that writes on while there is no daemon', () => {

@@ -100,6 +100,8 @@ describe('a new volume', () => {
     const source = { kind: 'image', image: 'base', mode: 'linked' } as const;
     for (let turns = 0; turns < 40; turns += 1) {
       const scene = await withBase();
+      // Long enough for each to look while the other writes.
+      scene.fake.store.turns = 10;
       const made = scene.volume('root', { source });
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
       const removed = actionsOf(scene).image.remove(scene.fake.request, 'base');

@@ -3,6 +3,8 @@ import { WirtError } from '@wirt/api';
 import type { Change, Json, Store, StoredRecord, Write } from '../ports/store.ts';
 
 export interface MemoryStore extends Store {
+  /** How many turns of the event loop a write takes. */
+  turns: number;
   /** Makes the next writes fail until called with undefined. */
   failWith(error: Error | undefined): void;
 }
@@ -32,7 +34,8 @@ export function createMemoryStore(): MemoryStore {
       changes.push({ revision, atMs: 0, key: write.key, value, previous });
   }
 
-  return {
+  const store: MemoryStore = {
+    turns: 1,
     get: (key) => Promise.resolve(records.get(key)),
     list: (prefix, { after = '', limit = Number.POSITIVE_INFINITY } = {}) =>
       Promise.resolve(
@@ -42,7 +45,7 @@ export function createMemoryStore(): MemoryStore {
           .slice(0, limit),
       ),
     write: async (writes) => {
-      await Promise.resolve();
+      for (let turn = 0; turn < store.turns; turn += 1) await Promise.resolve();
       if (failure !== undefined) throw failure;
       for (const write of writes) check(write);
       revision += 1;
@@ -76,4 +79,5 @@ export function createMemoryStore(): MemoryStore {
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+  return store;
 }
