@@ -1,11 +1,15 @@
 /** Pools: their records, the storage behind them, and the room that is left. What a pool holds is looked at when asked. */
 import { type Pool, type PoolCreate, type PoolStatus, type Volume, WirtError } from '@wirt/api';
 import { pageOf } from '../domain/page.ts';
+import type { CopyWork } from '../ports/volume-pool.ts';
 import type { PoolActions } from './actions.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 
 export const defaultPool = 'default';
+
+/** Between looks at the room that is left while a copy is under way. */
+const lookMs = 1_000;
 
 /**
  * Refuses what would leave less than the pool's reserve free; what frees more than it takes may use the reserve. Throws `pool.full` with
@@ -29,6 +33,32 @@ export async function requireRoom(
       details: { availableBytes, reserveBytes, neededBytes: bytes, capacityBytes },
     },
   );
+}
+
+/**
+ * Runs a copy into a pool, and gives it up when the pool's reserve is reached: how much a copy takes is known only afterwards, and
+ * several may be under way. Throws `pool.full`, and what `copy` throws.
+ */
+export async function keepingRoom<T>(
+  shared: Pick<Shared, 'pools' | 'storage'>,
+  ref: string,
+  work: CopyWork,
+  copy: (work: CopyWork) => Promise<T>,
+  room: { readonly frees?: boolean } = {},
+): Promise<T> {
+  const full = new AbortController();
+  const look = (): void => {
+    requireRoom(shared, ref, 0, room).catch((error: unknown) => {
+      // A pool that cannot be asked is the copy's own trouble.
+      if (error instanceof WirtError && error.code === 'pool.full') full.abort(error);
+    });
+  };
+  const timer = setInterval(look, lookMs);
+  try {
+    return await copy({ ...work, signal: AbortSignal.any([work.signal, full.signal]) });
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 export function reserveOf({ spec }: Pick<Pool, 'spec'>, capacityBytes: number): number {

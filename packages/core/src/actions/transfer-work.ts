@@ -25,7 +25,7 @@ import type { InstanceLife } from './instance-life.ts';
 import { requireCan } from './instance-state.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { requireRoom } from './pool.ts';
+import { keepingRoom, requireRoom } from './pool.ts';
 import { commit, nameConflict } from './records.ts';
 import { activeOf, storedLayer, volumesOf } from './volume-layers.ts';
 import { newVolume, volumeNameFor } from './volume-new.ts';
@@ -158,13 +158,16 @@ async function importDisk(importing: Importing, disk: DraftDisk): Promise<Volume
         compression: disk.compression,
         id,
         maxVirtualBytes: maxVolumeBytes,
+        poolDirectories: [...shared.pools.after()].map(({ spec }) => spec.path),
         work,
       });
       requireSame(disk, opened.virtualSizeBytes);
       await requireRoom(shared, importing.input.pool, Math.min(opened.fileBytes, opened.virtualSizeBytes));
       const volume = await stageVolume(importing, key, opened.virtualSizeBytes, source.name);
       const pool = await shared.storage.open(volume.spec.pool);
-      await shared.transfer.toLayer(opened, pool, storedLayer(volume, volume.status.active), work);
+      await keepingRoom(shared, volume.spec.pool, work, (kept) =>
+        shared.transfer.toLayer(opened, pool, storedLayer(volume, volume.status.active), kept),
+      );
       return volume;
     }
   }

@@ -8,7 +8,7 @@ import { confined } from './confined.ts';
 import { requireDisk } from './image-use.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { requireRoom } from './pool.ts';
+import { keepingRoom, requireRoom } from './pool.ts';
 import { commit } from './records.ts';
 import { activeOf, bytesToRead, storedLayer } from './volume-layers.ts';
 
@@ -33,7 +33,9 @@ export async function makeVolume(shared: Shared, id: string, progress: Progress)
       } else {
         const { sizeBytes = 0 } = shared.images.require(origin.image).status;
         await requireRoom(shared, volume.spec.pool, sizeBytes);
-        await confined(shared, progress, 'copy', (work) => pool.copy(layer, source, work));
+        await confined(shared, progress, 'copy', (work) =>
+          keepingRoom(shared, volume.spec.pool, work, (kept) => pool.copy(layer, source, kept)),
+        );
       }
       return ready(volume);
     }
@@ -69,7 +71,9 @@ export async function copyWhole(
   await requireRoom(shared, volume.spec.pool, await bytesToRead(shared, from));
   const source = await shared.layers.sourceOf(from);
   await confined(shared, progress, 'copy', (work) =>
-    pool.copy(storedLayer(volume, volume.status.active), source, work),
+    keepingRoom(shared, volume.spec.pool, work, (kept) =>
+      pool.copy(storedLayer(volume, volume.status.active), source, kept),
+    ),
   );
   const alone = volume.status.layers.map(({ parent: _, ...layer }) => layer);
   return ready({ ...volume, status: { ...volume.status, layers: alone } });

@@ -17,7 +17,7 @@ import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { requireRoom } from './pool.ts';
+import { keepingRoom, requireRoom } from './pool.ts';
 import { commit } from './records.ts';
 import { bytesToRead } from './volume-layers.ts';
 
@@ -62,7 +62,9 @@ export async function pullInto(
   else {
     const chain = await layers.stackOf(layer);
     const baseSource = await sourceOfParent(shared, base);
-    await confined(shared, progress, 'merge', (work) => pool.pull(chain, baseSource, work));
+    await confined(shared, progress, 'merge', (work) =>
+      keepingRoom(shared, volume.spec.pool, work, (kept) => pool.pull(chain, baseSource, kept), room),
+    );
   }
   await faults.at('volume.merge/record');
   await commit(store, [volumes.put(withParent(volumes.require(volume.id), layer.layer, base))]);

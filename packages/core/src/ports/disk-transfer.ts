@@ -24,6 +24,8 @@ export interface OpenDiskOptions {
   readonly id: string;
   /** The guest-visible size may not be more. */
   readonly maxVirtualBytes: number;
+  /** Where pools are: beside the state directory, a path that a description names may not lead there. */
+  readonly poolDirectories?: readonly string[];
   /** For unpacking. */
   readonly work: CopyWork;
 }
