@@ -8,6 +8,7 @@ import type { DiskTransfer, Logger } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
 import { createLender, noLoans } from '../../platform/lend.ts';
 import { digestOf } from './bytes.ts';
+import { ForeignPaths } from './foreign-path.ts';
 import { convertToFile, convertToLayer } from './incoming.ts';
 import { createDiskOpener } from './opened-disk.ts';
 import { openMachine } from './opened-machine.ts';
@@ -30,7 +31,7 @@ export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTran
   const lent = join(stateDirectory, 'exports', 'lent');
   const lender = createLender({ directory: lent, loans: noLoans(), logger, fallback: 'export.failed' });
   const convert = createQemuConvert(qemuImg);
-  const foreignPaths = new Set<string>();
+  const foreignPaths = new ForeignPaths();
   const tools = { convert, staging, lender };
   const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
 

@@ -25,18 +25,40 @@ const marks: readonly Mark[] = [
   [3, 'NTFS    '],
 ];
 
+/** Paths that descriptions of machines have named: one may be named by several that are open at once. */
+export class ForeignPaths {
+  readonly #counts = new Map<string, number>();
+
+  has(path: string): boolean {
+    return this.#counts.has(path);
+  }
+
+  add(path: string): void {
+    this.#counts.set(path, (this.#counts.get(path) ?? 0) + 1);
+  }
+
+  delete(path: string): void {
+    const left = (this.#counts.get(path) ?? 0) - 1;
+    if (left > 0) this.#counts.set(path, left);
+    else this.#counts.delete(path);
+  }
+}
+
 /** `named` is the file of that path, `file` the same or what was unpacked of it. Throws `disk.refused`. */
 export async function requireLikeDisk(
   named: OpenedFile,
   file: OpenedFile,
   format: DiskFormat,
-  stateDirectory: string,
+  ownDirectories: readonly string[],
 ): Promise<void> {
   // The kernel's name of what is open: links on the way are no matter.
   const place = await readlink(`/proc/self/fd/${named.handle.fd}`);
-  const own = await realpath(stateDirectory);
-  if (place === own || place.startsWith(`${own}/`))
-    throw refused(named.path, 'wirts-own', 'the description names a file that is Wirt’s own');
+  for (const directory of ownDirectories) {
+    // A pool that is not there has no file that could be open.
+    const own = await realpath(directory).catch(() => directory);
+    if (place === own || place.startsWith(`${own}/`))
+      throw refused(named.path, 'wirts-own', 'the description names a file that is Wirt’s own');
+  }
   if (format !== 'raw' || (await looksLikeDisk(file))) return;
   throw refused(
     named.path,

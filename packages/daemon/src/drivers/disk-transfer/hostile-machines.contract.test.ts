@@ -219,11 +219,12 @@ describe.skipIf(toolMissing)(`hostile machines${toolMissing ? ` (skipped: ${tool
       await mkdir(at('described'));
       await writeFile(at(join('described', file)), text);
     });
-    async function outcome(path: string, format?: 'raw'): Promise<unknown> {
+    async function outcome(path: string, format?: 'raw', poolDirectories: string[] = []): Promise<unknown> {
       const machine = await openMachine(join('described', file));
       const opening = under.transfer.openDisk({
         path: machine.resolve(path),
         format,
+        poolDirectories,
         id,
         maxVirtualBytes: 64 * MIB,
         work: workOf(),
@@ -258,6 +259,28 @@ describe.skipIf(toolMissing)(`hostile machines${toolMissing ? ` (skipped: ${tool
       expect(await outcome(own)).toMatchObject(refusedFor('wirts-own'));
       await symlink(under.stateDirectory, join(elsewhere, 'way'));
       expect(await outcome(join(elsewhere, 'way', 'disk.qcow2'))).toMatchObject(refusedFor('wirts-own'));
+    });
+
+    it('cannot make a disk of a file that is none when another import that names it has ended', async () => {
+      const [first, second] = [
+        await openMachine(join('described', file)),
+        await openMachine(join('described', file)),
+      ];
+      first.resolve('/etc/passwd');
+      second.resolve('/etc/passwd');
+      await second[Symbol.asyncDispose]();
+      await second[Symbol.asyncDispose]();
+      const opening = under.transfer.openDisk({
+        ...{ path: '/etc/passwd', format: 'raw', id, maxVirtualBytes: 64 * MIB, work: workOf() },
+      });
+      await expect(opening).rejects.toMatchObject(refusedFor('not-a-disk'));
+      await first[Symbol.asyncDispose]();
+    });
+
+    it('cannot lead to files in pools, wherever they are', async () => {
+      const path = join(elsewhere, 'disk');
+      await under.make(path, 'qcow2', Buffer.alloc(MIB));
+      expect(await outcome(path, undefined, [elsewhere])).toMatchObject(refusedFor('wirts-own'));
     });
 
     it('names disks anywhere that have a header, a partition table or a file system', async () => {

@@ -6,7 +6,7 @@ import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
 import type { OpenDiskOptions, OpenedDisk } from '@wirt/core';
 import { type DiskFacts, inspectDisk, inspectDiskExtent } from '@wirt/qemu';
 import { inspectionFailure } from './failure.ts';
-import { requireLikeDisk } from './foreign-path.ts';
+import { type ForeignPaths, requireLikeDisk } from './foreign-path.ts';
 import { closeAll, type OpenedFile, openBeside, openRegularFile } from './regular-file.ts';
 import type { Staging, StagingFolder } from './staging.ts';
 import { compressionOf, unpack } from './unpack.ts';
@@ -25,7 +25,7 @@ export interface DiskFiles {
 export interface DiskOpenerOptions {
   readonly staging: Staging;
   /** Paths that a description of a machine named, and the administrator did not. */
-  readonly foreignPaths: ReadonlySet<string>;
+  readonly foreignPaths: Pick<ForeignPaths, 'has'>;
   readonly stateDirectory: string;
 }
 
@@ -60,6 +60,8 @@ async function openDisk(
 ): Promise<{ files: DiskFiles; disk: OpenedDisk }> {
   const { path, work, maxVirtualBytes } = asked;
   work.signal.throwIfAborted();
+  // Now: the machine that names it may be closed while this waits.
+  const isForeign = foreignPaths.has(path);
   const held: AsyncDisposable[] = [];
   const close = () => closeAll(held.splice(0).reverse());
   let staged: Promise<StagingFolder> | undefined;
@@ -82,7 +84,8 @@ async function openDisk(
       held.push(file);
     }
     const facts = await inspect(file, asked);
-    if (foreignPaths.has(path)) await requireLikeDisk(packedFile, file, facts.format, stateDirectory);
+    const own = [stateDirectory, ...(asked.poolDirectories ?? [])];
+    if (isForeign) await requireLikeDisk(packedFile, file, facts.format, own);
     const extents = await openExtents(facts, asked);
     held.push(...extents.values());
     const { format, virtualSizeBytes } = facts;

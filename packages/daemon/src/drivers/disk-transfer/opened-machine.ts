@@ -8,6 +8,7 @@ import { type ErrorCode, WirtError } from '@wirt/api';
 import { type DiskTransfer, decodeText, memberNames, type OpenedMachine } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
 import { digestOf } from './bytes.ts';
+import type { ForeignPaths } from './foreign-path.ts';
 import { findKind } from './machine-kind.ts';
 import { readOva, unpackOva } from './ova-read.ts';
 import { expectedDigests, requireDigest } from './package-digests.ts';
@@ -19,7 +20,7 @@ export type OpenMachineOptions = Parameters<DiskTransfer['openMachine']>[0];
 export interface MachineOpenerOptions {
   readonly staging: Staging;
   /** Gets the paths that a description names, for as long as the machine is open. */
-  readonly foreignPaths: Set<string>;
+  readonly foreignPaths: Pick<ForeignPaths, 'add' | 'delete'>;
 }
 
 const MAX_TEXT_BYTES = 4 * 1024 ** 2;
@@ -112,12 +113,13 @@ async function openHostDescription(
       const name = basename(named);
       if (files.has(name)) return join(folder, name);
       if (!named.startsWith('/')) throw notThere(named, 'disk.not_found', `${named} is not in ${folder}`);
+      if (!mine.has(named)) foreignPaths.add(named);
       mine.add(named);
-      foreignPaths.add(named);
       return named;
     },
     async [Symbol.asyncDispose]() {
       for (const path of mine) foreignPaths.delete(path);
+      mine.clear();
     },
   };
 }
