@@ -1,15 +1,9 @@
 /** Taking, restoring and removing snapshots, in the lane of their instance. Each may run again from its beginning after a crash. */
-import {
-  type Instance,
-  type Snapshot,
-  type SnapshotCreate,
-  snapshotCreateSchema,
-  type Volume,
-  WirtError,
-} from '@wirt/api';
+import { type Instance, type Snapshot, snapshotCreateSchema, type Volume, WirtError } from '@wirt/api';
 import { chainOf, layerOf } from '../domain/layers.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import { atRest, consistencyOf, thawed } from './guest-freeze.ts';
 import { requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
@@ -19,10 +13,6 @@ import { commit } from './records.ts';
 import { freezeVolumes, settleNext, type ToFreeze } from './volume-freeze.ts';
 import { activeOf, volumesOf } from './volume-layers.ts';
 import { dropLayer, holderOf } from './volume-merge.ts';
-
-/** Freezing flushes the guest's caches first. */
-const freezeMs = 30_000;
-const thawMs = 10_000;
 
 export interface SnapshotParts {
   readonly shared: Shared;
@@ -42,7 +32,7 @@ export function takeSnapshot(parts: SnapshotParts, id: string): Work {
     const guest = live.holding(instance.id);
     try {
       // An earlier daemon may have frozen it and ended. One that was not frozen answers so.
-      if (progress.recovering) await guest?.agent.thaw(AbortSignal.timeout(thawMs)).catch(() => undefined);
+      if (progress.recovering && guest !== undefined) await thawed(guest, 1);
       await take(parts, instance, guest, id, progress);
     } catch (error) {
       if (!isStopping(progress)) await giveUp(parts, instance, id);
@@ -120,72 +110,6 @@ async function disksToFreeze(shared: Shared, live: LiveGuests, instance: Instanc
   throw new WirtError('snapshot.failed', `Instance ${instance.name} has no disks to take a snapshot of.`, {
     hint: `Attach one: \`wirt volume attach VOLUME ${instance.name}\`.`,
   });
-}
-
-type Told = Pick<Snapshot['status'], 'consistency' | 'consistencyReason'>;
-
-function consistencyOf(guest: Guest | undefined): { -readonly [K in keyof Told]: Told[K] } {
-  return { consistency: guest === undefined ? 'stopped' : 'crash' };
-}
-
-/** Freezes the guest's file systems around the moment where its agent answers; `told` says how it went. */
-async function atRest(
-  guest: Guest | undefined,
-  wanted: SnapshotCreate['freeze'],
-  told: { -readonly [K in keyof Told]: Told[K] },
-  progress: Progress,
-  moment: () => Promise<void>,
-): Promise<void> {
-  if (guest === undefined || wanted === 'none') {
-    if (guest !== undefined) told.consistencyReason = 'Freezing was not asked for.';
-    return moment();
-  }
-  const problem = await freezeGuest(guest, progress);
-  if (problem === undefined) told.consistency = 'frozen';
-  else if (wanted === 'required') throw problem;
-  else told.consistencyReason = problem.message;
-  try {
-    await moment();
-  } finally {
-    // The moment is over: a guest that is silent now spoils nothing.
-    if (problem === undefined && !(await thawed(guest)))
-      told.consistencyReason = 'The guest did not say that its file systems have thawed.';
-  }
-}
-
-/** Asked twice: one that stays frozen can write nothing. */
-async function thawed({ agent }: Guest): Promise<boolean> {
-  for (let attempt = 1; attempt <= 2; attempt += 1) {
-    try {
-      await agent.thaw(AbortSignal.timeout(thawMs));
-      return true;
-    } catch {
-      // Asked once more, or told in the record.
-    }
-  }
-  return false;
-}
-
-/** Undefined when it is frozen, or why it is not. */
-async function freezeGuest(guest: Guest, progress: Progress): Promise<WirtError | undefined> {
-  if (guest.state.processors === 'paused')
-    return new WirtError('guest.agent_unavailable', 'The guest is paused, and its agent with it.');
-  if (!guest.state.agent)
-    return new WirtError('guest.agent_unavailable', 'No guest agent answers in the guest.');
-  progress.stage('freeze');
-  try {
-    await guest.agent.freeze(AbortSignal.any([progress.signal, AbortSignal.timeout(freezeMs)]));
-    return undefined;
-  } catch (error) {
-    // It may freeze yet, after it was given up.
-    await thawed(guest);
-    progress.signal.throwIfAborted();
-    return error instanceof WirtError
-      ? error
-      : new WirtError('guest.agent_timeout', 'The guest agent did not freeze the file systems in time.', {
-          cause: error,
-        });
-  }
 }
 
 /** The disks go on from the snapshot; what was written since is given up, unless a later snapshot holds it. */

@@ -161,6 +161,28 @@ describe('an import', () => {
     expect(await scene.faults()).toEqual([]);
   });
 
+  it.each([
+    ['has 30 drives', {}, 30],
+    ['memoryMib', { memoryMib: 100_000_000 }, 1],
+  ] as const)('is refused where no instance can be like that: %s', async (what, wishes, count) => {
+    const scene = await withMachines();
+    const disk =
+      '<disk type="file" device="disk"><source file="/vm/data.raw"/><target dev="vdN" bus="virtio"/></disk>';
+    const letters = Array.from({ length: count }, (_, index) =>
+      String.fromCharCode(97 + (index % 26)).repeat(1 + Math.floor(index / 26)),
+    );
+    const many = letters.map((letter) => disk.replace('vdN', `vd${letter}`)).join('');
+    const text = `<domain type="kvm"><name>shop</name><memory>1048576</memory><vcpu>1</vcpu><os><type>hvm</type></os><devices>${many}</devices></domain>`;
+    scene.fake.host.storage.machines.set('/vm/many.xml', { kind: 'libvirt', text });
+    const imported = importMachine(scene, '/vm/many.xml', wishes);
+    await expect(imported).rejects.toMatchObject({
+      code: 'import.unsupported',
+      message: expect.stringContaining(what),
+    });
+    await scene.fake.restart();
+    expect(await instancesOf(scene)).toEqual([]);
+  });
+
   it('goes with its instance', async () => {
     const scene = await withMachines();
     await importMachine(scene);

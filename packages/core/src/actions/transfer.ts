@@ -1,5 +1,5 @@
 /** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work. */
-import { type ImportCreate, type Instance, WirtError } from '@wirt/api';
+import { type ImportCreate, type Instance, instanceSpecSchema, WirtError } from '@wirt/api';
 import type { MachineDraft } from '../domain/machine/draft.ts';
 import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
 import type { Request, TransferActions } from './actions.ts';
@@ -114,23 +114,25 @@ function newInstance(
     labels: {},
     revision: 0,
     createdAt: now,
-    spec: {
-      cpus: draft.cpus,
-      memoryMib: draft.memoryMib,
-      machine: 'q35',
-      accelerator: 'auto',
-      firmware: draft.firmware,
-      nics: draft.nics.map(({ model, mac, bootOrder }) => ({
-        type: 'user',
-        model,
-        ...(mac === undefined ? {} : { mac }),
-        ...(bootOrder === undefined ? {} : { bootOrder }),
-      })),
-      disks: [],
-      restart: 'never',
-      autostart: false,
-      overcommit: false,
-    },
+    spec: specOf(draft),
     status: { state: 'stopped', since: now, agent: false, restarts: 0 },
   };
+}
+
+/** Its disks come when they are imported. A record that no daemon could read again must not come about. */
+function specOf(draft: MachineDraft): Instance['spec'] {
+  const { name, cpus, memoryMib, firmware } = draft;
+  const nics = draft.nics.map(({ model, mac, bootOrder }) => ({
+    type: 'user',
+    model,
+    ...(mac === undefined ? {} : { mac }),
+    ...(bootOrder === undefined ? {} : { bootOrder }),
+  }));
+  const spec = instanceSpecSchema.safeParse({ cpus, memoryMib, firmware, nics });
+  if (spec.success) return spec.data;
+  const [issue] = spec.error.issues;
+  throw new WirtError(
+    'import.unsupported',
+    `Machine ${name} is none that an instance can be: ${issue?.path.join('.')}: ${issue?.message}.`,
+  );
 }

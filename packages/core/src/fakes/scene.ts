@@ -258,4 +258,5 @@ export async function atEveryCall<T extends { readonly scene: Scene }>(
   return calls.length;
 }
 
-export const everyDeath = ['before', 'during', 'after'] as const;
+/** What comes before a call is what comes after the one before. */
+export const everyDeath = ['during', 'after'] as const;
