@@ -88,7 +88,7 @@ export const diskAttachSchema = z
   .strictObject({
     volume: referenceSchema,
     name: nameSchema.max(20).optional().describe('By default the first free of `disk1`, `disk2`, …'),
-    bus: diskBusSchema.default('virtio').describe('Live: `virtio` only.'),
+    bus: diskBusSchema.default('virtio').describe('Live: `virtio` and `nvme`.'),
     readOnly: z.boolean().default(false),
     bootOrder: bootOrder.optional(),
     deleteOnTermination: z.boolean().default(false),

@@ -70,7 +70,9 @@ const detach = command({
     },
     { line: 'wirt volume detach web/disk1', does: 'By the name of the disk.' },
   ],
-  notes: ['The volume stays. A guest that holds on to a disk (mounted, booting) keeps it, and that is told.'],
+  notes: [
+    'The volume stays. Unmount it in the guest first: Linux lets a mounted disk go too, and what was not written is lost.',
+  ],
   async run(context, { args, options }) {
     const place = await placeOf(context, args.disk);
     const operation = await context.client.call('DELETE /v1/instances/{instance}/disks/{disk}', {

@@ -101,7 +101,7 @@ const pull = command({
       line: 'wirt image pull ubuntu/24.04',
       does: 'Fetches it, checks its digest, and goes on where it was cut off.',
     },
-    { line: 'wirt image pull images:debian/12 --name debian', does: 'From a certain catalogue.' },
+    { line: 'wirt image pull incus:debian/12 --name debian', does: 'From a certain catalogue.' },
   ],
   notes: [cancelNote],
   async run(context, { args, options }) {

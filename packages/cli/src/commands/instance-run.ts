@@ -78,7 +78,7 @@ const run = command({
   notes: [
     'The first argument is always an image. Without --ssh-key, a guest with cloud-init gets your public keys',
     '(~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub), or where you have none that of a key made for Wirt in ~/.config/wirt.',
-    'Without an image, CD drives are booted from before disks: `wirt media eject NAME` after the installation.',
+    'Without an image, the first disk is booted from before CD drives: while it is empty the medium boots.',
   ],
   async run(context, { args, options: given }) {
     const body = await bodyOf(context, args, given);

@@ -30,15 +30,19 @@ export function planBlocks(plan: ImportPlan, tense: 'would be' | 'will be'): Blo
       rows: plan.disks.map(diskRow),
       empty: 'No disks.',
     },
-    ...effects.map(
-      ([effect, title]): Block =>
-        noteBlock(
-          title,
-          notes.filter((note) => note.effect === effect),
-        ),
-    ),
+    ...noteBlocks(notes),
     ...(notes.length === 0 ? [{ kind: 'lines', lines: ['Every setting is carried over.'] } as const] : []),
   ];
+}
+
+/** What is lost, what is changed, and what to know. */
+export function noteBlocks(notes: readonly ImportNote[]): Block[] {
+  return effects.map(([effect, title]) =>
+    noteBlock(
+      title,
+      notes.filter((note) => note.effect === effect),
+    ),
+  );
 }
 
 function nicText({ model, mac }: ImportPlan['nics'][number]): string {

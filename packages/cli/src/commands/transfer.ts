@@ -1,11 +1,11 @@
 /** `wirt import` and `export`: whole machines in from other hypervisors, and out again. What is lost on the way in is told first. */
-import type { ImportPlan, Instance } from '@wirt/api';
+import type { ImportNote, ImportPlan, Instance } from '@wirt/api';
 import type { CallInput } from '@wirt/api/client';
 import { type Commands, type Context, command } from '../command.ts';
 import { idempotent } from '../context.ts';
 import { cancelNote, copySeconds, followed, followOptions, lineView } from '../follow.ts';
 import { diskFormat, diskFormatChoices, hostPath, sourcePath } from '../host-path.ts';
-import { noteLines, planBlocks } from './transfer-plan.ts';
+import { noteBlocks, noteLines, planBlocks } from './transfer-plan.ts';
 
 /** An OVA is read to its end for its digests. */
 const planMs = 3_600_000;
@@ -138,9 +138,15 @@ const exportMachine = command({
       body: { format, path },
       ...idempotent(),
     });
-    return followed(context, operation, { ...options, cancels: true }, (ended) =>
-      lineView(ended, path, `${ended.target.name} is in ${path} (${format})`),
-    );
+    return followed(context, operation, { ...options, cancels: true }, (ended) => ({
+      data: ended,
+      names: [path],
+      table: () => [
+        { kind: 'lines', lines: [`${ended.target.name} is in ${path} (${format})`] },
+        // What `exportMachine` of the contract puts into its result.
+        ...noteBlocks((ended.result?.['notes'] ?? []) as readonly ImportNote[]),
+      ],
+    }));
   },
 });
 

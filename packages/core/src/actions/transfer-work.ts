@@ -13,7 +13,7 @@ import {
   WirtError,
 } from '@wirt/api';
 import type { DraftDisk, MachineDraft } from '../domain/machine/draft.ts';
-import { draftOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
+import { draftOf, exportNotes, readMachine, withWishes } from '../domain/machine/import-plan.ts';
 import { writeLibvirt } from '../domain/machine/libvirt-write.ts';
 import { writeOvf } from '../domain/machine/ovf-write.ts';
 import { Undo } from '../domain/undo.ts';
@@ -269,7 +269,8 @@ async function exportOva(exporting: Exporting): Promise<Record<string, unknown>>
   }
   const text = (sizes: ReadonlyMap<string, number>): string => writeOvf(draft, { sizes }).xml;
   await shared.transfer.writeOva(path, { name: `${instance.name}.ovf`, text }, disks, work);
-  return { files: [path], notes: writeOvf(draft, { sizes: new Map() }).notes };
+  const { notes } = writeOvf(draft, { sizes: new Map() });
+  return { files: [path], notes: [...exportNotes(instance, firmware), ...notes] };
 }
 
 async function exportLibvirt(exporting: Exporting): Promise<Record<string, unknown>> {
@@ -283,7 +284,7 @@ async function exportLibvirt(exporting: Exporting): Promise<Record<string, unkno
     await shared.transfer.writeText(xml, written.xml);
     return [xml, ...paths];
   });
-  return { files, notes: written.notes };
+  return { files, notes: [...exportNotes(instance, firmware), ...written.notes] };
 }
 
 /** One disk into one file; several into a directory. */

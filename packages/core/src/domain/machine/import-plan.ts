@@ -7,6 +7,7 @@ import {
   type Volume,
   WirtError,
 } from '@wirt/api';
+import { macOf } from '../identity.ts';
 import { type DraftDisk, dnsLabel, finishDraft, type MachineDraft } from './draft.ts';
 import { readLibvirt } from './libvirt-read.ts';
 import { type ImportNote, note } from './notes.ts';
@@ -130,7 +131,7 @@ export function planOf(kind: string, draft: MachineDraft, sizes: ReadonlyMap<str
       };
     }),
     nics: draft.nics.map(({ mac, model }) => ({ model, ...(mac === undefined ? {} : { mac }) })),
-    notes: [...mediaNotes(draft), ...missingNotes(draft, sizes), ...draft.notes],
+    notes: [...mediaNotes(draft), ...missingNotes(draft, sizes), ...unkeptNotes(draft), ...draft.notes],
   };
 }
 
@@ -147,6 +148,45 @@ function mediaNotes({ disks }: MachineDraft): ImportNote[] {
         ]
       : [],
   );
+}
+
+/** What the draft has and an instance does not. */
+function unkeptNotes({ description, disks }: MachineDraft): ImportNote[] {
+  const said =
+    description === undefined
+      ? []
+      : [note('description', description, 'An instance has no description; keep it in a label.', 'dropped')];
+  const serials = disks.flatMap(({ key, serial }) =>
+    serial === undefined || serial === key
+      ? []
+      : [note(`serial number of ${key}`, serial, 'The serial number of a disk is its name.', 'changed')],
+  );
+  return [...said, ...serials];
+}
+
+/** What of an instance no other hypervisor can be told. */
+export function exportNotes({ spec, labels }: Instance, firmware: 'bios' | 'uefi'): ImportNote[] {
+  const notes: ImportNote[] = [];
+  const add = (setting: string, value: string, reason: string): void => {
+    notes.push(note(setting, value, reason, 'dropped'));
+  };
+  if (spec.cloudInit !== undefined)
+    add(
+      'cloud-init',
+      spec.cloudInit.hostname,
+      'The seed stays here; the guest has been configured by it already.',
+    );
+  if (firmware === 'uefi')
+    add('UEFI variables', '', 'Boot entries are found anew, and keys for Secure Boot are gone.');
+  if (Object.keys(labels).length > 0)
+    add('labels', Object.keys(labels).join(', '), 'Labels are not part of the description.');
+  if (spec.restart !== 'never' || spec.autostart)
+    add(
+      'restart, autostart',
+      spec.restart,
+      'What happens after an end or a boot of the host is set on the other side.',
+    );
+  return notes;
 }
 
 /** Said in a dry run too, long before a copy would fail. */
@@ -199,9 +239,9 @@ export function draftOf(
     firmware,
     machine: 'q35',
     disks,
-    nics: spec.nics.map(({ model, mac, bootOrder }) => ({
+    nics: spec.nics.map(({ model, mac, bootOrder }, index) => ({
       model,
-      ...(mac === undefined ? {} : { mac }),
+      mac: mac ?? macOf(instance.id, index),
       ...(bootOrder === undefined ? {} : { bootOrder }),
     })),
     notes: [],

@@ -7,7 +7,7 @@ import {
   type LooseDisk,
   refuseTooMany,
 } from './draft.ts';
-import { note } from './notes.ts';
+import { blockDevice, note } from './notes.ts';
 import type { XmlElement } from './xml.ts';
 import {
   attribute,
@@ -136,7 +136,7 @@ function readMedium(reading: Reading, disk: XmlElement, device: 'disk' | 'cdrom'
     return { source: { kind: 'none' } };
   }
   if (type === 'block') {
-    reading.notes.push(note(`${place}/source`, path, 'The block device is copied into a volume.', 'changed'));
+    reading.notes.push(note(`${place}/source`, path, blockDevice, 'hint'));
   }
   return {
     source: { kind: 'file', name: foreignPath(path, place) },

@@ -22,6 +22,10 @@ export interface Reason {
   readonly together?: string;
 }
 
+/** Why a device of the host that a description names is not opened. */
+export const blockDevice =
+  'Devices of the host are not read, whatever a description names: copy it into a file of this name beside the description first (`qemu-img convert -O raw`).';
+
 export const maxValueLength = 120;
 const maxSettingLength = 200;
 const maxNotes = 1_000;

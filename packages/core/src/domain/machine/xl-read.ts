@@ -16,7 +16,7 @@ import {
   type NicModel,
   refuseTooMany,
 } from './draft.ts';
-import { hiddenValue, type ImportNote, isSecret, note, notesOf, printable } from './notes.ts';
+import { blockDevice, hiddenValue, type ImportNote, isSecret, note, notesOf, printable } from './notes.ts';
 import { bytesOf, wholeNumber } from './quantity.ts';
 import { parseXl, type XlSetting, type XlValue } from './xl-config.ts';
 import { parseXlDisk, type XlDiskSpec } from './xl-disk.ts';
@@ -179,7 +179,7 @@ function readDisk(reading: XlReading, text: string, index: number, type: GuestTy
   }
   const name = foreignPath(target, place);
   if (name.startsWith('/dev/')) {
-    reading.notes.push(note(place, target, 'The block device is copied into a volume.', 'changed'));
+    reading.notes.push(note(place, target, blockDevice, 'hint'));
   }
   return { ...common, source: { kind: 'file', name }, format };
 }

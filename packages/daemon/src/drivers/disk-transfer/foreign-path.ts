@@ -64,7 +64,7 @@ export async function requireLikeDisk(
     named.path,
     'not-a-disk',
     'the description calls it a disk, and it has no partition table or file system',
-    'If it is one, put it beside the description, or import it by itself: wirt image import NAME FILE --format raw',
+    'If it is one, put it beside the description, or import it by itself: wirt image import FILE --name NAME --format raw',
   );
 }
 
