@@ -8,6 +8,7 @@ import { causeText, WirtError } from '@wirt/api';
 import type { Core, Logger } from '@wirt/core';
 import { type Config, resolveConfig, surroundings } from './config.ts';
 import { helpText, readOptions, version } from './options.ts';
+import type { Loans } from './platform/lend.ts';
 
 /** Work that is under way may take this long to end after SIGTERM; what is left is taken up by the next wirtd. */
 const stopMs = 15_000;
@@ -44,16 +45,20 @@ async function readOpenapi(): Promise<Record<string, unknown>> {
 
 /** Drivers under actions. Loaded here and not above, so that --help and the compile cache come first. */
 async function assemble(config: Config, logger: Logger): Promise<{ core: Core; store: AsyncDisposable }> {
+  const { createLoans } = await import('./platform/lend.ts');
+  const loans = createLoans({ directory: join(config.stateDirectory, 'lent'), logger });
   const [core, sqlite, running, storing] = await Promise.all([
     import('@wirt/core'),
     import('./drivers/store-sqlite/open.ts'),
-    runningDrivers(config, logger),
-    storingDrivers(config, logger),
+    runningDrivers(config, loans, logger),
+    storingDrivers(config, loans, logger),
   ]);
   const parts = { ...running, ...storing, logger };
   // From here on this wirtd holds the state directory; a second one is refused.
   const store = await sqlite.openSqliteStore({ directory: config.stateDirectory, logger });
   try {
+    // Before any uid is given back.
+    await loans.recover();
     return { core: await core.createActions({ ...parts, store }), store };
   } catch (error) {
     await store[Symbol.asyncDispose]();
@@ -62,7 +67,7 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
 }
 
 /** What runs guests. */
-async function runningDrivers(config: Config, logger: Logger) {
+async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
   const [clock, faults, qemu, cgroup, sandbox, host] = await Promise.all([
     import('./platform/clock.ts'),
     import('./platform/faults.ts'),
@@ -79,7 +84,7 @@ async function runningDrivers(config: Config, logger: Logger) {
     faults: faults.createFaults(process.env['WIRT_FAULT']),
     hypervisor: qemu.createQemuHypervisor({ stateDirectory, runDirectory, tag, qemuBinary, logger }),
     resources: cgroup.createCgroupControl({ tag, parent: cgroupParent, systemd, logger }),
-    sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, logger }),
+    sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, isLentTo: loans.isLentTo, logger }),
     host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger }),
     // QEMU's start is processor time: more side by side than there are processors end no sooner.
     launchSlots: Math.max(2, availableParallelism()),
@@ -87,7 +92,7 @@ async function runningDrivers(config: Config, logger: Logger) {
 }
 
 /** What keeps images, volumes and what belongs to them. */
-async function storingDrivers(config: Config, logger: Logger) {
+async function storingDrivers(config: Config, loans: Loans, logger: Logger) {
   const [clock, files, micro, debian, pool, transfer, downloader, catalogue, firmware, seed] =
     await Promise.all([
       import('./platform/clock.ts'),
@@ -110,9 +115,9 @@ async function storingDrivers(config: Config, logger: Logger) {
       micro.createMicroImageBuilder({ workDirectory }),
       debian.createDebianImageBuilder({ workDirectory }),
     ],
-    poolDrivers: [pool.createDirPoolDriver({ owner: tag, logger })],
+    poolDrivers: [pool.createDirPoolDriver({ owner: tag, loans, logger })],
     defaultPoolPath: join(stateDirectory, 'pools', 'default'),
-    transfer: transfer.createDiskTransfer({ stateDirectory, logger }),
+    transfer: transfer.createDiskTransfer({ stateDirectory, loans, logger }),
     downloader: downloader.createDownloader({ clock: systemClock }),
     catalogue: catalogue.createSimplestreamsCatalogue({ sources, arch: process.arch, clock: systemClock }),
     firmware: firmware.createFirmware({ stateDirectory }),

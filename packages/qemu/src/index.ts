@@ -47,6 +47,7 @@ export {
   inspectDisk,
   inspectDiskExtent,
 } from './disk/inspect.ts';
+export { LAYER_HEADER_BYTES, type LayerHeader, readLayerHeader } from './disk/layer-header.ts';
 export type { DiskReader, OpenDiskOptions } from './disk/open-disk.ts';
 export { DiskRefused, type DiskRefusedReason } from './disk/refused.ts';
 export { type DiskFormat, sniffDisk } from './disk/sniff.ts';

@@ -150,7 +150,11 @@ async function makeLayer(shared: Shared, one: Planned, guest: Guest | undefined,
 }
 
 /** The guest no longer writes it. The moment is over: what fails here spoils nothing, and is made good when the guest ends. */
-async function narrowFrozen({ sandbox, layers, logger }: Shared, layer: LayerRef, guest: Guest): Promise<void> {
+async function narrowFrozen(
+  { sandbox, layers, logger }: Shared,
+  layer: LayerRef,
+  guest: Guest,
+): Promise<void> {
   try {
     await layers.narrow(layer, await sandbox.claim(guest.id, { kvm: false }));
   } catch (error) {

@@ -62,10 +62,7 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     );
   }
 
-  async function grantTo(
-    { volume, layer }: LayerId,
-    to: Grantee,
-  ): Promise<void> {
+  async function grantTo({ volume, layer }: LayerId, to: Grantee): Promise<void> {
     const pool = await storage.open(volumes.require(volume).spec.pool);
     await pool.grant({ volume, layer }, to);
   }

@@ -19,7 +19,7 @@ export interface Sandbox {
    * Throws `host.uids_exhausted`, and `host.kvm_unusable` when KVM is needed and opens for root only.
    */
   claim(id: string, needs: { readonly kvm: boolean }): Promise<Identity>;
-  /** Gives the uid back. Nothing claimed is fine. */
+  /** Gives the uid back. Nothing claimed is fine. Throws, and keeps it, while something lent to it was not taken back. */
   release(id: string): Promise<void>;
   /** Ids for which this daemon holds a uid. */
   claimed(): Promise<string[]>;

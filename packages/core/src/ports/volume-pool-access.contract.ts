@@ -62,34 +62,6 @@ export function volumePoolAccess(bench: () => Bench): void {
     expect(await harness.reads(disk(made), { offset: 0, length: MIB, byte: 1 })).toBe(true);
   });
 
-  it('lends a chain to a confined process for reading, also one that a guest has, until the last loan ends', async ({
-    skip,
-  }) => {
-    const { harness, pool, layer, disk, overlay } = bench();
-    if (harness.guests === undefined) return skip(noOthers);
-    const { identity } = harness.confinement;
-    const base = layer();
-    await pool.create(base);
-    const top = await overlay([base]);
-    await pool.grant(top, { identity: harness.guests[0], write: true });
-    const canRead = (who = identity) =>
-      Promise.all([base, top].map((one) => harness.canOpen(who, pool.locate(one), 'read')));
-    {
-      await using _first = await pool.lend(disk(base, top), identity);
-      {
-        await using _second = await pool.lend(disk(base, top), identity);
-        expect(await canRead()).toEqual([true, true]);
-        expect(await canRead(harness.guests[1])).toEqual([false, false]);
-        expect(await harness.canOpen(identity, pool.locate(top), 'write')).toBe(false);
-        expect(await harness.canOpen(harness.guests[0], pool.locate(top), 'write')).toBe(true);
-      }
-      expect(await canRead()).toEqual([true, true]);
-    }
-    expect(await canRead()).toEqual([false, false]);
-    expect(await harness.canOpen(harness.guests[0], pool.locate(top), 'write')).toBe(true);
-    await expect(pool.lend(disk(layer()), identity)).rejects.toMatchObject({ code: 'volume.failed' });
-  });
-
   it('misses a layer only when something is to be granted', async () => {
     const { harness, pool, layer } = bench();
     const missing = layer();

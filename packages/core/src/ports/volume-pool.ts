@@ -74,15 +74,13 @@ export interface VolumePool {
 
   /**
    * Who may open a layer: the guest's process writes or reads it; `shared`: every guest's process reads it (frozen, in use by several);
-   * undefined: the daemon alone. Missing is an error only when something is granted (`volume.failed`).
+   * undefined: the daemon alone. Missing is an error only when something is granted (`volume.failed`), and so is a layer in
+   * which a guest has left what leads elsewhere. The guest may never change who else may open it.
    */
   grant(
     ref: LayerRef,
     to: { readonly identity: Identity; readonly write: boolean } | 'shared' | undefined,
   ): Promise<void>;
-
-  /** Lets a confined process read a chain, also one that guests have open, until the loan is disposed of. */
-  lend(chain: DiskSource, identity: Identity): Promise<AsyncDisposable>;
 
   /** Every layer that is there, whole or not. */
   list(): Promise<LayerRef[]>;

@@ -1,199 +1,262 @@
 /**
- * Lets a confined process open the files it reads and the one it writes, and no other, for as long as it takes. What is lent is on
- * record before it is lent, so that it is taken back also after a crash, before anybody else has that uid.
+ * Who may open the files of layers: whom they are given to, and the confined processes that read some of them, or write one, for as long as it takes.
+ * One table for the whole daemon, since both change the same files; what is on loan is on record first, and taken back after
+ * a crash before anybody else has that uid. What a file's access is to be follows from the table alone, and is written whole.
  */
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import type { ErrorCode } from '@wirt/api';
 import type { Identity, Logger } from '@wirt/core';
-import { writeFileAtomically } from './atomic-file.ts';
-import { giveFile } from './file-owner.ts';
+import {
+  accessOf,
+  closedToOthers,
+  daemonAccess,
+  dropAccessList,
+  type FileAccess,
+  isOpenToAll,
+  openedToAll,
+  setAccess,
+  setAccessList,
+  withOpened,
+} from './file-access.ts';
 import { fsError, hasErrno } from './fs-error.ts';
-import { runToSuccess, SubprocessError } from './subprocess.ts';
+import { createLoanRecords, type LoanRecord } from './loan-records.ts';
 
-const OTHERS_READ = 0o004;
-const TOOL_DEADLINE_MS = 10_000;
-const unsupported = /not supported/i;
-
-interface Loan {
-  readonly uid: number;
+export interface LentFiles {
   readonly read: readonly string[];
-  readonly write?: string | undefined;
+  /** Of the daemon's alone, and again afterwards. */
+  readonly write?: string;
 }
 
-export interface Lender {
-  /** Dispose takes back. Throws the lender's code, `host.storage_full`. */
-  lend(identity: Identity, files: Omit<Loan, 'uid'>): Promise<AsyncDisposable>;
-  /** Takes back what a daemon that died had lent. */
-  recover(): Promise<void>;
-}
-
-/** Loans under way, of all that one part of the daemon lends, as of all its pools: a copy into one may read from another. */
 export interface Loans {
-  /** Their records. */
-  readonly records: Set<string>;
-  /** How many loans a user has of a file: ACL entries do not count. */
-  readonly byUser: Map<string, number>;
-  /** How many loans there are of a file that was opened to all, because there are no ACLs. */
-  readonly toAll: Map<string, number>;
-  /** Loans begin and end one after the other, so that none ends what another counts on. */
-  turn: Promise<unknown>;
+  /**
+   * Dispose takes back, all that it can; while something could not be, the uid counts as lent to. Throws `fallback`,
+   * `host.storage_full`; nothing is lent then.
+   */
+  lend(identity: Identity, files: LentFiles, fallback: ErrorCode): Promise<AsyncDisposable>;
+  /** Who may open a file from now on; who has it on loan goes on reading it. */
+  give(file: FileHandle, path: string, access: FileAccess): Promise<void>;
+  /** Takes back what a daemon that died had lent. Call before any uid is released. */
+  recover(): Promise<void>;
+  /** Whether something may still be open to this uid that was lent to it. */
+  isLentTo(uid: number): boolean;
 }
 
-export function noLoans(): Loans {
-  return { records: new Set(), byUser: new Map(), toAll: new Map(), turn: Promise.resolve() };
-}
-
-export interface LenderOptions {
-  /** Where loans are on record. */
+export interface LoansOptions {
+  /** Where loans are on record; of the daemon alone. */
   readonly directory: string;
-  readonly loans: Loans;
   readonly logger: Logger;
-  /** Code of errors that are no others of the catalogue. */
-  readonly fallback: ErrorCode;
 }
 
-export function createLender({ directory, loans, logger, fallback }: LenderOptions): Lender {
-  async function begin(identity: Identity, loan: Loan): Promise<AsyncDisposable> {
-    const record = join(directory, `${randomBytes(8).toString('hex')}.json`);
-    loans.records.add(record);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFileAtomically(record, JSON.stringify(loan), { mode: 0o600 });
-    const read: string[] = [];
-    const end = (): Promise<void> => takeBack({ ...loan, read }, record, loans);
-    const endInTurn = (): Promise<void> => inTurn(loans, end);
+interface Loan extends LoanRecord {
+  readonly name: string;
+  readonly gid: number;
+  readonly openedToAll: string[];
+}
+
+interface LentFile {
+  /** What it is given to, loans aside. */
+  base: FileAccess;
+  readonly readers: Set<Loan>;
+  readonly writers: Set<Loan>;
+  /** Has an access list of ours. */
+  isListed: boolean;
+  /** The file system, or the host, has no access lists. */
+  hasNoLists: boolean;
+  /** Its access was changed here, and is to be as the table says. */
+  isOurs: boolean;
+}
+
+const WRITTEN = 0o660;
+const noLoan: AsyncDisposable = { [Symbol.asyncDispose]: () => Promise.resolve() };
+
+export function createLoans({ directory, logger }: LoansOptions): Loans {
+  const records = createLoanRecords(directory);
+  const files = new Map<string, LentFile>();
+  const inTurn = createTurns();
+  /** On record. */
+  const standing = new Map<string, number>();
+
+  async function join(path: string, loan: Loan): Promise<void> {
+    await withOpened(path, async (file) => {
+      const lent = files.get(path) ?? newLentFile(await accessOf(file));
+      files.set(path, lent);
+      if (path === loan.write) {
+        lent.writers.add(loan);
+        lent.base = daemonAccess();
+        lent.isOurs = true;
+      } else lent.readers.add(loan);
+      await apply(file, path, lent);
+    });
+  }
+
+  /** A file that was removed meanwhile has nothing to be taken back. */
+  async function leave(path: string, loan: Loan): Promise<void> {
+    const lent = files.get(path);
+    if (lent === undefined) return;
+    lent.readers.delete(loan);
+    lent.writers.delete(loan);
+    await unlessGone(withOpened(path, (file) => apply(file, path, lent)));
+    if (lent.readers.size === 0 && lent.writers.size === 0) files.delete(path);
+  }
+
+  async function apply(file: FileHandle, path: string, lent: LentFile): Promise<void> {
+    const [writer] = lent.writers;
+    const access = writer === undefined ? lent.base : { ...daemonAccess(WRITTEN), gid: writer.gid };
+    if (lent.readers.size === 0 || isOpenToAll(access)) {
+      if (!lent.isOurs) return;
+      await setAccess(file, path, access);
+      if (!lent.isListed) return;
+      await dropAccessList(path);
+      lent.isListed = false;
+      await setAccess(file, path, access);
+      return;
+    }
+    lent.isOurs = true;
+    if (!lent.hasNoLists) {
+      await setAccess(file, path, access);
+      const uids = new Set([...lent.readers].map(({ uid }) => uid));
+      lent.hasNoLists = (await setAccessList(path, access, [...uids])) !== 'done';
+      lent.isListed = !lent.hasNoLists;
+      if (lent.isListed) return;
+      logger.warn('loan.no_access_lists', { path });
+    }
+    await openToAll(file, path, access, lent);
+  }
+
+  /** Who knows its name, which no guest can list. */
+  async function openToAll(
+    file: FileHandle,
+    path: string,
+    access: FileAccess,
+    { readers }: LentFile,
+  ): Promise<void> {
+    for (const loan of readers) {
+      if (loan.openedToAll.includes(path)) continue;
+      loan.openedToAll.push(path);
+      await records.keep(loan.name, loan);
+    }
+    await setAccess(file, path, openedToAll(access));
+  }
+
+  async function begin(loan: Loan, onPath: (path: string) => void): Promise<AsyncDisposable> {
+    await records.keep(loan.name, loan);
+    standing.set(loan.name, loan.uid);
+    const begun: string[] = [];
+    const end = (): Promise<void> =>
+      takeBack(loan.name, begun, (path) => inTurn(path, () => leave(path, loan)));
     try {
-      if (loan.write !== undefined) await giveFile(loan.write, identity, 0o600);
-      for (const path of loan.read) {
-        await lendRead(path, loan.uid, { loans, logger });
-        read.push(path);
+      for (const path of pathsOf(loan)) {
+        onPath(path);
+        begun.push(path);
+        await inTurn(path, () => join(path, loan));
       }
-      return { [Symbol.asyncDispose]: endInTurn };
+      return { [Symbol.asyncDispose]: end };
     } catch (error) {
-      await end();
+      await end().catch((failure: unknown) =>
+        logger.error('loan.not_taken_back', { uid: loan.uid, error: failure }),
+      );
       throw error;
     }
   }
 
+  /** What cannot be taken back keeps nothing else from it, and stays on record. */
+  async function takeBack(
+    name: string,
+    paths: readonly string[],
+    one: (path: string) => Promise<void>,
+  ): Promise<void> {
+    const failures: unknown[] = [];
+    for (const path of paths)
+      await one(path).catch((error: unknown) => failures.push(fsError(error, 'take back', path)));
+    if (failures.length > 0) throw failures[0];
+    await records.drop(name);
+    standing.delete(name);
+  }
+
+  /** Of a daemon that died. Where this one lends the file too, its access was written anew. */
+  async function takeBackStale(path: string, record: LoanRecord): Promise<void> {
+    if (files.has(path)) return;
+    await unlessGone(
+      withOpened(path, async (file) => {
+        if (path === record.write) return await setAccess(file, path, daemonAccess());
+        await dropAccessList(path);
+        const now = await accessOf(file);
+        const isShared = now.mode === 0o444 && now.gid === daemonAccess().gid;
+        if (record.openedToAll.includes(path) && !isShared) await setAccess(file, path, closedToOthers(now));
+      }),
+    );
+  }
+
   return {
-    async lend(identity, { read, write }) {
+    async lend({ own, uid, gid }, { read, write }, fallback) {
       // The daemon's own user opens them as they are.
-      if (!identity.own) return { [Symbol.asyncDispose]: async () => {} };
+      if (!own) return noLoan;
+      const loan = { name: records.newName(), uid, gid, read: [...new Set(read)], write, openedToAll: [] };
+      let at = directory;
       try {
-        return await inTurn(loans, async () => {
-          const closed: string[] = [];
-          for (const path of read)
-            if (loans.toAll.has(path) || !isOpenToAll((await stat(path)).mode)) closed.push(path);
-          return await begin(identity, { uid: identity.uid, read: closed, write });
+        return await begin(loan, (path) => {
+          at = path;
         });
       } catch (error) {
-        throw fsError(error, 'lend', read.at(-1) ?? directory, fallback);
+        throw fsError(error, 'lend', at, fallback);
       }
     },
+    give: (file, path, access) =>
+      inTurn(path, async () => {
+        const lent = files.get(path);
+        if (lent === undefined) return await setAccess(file, path, access);
+        lent.base = access;
+        lent.isOurs = true;
+        await apply(file, path, lent);
+      }),
     async recover() {
-      for (const name of await readdir(directory).catch(missingIsEmpty)) {
-        const record = join(directory, name);
-        if (loans.records.has(record)) continue;
+      for (const [name, record] of await records.list()) {
+        if (standing.has(name)) continue;
+        if (record === undefined) {
+          logger.error('loan.record_unreadable', { directory, name });
+          continue;
+        }
+        standing.set(name, record.uid);
         try {
-          const loan: Loan = JSON.parse(await readFile(record, 'utf8'));
-          await inTurn(loans, () => takeBack(loan, record, loans));
-          logger.info('loan.taken_back', { ...loan });
+          await takeBack(name, pathsOf(record), (path) => inTurn(path, () => takeBackStale(path, record)));
+          logger.info('loan.taken_back', { ...record });
         } catch (error) {
-          logger.warn('loan.not_taken_back', { record, error });
+          logger.error('loan.not_taken_back', { uid: record.uid, error });
         }
       }
     },
+    isLentTo: (uid) => [...standing.values()].includes(uid),
   };
 }
 
-function inTurn<T>(loans: Loans, work: () => Promise<T>): Promise<T> {
-  const result = loans.turn.then(work);
-  loans.turn = result.catch(() => undefined);
-  return result;
+function newLentFile(base: FileAccess): LentFile {
+  const nobody = { readers: new Set<Loan>(), writers: new Set<Loan>() };
+  return { base, ...nobody, isListed: false, hasNoLists: false, isOurs: false };
 }
 
-/** A file that was removed meanwhile has nothing to be taken back. */
-async function takeBack({ uid, read, write }: Loan, record: string, loans: Loans): Promise<void> {
-  if (write !== undefined) await giveFile(write, undefined, 0o600);
-  for (const path of read) await endRead(path, uid, loans);
-  await rm(record, { force: true });
-  loans.records.delete(record);
+function pathsOf({ read, write }: LoanRecord): string[] {
+  return write === undefined ? [...read] : [write, ...read.filter((path) => path !== write)];
 }
 
-/**
- * By an ACL entry for this one user (acl(5)); where there are none, by opening the file to all who know its name, which no
- * guest can list.
- */
-async function lendRead(
-  path: string,
-  uid: number,
-  options: Pick<LenderOptions, 'loans' | 'logger'>,
-): Promise<void> {
-  const { loans, logger } = options;
-  if (!loans.toAll.has(path) && (await setfacl('-m', `u:${uid}:r--`, path))) {
-    countUp(loans.byUser, userKey(path, uid));
-    return;
-  }
-  const mode = (await stat(path)).mode & 0o777;
-  if (!isOpenToAll(mode)) {
-    logger.warn('loan.no_access_lists', { path });
-    await chmod(path, mode | OTHERS_READ);
-  }
-  countUp(loans.toAll, path);
-}
-
-/** After a crash nothing is counted, and both ways are undone. */
-async function endRead(path: string, uid: number, { byUser, toAll }: Loans): Promise<void> {
-  const key = userKey(path, uid);
-  const counts = byUser.has(key) ? byUser : toAll;
-  if (countDown(counts, counts === byUser ? key : path) > 0) return;
+async function unlessGone(work: Promise<void>): Promise<void> {
   try {
-    await setfacl('-x', `u:${uid}`, path);
-    const mode = (await stat(path)).mode & 0o777;
-    // Opened without ACL, and not by now a layer that all guests read (0444).
-    if (mode === 0o404 || mode === 0o604) await chmod(path, mode & ~OTHERS_READ);
+    await work;
   } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return;
-    throw error;
+    if (!hasErrno(error, 'ENOENT')) throw error;
   }
 }
 
-function userKey(path: string, uid: number): string {
-  return `${uid} ${path}`;
-}
-
-function countUp(counts: Map<string, number>, key: string): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
-}
-
-/** What is left. */
-function countDown(counts: Map<string, number>, key: string): number {
-  const left = (counts.get(key) ?? 1) - 1;
-  if (left > 0) counts.set(key, left);
-  else counts.delete(key);
-  return left;
-}
-
-/** False where there are no ACLs: the file system has none, or the program is not installed. */
-async function setfacl(option: '-m' | '-x', entry: string, path: string): Promise<boolean> {
-  try {
-    await runToSuccess('setfacl', [option, entry, '--', path], { timeoutMs: TOOL_DEADLINE_MS });
-    return true;
-  } catch (error) {
-    if (!(error instanceof SubprocessError)) throw error;
-    if (error.isMissing || unsupported.test(error.result?.stderr ?? '')) return false;
-    // The words of a missing file are not ours to read: stat tells.
-    await stat(path);
-    throw error;
-  }
-}
-
-function isOpenToAll(mode: number): boolean {
-  return (mode & OTHERS_READ) !== 0;
-}
-
-function missingIsEmpty(error: unknown): string[] {
-  if (hasErrno(error, 'ENOENT')) return [];
-  throw error;
+/** One after the other for each file, and side by side for several. */
+function createTurns(): <T>(path: string, work: () => Promise<T>) => Promise<T> {
+  const last = new Map<string, Promise<unknown>>();
+  return (path, work) => {
+    const result = (last.get(path) ?? Promise.resolve()).then(work);
+    const settled = result
+      .catch(() => undefined)
+      .then(() => {
+        if (last.get(path) === settled) last.delete(path);
+      });
+    last.set(path, settled);
+    return result;
+  };
 }

@@ -242,7 +242,12 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     await writeFile(hanging, `#!/bin/sh\necho $$ > ${pidFile}\nprintf '(1.00/100%%)'\nexec sleep 600\n`);
     await chmod(hanging, 0o755);
     const { stateDirectory } = under;
-    const transfer = createDiskTransfer({ stateDirectory, logger: silentLogger, qemuImg: hanging });
+    const transfer = createDiskTransfer({
+      stateDirectory,
+      loans: under.loans,
+      logger: silentLogger,
+      qemuImg: hanging,
+    });
     await under.make(at('disk'), 'vmdk', disk());
     const opened = await openDisk(at('disk'), transfer);
     const source = await under.chain(disk(), Buffer.alloc(512, 1));
@@ -299,6 +304,7 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     const { stateDirectory } = under;
     const transfer = createDiskTransfer({
       stateDirectory,
+      loans: under.loans,
       logger: silentLogger,
       qemuImg: '/nowhere/qemu-img',
     });

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { WirtError } from '@wirt/api';
 import type { Confinement, CopyWork, DiskTransfer, Logger, StoredLayer, VolumePool } from '@wirt/core';
 import type { DiskTransferUnderTest } from '@wirt/core/contract/disk-transfer';
+import { createLoans, type Loans } from '../../platform/lend.ts';
 import { createDiskTransfer } from './disk-transfer.ts';
 
 const run = promisify(execFile);
@@ -40,6 +41,7 @@ export function workOf(options: Partial<Pick<CopyWork, 'signal' | 'onProgress'>>
 
 export interface Harness extends DiskTransferUnderTest {
   readonly stateDirectory: string;
+  readonly loans: Loans;
   readonly transfer: DiskTransfer;
   /** How qemu-img was run: for each time the confinement (lines of /proc/self/status), then its arguments. */
   runs(): Promise<string[]>;
@@ -62,10 +64,13 @@ export async function createHarness({ storage }: HarnessOptions = {}): Promise<H
   const tell = `{ cat /proc/$$/status; printf '%s\\n' "$@"; } > ${log}/$$`;
   await writeFile(qemuImg, `#!/bin/sh\n${tell}\nexec qemu-img "$@"\n`);
   await chmod(qemuImg, 0o755);
-  const open = (): DiskTransfer => createDiskTransfer({ stateDirectory, logger: silentLogger, qemuImg });
+  const loans = createLoans({ directory: join(stateDirectory, 'lent'), logger: silentLogger });
+  const open = (): DiskTransfer =>
+    createDiskTransfer({ stateDirectory, loans, logger: silentLogger, qemuImg });
   return {
     folder,
     stateDirectory,
+    loans,
     open,
     transfer: open(),
     pool: await createPool(join(storage ?? directory, 'pool')),
@@ -127,7 +132,6 @@ async function createPool(root: string): Promise<VolumePool> {
     createOverlay: unused,
     copy: unused,
     freeze: unused,
-    lend: unused,
     grow: unused,
     pull: unused,
     remove: (ref) => rm(path(ref), { force: true }),

@@ -5,11 +5,18 @@ import { WirtError } from '@wirt/api';
 import type { CopyWork, DiskTransfer, StoredLayer, VolumePool } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
 import { fsError } from '../../platform/fs-error.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { digestOf, readRange, sparseWriter } from './bytes.ts';
 import { confineSource, inheritedPath } from './confined-source.ts';
 import { toolFailure } from './failure.ts';
 import type { DiskFiles } from './opened-disk.ts';
 import type { QemuConvert } from './qemu-convert.ts';
+
+interface LayerTools {
+  readonly work: CopyWork;
+  readonly convert: QemuConvert;
+  readonly loans: Loans;
+}
 
 type FileTarget = Parameters<DiskTransfer['toFile']>[1];
 
@@ -17,7 +24,7 @@ export async function convertToLayer(
   disk: DiskFiles,
   pool: VolumePool,
   layer: StoredLayer,
-  { work, convert }: { readonly work: CopyWork; readonly convert: QemuConvert },
+  { work, convert, loans }: LayerTools,
 ): Promise<void> {
   const ref = { volume: layer.volume, layer: layer.layer };
   if (disk.virtualSizeBytes > layer.sizeBytes) {
@@ -30,16 +37,18 @@ export async function convertToLayer(
   try {
     const report = progressOf(disk, work);
     await using source = await confineSource(disk, work, report.copied);
-    await pool.grant(ref, { identity: work.confinement.identity, write: true });
-    await convert({
-      source,
-      virtualSizeBytes: layer.sizeBytes,
-      target: { path, format: layer.format, isReady: true },
-      failure: failureOf(disk, path),
-      work,
-      onProgress: report.converted,
-    });
-    await pool.grant(ref, undefined);
+    {
+      const { identity } = work.confinement;
+      await using _loan = await loans.lend(identity, { read: [], write: path }, 'disk.convert_failed');
+      await convert({
+        source,
+        virtualSizeBytes: layer.sizeBytes,
+        target: { path, format: layer.format, isReady: true },
+        failure: failureOf(disk, path),
+        work,
+        onProgress: report.converted,
+      });
+    }
     await syncFile(path);
   } catch (error) {
     await pool.remove(ref);

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import type { ErrorCode } from '@wirt/api';
 import type { CopyWork, DiskSource, DiskTransfer } from '@wirt/core';
 import type { ImageFormatOptions } from '@wirt/qemu';
-import type { Lender } from '../../platform/lend.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { inheritedPath } from './confined-source.ts';
 import { inspectLayers, nodeOf } from './own-layers.ts';
 import type { QemuConvert } from './qemu-convert.ts';
@@ -18,7 +18,7 @@ export type OutgoingFormat = Parameters<DiskTransfer['fromSource']>[1]['format']
 export interface OutgoingTools {
   readonly convert: QemuConvert;
   readonly staging: Staging;
-  readonly lender: Lender;
+  readonly loans: Loans;
 }
 
 export interface OutgoingTarget {
@@ -35,7 +35,7 @@ export interface OutgoingTarget {
 export async function convertOut(
   source: DiskSource,
   target: OutgoingTarget,
-  { convert, staging, lender }: OutgoingTools,
+  { convert, staging, loans }: OutgoingTools,
   work: CopyWork,
 ): Promise<void> {
   const { path, handle, format } = target;
@@ -44,7 +44,7 @@ export async function convertOut(
   const { identity } = work.confinement;
   const { own, uid, gid } = identity;
   const read = source.layers.map(({ location }) => location.path);
-  await using _loan = await lender.lend(identity, { read });
+  await using _loan = await loans.lend(identity, { read }, 'export.failed');
   await using alias = format === 'vmdk' ? await staging.scratch() : undefined;
   const name = alias === undefined ? inheritedPath(0) : await makeAlias(alias.path, path);
   if (own) await handle.chown(uid, gid);

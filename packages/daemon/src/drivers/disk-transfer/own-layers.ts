@@ -6,13 +6,11 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { WirtError } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '@wirt/core';
+import { LAYER_HEADER_BYTES, readLayerHeader } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
 
-const HEADER_BYTES = 104;
 const SECTOR = 512;
 const MOST_BYTES = 2 ** 50;
-/** Dirty, compression type, extended L2. */
-const HARMLESS_FEATURES = 1n | (1n << 3n) | (1n << 4n);
 
 /** From the base up; nothing but what is named here is opened. */
 export function nodeOf({ layers }: DiskSource): Readonly<Record<string, unknown>> {
@@ -40,21 +38,12 @@ async function inspectLayer({ format, location: { path } }: DiskLayerNode): Prom
   }
 }
 
-/** Source: QEMU docs/interop/qcow2.txt. */
 async function inspectHeader(file: FileHandle, path: string): Promise<number> {
-  const { buffer: header, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
-  const damaged = (what: string): WirtError =>
-    new WirtError('export.failed', `The layer ${path} ${what}.`, {
-      details: { path },
-      hint: 'It may have been damaged, or changed by a hostile guest. Do not use it; restore a snapshot or a copy.',
-    });
-  if (bytesRead < HEADER_BYTES || header.toString('latin1', 0, 4) !== 'QFI\xfb')
-    throw damaged('is no qcow2 image');
-  if (header.readUInt32BE(32) !== 0) throw damaged('says it is encrypted');
-  const features = header.readUInt32BE(4) === 2 ? 0n : header.readBigUInt64BE(72);
-  if ((features & ~HARMLESS_FEATURES) !== 0n)
-    throw damaged(`says its data are in another file, or needs features 0x${features.toString(16)}`);
-  const size = Number(header.readBigUInt64BE(24));
-  if (size > MOST_BYTES) throw damaged(`says it is a disk of ${size} bytes`);
-  return size;
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(LAYER_HEADER_BYTES), 0, LAYER_HEADER_BYTES, 0);
+  const header = readLayerHeader(buffer.subarray(0, bytesRead), MOST_BYTES);
+  if (!('refused' in header)) return header.sizeBytes;
+  throw new WirtError('export.failed', `The layer ${path} ${header.refused}.`, {
+    details: { path },
+    hint: 'It may have been damaged, or changed by a hostile guest. Do not use it; restore a snapshot or a copy.',
+  });
 }

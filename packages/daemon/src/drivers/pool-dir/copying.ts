@@ -8,7 +8,7 @@ import { WirtError } from '@wirt/api';
 import type { Confinement, CopyWork, DiskSource, StoredLayer } from '@wirt/core';
 import { qemuImgConvert } from '@wirt/qemu';
 import { confinedEnvironment, confinedLauncher, endConfined, fewHeaps } from '../../platform/confined.ts';
-import type { Lender } from '../../platform/lend.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { toolFailure } from './failure.ts';
 import { withLayer } from './layer-files.ts';
 import { nestedNode } from './nodes.ts';
@@ -18,7 +18,7 @@ import { runStreamJob } from './stream-job.ts';
 export interface Tools {
   readonly qemuImg: string;
   readonly qemuStorageDaemon: string;
-  readonly lender: Lender;
+  readonly loans: Loans;
 }
 
 type DiskLayerNode = DiskSource['layers'][number];
@@ -34,17 +34,14 @@ export async function copyInto(
   { path, layer }: { readonly path: string; readonly layer: StoredLayer },
   source: DiskSource,
   work: CopyWork,
-  { qemuImg, lender }: Tools,
+  { qemuImg, loans }: Tools,
 ): Promise<void> {
   const { signal } = work;
   const total = layer.sizeBytes;
   await guarded('copy into', path, signal, async () => {
     await requireHarmless(source.layers);
     {
-      await using _loan = await lender.lend(work.confinement.identity, {
-        read: source.layers.map(({ location }) => location.path),
-        write: path,
-      });
+      await using _loan = await lendFor(work, source.layers, path, loans);
       await qemuImgConvert({
         binary: qemuImg,
         env: confinedEnvironment(work.confinement),
@@ -68,7 +65,7 @@ export async function pullInto(
   chain: DiskSource,
   baseLayers: number,
   work: CopyWork,
-  { qemuStorageDaemon, lender }: Tools,
+  { qemuStorageDaemon, loans }: Tools,
 ): Promise<void> {
   const top = lastOf(chain);
   const path = top.location.path;
@@ -76,10 +73,7 @@ export async function pullInto(
     await requireHarmless(chain.layers);
     const { sizeBytes } = await withLayer(path, constants.O_RDONLY, (file) => readQcow2Header(file, path));
     {
-      await using _loan = await lender.lend(work.confinement.identity, {
-        read: chain.layers.slice(0, -1).map(({ location }) => location.path),
-        write: path,
-      });
+      await using _loan = await lendFor(work, chain.layers.slice(0, -1), path, loans);
       await runStreamJob({
         binary: qemuStorageDaemon,
         env: confinedEnvironment(work.confinement),
@@ -95,6 +89,16 @@ export async function pullInto(
     }
     await syncFile(path);
   });
+}
+
+function lendFor(
+  { confinement }: CopyWork,
+  layers: readonly DiskLayerNode[],
+  write: string,
+  loans: Loans,
+): Promise<AsyncDisposable> {
+  const read = layers.map(({ location }) => location.path);
+  return loans.lend(confinement.identity, { read, write }, 'volume.failed');
 }
 
 /** What a header names as its backing file. Wirt never follows it; people who open an image by hand do. */

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Confinement, DiskSource, Identity, StoredLayer } from '@wirt/core';
 import { hasErrno } from '../../platform/fs-error.ts';
+import { createLoans } from '../../platform/lend.ts';
 import { requireUnlocked } from './image-locks.ts';
 import { layerPath, poolPaths } from './layout.ts';
 import { nestedNode } from './nodes.ts';
@@ -48,8 +49,12 @@ export async function createHarness() {
   const directory = await realpath(await mkdtemp(join(tmpdir(), 'wirt-pool-')));
   await chmod(directory, 0o711);
   const mounts: string[] = [];
+  const lent = join(directory, 'lent');
+  const loans = createLoans({ directory: lent, logger: silentLogger });
   return {
-    driver: (owner: string) => createDirPoolDriver({ owner, logger: silentLogger }),
+    loans,
+    lent,
+    driver: (owner: string) => createDirPoolDriver({ owner, loans, logger: silentLogger }),
     path: join(directory, 'pool'),
     smallStorage: async () => (isRoot ? await mountSmall(join(directory, 'small'), mounts) : undefined),
     confinement: testConfinement,
@@ -66,7 +71,11 @@ export async function createHarness() {
       const { status } = checkImage(disk);
       return status === 0 || status === 63;
     },
-    dieDuring,
+    dieDuring: async (owner: string, pool: DoomedWork['pool'], work: DoomedWork['work']) => {
+      await dieDuring(owner, pool, work, lent);
+      // As the next daemon does, before anything else.
+      await loans.recover();
+    },
     guests: isRoot ? ([identityOf(uids.guests[0]), identityOf(uids.guests[1])] as const) : undefined,
     canOpen,
     [Symbol.asyncDispose]: async () => {
@@ -143,6 +152,8 @@ async function mountSmall(path: string, mounts: string[]) {
 
 export interface DoomedWork {
   readonly owner: string;
+  /** Where loans are on record. */
+  readonly lent: string;
   readonly pool: { readonly id: string; readonly path: string };
   readonly work:
     | { readonly kind: 'copy'; readonly layer: StoredLayer; readonly source: DiskSource }
@@ -150,8 +161,13 @@ export interface DoomedWork {
   readonly target: string;
 }
 
-async function dieDuring(owner: string, pool: DoomedWork['pool'], work: DoomedWork['work']): Promise<void> {
-  const doomed: DoomedWork = { owner, pool, work, target: targetOf(pool, work) };
+async function dieDuring(
+  owner: string,
+  pool: DoomedWork['pool'],
+  work: DoomedWork['work'],
+  lent: string,
+): Promise<void> {
+  const doomed: DoomedWork = { owner, lent, pool, work, target: targetOf(pool, work) };
   const script = fileURLToPath(new URL('./doomed.fixture.ts', import.meta.url));
   const child = spawn(process.execPath, [script, JSON.stringify(doomed)], { stdio: 'inherit' });
   const [, signal] = await once(child, 'exit', { signal: AbortSignal.timeout(50_000) });

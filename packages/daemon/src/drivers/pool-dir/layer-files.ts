@@ -7,9 +7,12 @@ import { chmod, type FileHandle, lstat, mkdir, open, readdir, rmdir, unlink } fr
 import { type VolumeFormat, WirtError } from '@wirt/api';
 import type { LayerRef, VolumePool } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
+import { daemonAccess, type FileAccess } from '../../platform/file-access.ts';
 import { hasErrno } from '../../platform/fs-error.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { fileFailure } from './failure.ts';
 import { isId, layerFormats, layerIdOf, layerPath, type PoolPaths, volumeDirectory } from './layout.ts';
+import { readQcow2Header } from './qcow2-layer.ts';
 
 /** Guests' users come to the files whose names they were told, and list nothing. */
 export const DIRECTORY_MODE = 0o711;
@@ -29,6 +32,7 @@ export async function makeLayer(
   const path = layerPath(paths, ref, ref.format);
   try {
     await using file = await openNew(paths, ref);
+    if (process.geteuid?.() === 0) await setNewAccess(file);
     await fill(file);
     // At once: they then go to the disk as one.
     const directories = [volumeDirectory(paths, ref.volume), paths.volumes];
@@ -37,6 +41,13 @@ export async function makeLayer(
     await removeLayer(paths, ref).catch(() => undefined);
     throw fileFailure(error, 'make the layer', path);
   }
+}
+
+/** The mode given to open is narrowed by the umask; the group may be the folder's. */
+async function setNewAccess(file: FileHandle): Promise<void> {
+  const { uid, gid, mode } = daemonAccess();
+  await file.chown(uid, gid);
+  await file.chmod(mode);
 }
 
 async function openNew(paths: PoolPaths, ref: NewLayer): Promise<FileHandle> {
@@ -99,11 +110,15 @@ async function removeFiles(paths: PoolPaths, ref: LayerRef): Promise<void> {
   }
 }
 
-export async function grantLayer(paths: PoolPaths, ref: LayerRef, to: Grantee): Promise<void> {
+/** What a guest has left in a header must not make another's QEMU open more than the layer: that is refused before. */
+export async function grantLayer(paths: PoolPaths, ref: LayerRef, to: Grantee, loans: Loans): Promise<void> {
   for (const format of layerFormats) {
     const path = layerPath(paths, ref, format);
     try {
-      return await withLayer(path, constants.O_RDONLY, (file) => setAccess(file, to));
+      return await withLayer(path, constants.O_RDONLY, async (file) => {
+        if (to !== undefined && format === 'qcow2') await readQcow2Header(file, path);
+        await loans.give(file, path, accessFor(to));
+      });
     } catch (error) {
       if (!hasErrno(error, 'ENOENT')) throw fileFailure(error, 'change who may open', path);
     }
@@ -115,22 +130,13 @@ export async function grantLayer(paths: PoolPaths, ref: LayerRef, to: Grantee): 
   });
 }
 
-async function setAccess(file: FileHandle, to: Grantee): Promise<void> {
-  const { uid, gid, mode } = accessOf(to);
-  const now = await file.stat();
-  if (now.uid === uid && now.gid === gid && (now.mode & 0o777) === mode) return;
-  // At no moment may anybody do what neither the old nor the new owner may.
-  await file.chmod(now.mode & mode & 0o777);
-  if (now.uid !== uid || now.gid !== gid) await file.chown(uid, gid);
-  await file.chmod(mode);
-}
-
-function accessOf(to: Grantee): { readonly uid: number; readonly gid: number; readonly mode: number } {
-  const daemon = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
-  if (to === undefined) return { ...daemon, mode: 0o600 };
-  if (to === 'shared') return { ...daemon, mode: 0o444 };
-  const { uid, gid, own } = to.identity;
-  return { ...(own ? { uid, gid } : daemon), mode: to.write ? 0o600 : 0o400 };
+/** By the guest's own group: an owner could change the mode, and list others. */
+function accessFor(to: Grantee): FileAccess {
+  if (to === undefined) return daemonAccess();
+  if (to === 'shared') return daemonAccess(0o444);
+  const { gid, own } = to.identity;
+  if (!own) return daemonAccess(to.write ? 0o600 : 0o400);
+  return { ...daemonAccess(to.write ? 0o660 : 0o440), gid };
 }
 
 /** Files of other names are nobody's and are left alone. */

@@ -10,8 +10,6 @@ export interface PoolPaths {
   /** Says whose pool it is. */
   readonly marker: string;
   readonly volumes: string;
-  /** What confined copies may open for now, on record so that it is taken back after a crash. */
-  readonly lent: string;
 }
 
 export const layerFormats = ['qcow2', 'raw'] as const satisfies readonly VolumeFormat[];
@@ -24,7 +22,6 @@ export function poolPaths(root: string): PoolPaths {
     root,
     marker: join(root, 'wirt-pool.json'),
     volumes: join(root, 'volumes'),
-    lent: join(root, 'lent'),
   };
 }
 

@@ -3,14 +3,15 @@
  * top. Knows no records: what is there is what the directory holds. Calls for one volume come one after the other.
  */
 import { constants } from 'node:fs';
-import { chmod, type FileHandle, mkdir, open, realpath, rm, statfs } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, realpath, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { CopyWork, DiskSource, Logger, PoolDriver, StoredLayer, VolumePool } from '@wirt/core';
 import type { EmptyQcow2Options } from '@wirt/qemu';
 import { syncDirectory } from '../../platform/atomic-file.ts';
+import { dropInheritedLists } from '../../platform/file-access.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
-import { createLender, noLoans } from '../../platform/lend.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { type Claim, claimPool, releaseClaim, requireClaim } from './claim.ts';
 import { copyInto, headerName, lastOf, pullInto, type Tools } from './copying.ts';
 import { fileFailure } from './failure.ts';
@@ -28,9 +29,14 @@ import { layerPath, type PoolPaths, poolPaths } from './layout.ts';
 import { growQcow2, newQcow2, readQcow2Header } from './qcow2-layer.ts';
 import { requirePassable } from './reach.ts';
 
+/** The group's, and all others'. */
+const OTHERS_WRITE = 0o022;
+
 export interface DirPoolDriverOptions {
   /** Tag of this wirtd, in the marker of each of its pools. */
   readonly owner: string;
+  /** Of the whole daemon. */
+  readonly loans: Loans;
   readonly logger: Logger;
   readonly qemuImg?: string;
   readonly qemuStorageDaemon?: string;
@@ -45,8 +51,7 @@ interface Place {
 }
 
 export function createDirPoolDriver(options: DirPoolDriverOptions): PoolDriver {
-  const { owner, logger, qemuImg = 'qemu-img', qemuStorageDaemon = 'qemu-storage-daemon' } = options;
-  const loans = noLoans();
+  const { owner, loans, qemuImg = 'qemu-img', qemuStorageDaemon = 'qemu-storage-daemon' } = options;
   /** Ids of pools by directory, so that no other pool of this wirtd takes over what one has just begun. */
   const taken = new Map<string, string>();
   return {
@@ -57,9 +62,10 @@ export function createDirPoolDriver(options: DirPoolDriverOptions): PoolDriver {
         const claim = { pool: id, owner };
         await claimOnce(taken, paths, claim);
         await makeDirectory(paths.volumes);
-        const lender = createLender({ directory: paths.lent, loans, logger, fallback: 'volume.failed' });
-        await lender.recover();
-        const tools = { qemuImg, qemuStorageDaemon, lender };
+        await requireOwn(paths.volumes);
+        // Else whom they name could read every layer that is made.
+        if (process.geteuid?.() === 0) await dropInheritedLists(paths.volumes);
+        const tools = { qemuImg, qemuStorageDaemon, loans };
         const pool = poolAt({ paths, claim, direct: await takesDirect(paths), tools });
         return { ...pool, release: () => pool.release().then(() => void taken.delete(paths.root)) };
       } catch (error) {
@@ -120,9 +126,7 @@ function poolAt(place: Place): VolumePool {
       direct,
     }),
     allocatedBytes: (refs) => allocatedBytes(paths, refs),
-    grant: (ref, to) => grantLayer(paths, ref, to),
-    lend: (chain, identity) =>
-      tools.lender.lend(identity, { read: chain.layers.map(({ location }) => location.path) }),
+    grant: (ref, to) => grantLayer(paths, ref, to, tools.loans),
     list: () => listLayers(paths),
     async release() {
       try {
@@ -139,8 +143,24 @@ async function makeRoot(path: string): Promise<string> {
   await makeDirectory(path);
   // Guests come along the directories that there are, not along a link that may lead elsewhere tomorrow.
   const root = await realpath(path);
+  await requireOwn(root);
   if (process.geteuid?.() === 0) await requirePassable(root);
   return root;
+}
+
+/** Who else may write there could put files of theirs in the place of layers. */
+async function requireOwn(directory: string): Promise<void> {
+  const { uid, mode } = await stat(directory);
+  const user = process.geteuid?.() ?? 0;
+  const refuse = (why: string, hint: string): WirtError =>
+    new WirtError('pool.unusable', `${directory} ${why}.`, { hint, details: { directory } });
+  if (uid !== user)
+    throw refuse(
+      `belongs to the user ${uid}, not to wirtd's`,
+      `Make it wirtd's own: chown ${user} ${directory}`,
+    );
+  if ((mode & OTHERS_WRITE) !== 0)
+    throw refuse('can be written by others than wirtd', `Take that from them: chmod go-w ${directory}`);
 }
 
 /** One that is there is left as it is. */

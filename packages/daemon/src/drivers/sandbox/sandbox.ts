@@ -17,6 +17,8 @@ export interface SandboxOptions {
   /** Shared by all daemons of the machine, and emptied by a boot as the processes are. */
   readonly claimDirectory?: string;
   readonly logger: Logger;
+  /** Whether something may still be open to a uid that was lent to it: it is not given to another then. */
+  readonly isLentTo?: (uid: number) => boolean;
   /** Where guests that need KVM look for it. */
   readonly kvmDevice?: string;
 }
@@ -53,7 +55,7 @@ interface UidKeeper {
 
 /** Remembers this daemon's claims, so that a start does not read all of them; the files stay the truth. */
 function createUidKeeper(options: SandboxOptions & { readonly claimDirectory: string }): UidKeeper {
-  const { tag, uidRange = defaultUidRange, claimDirectory, logger } = options;
+  const { tag, uidRange = defaultUidRange, claimDirectory, isLentTo = () => false, logger } = options;
   const claims = createClaims(claimDirectory, tag);
   const findFree = createFinder(claims, uidRange, logger);
   const pending = new Map<string, Promise<number>>();
@@ -90,6 +92,7 @@ function createUidKeeper(options: SandboxOptions & { readonly claimDirectory: st
       const own = await ownClaims();
       const uid = own.get(id);
       if (uid === undefined) return;
+      if (isLentTo(uid)) throw stillLent(uid, id);
       await claims.drop(uid, id);
       own.delete(id);
     },
@@ -97,6 +100,17 @@ function createUidKeeper(options: SandboxOptions & { readonly claimDirectory: st
       return [...(await claims.own()).keys()].toSorted();
     },
   };
+}
+
+function stillLent(uid: number, id: string): WirtError {
+  return new WirtError(
+    'volume.failed',
+    `The uid ${uid} of ${id} is kept: files lent to it were not taken back.`,
+    {
+      hint: 'See why in the log; wirtd takes them back when it starts: systemctl restart wirtd',
+      details: { id, uid },
+    },
+  );
 }
 
 /** Takes the first uid from the id's own starting place on that nobody has, in any of the ways there are to have it. */
