@@ -66,6 +66,7 @@ declare function structuredClone<T>(value: T): T;
 declare const performance: { now(): number };
 
 interface Crypto {
+  readonly subtle: { digest(algorithm: 'SHA-256', data: Uint8Array): Promise<ArrayBuffer> };
   getRandomValues<T extends Uint8Array | Uint16Array | Uint32Array>(array: T): T;
   randomUUID(): `${string}-${string}-${string}-${string}-${string}`;
 }

@@ -5,6 +5,7 @@
 import { type Image, imageImportSchema, WirtError } from '@wirt/api';
 import { Undo } from '../domain/undo.ts';
 import type { OpenedDisk } from '../ports/disk-transfer.ts';
+import type { DownloadRequest } from '../ports/downloader.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import { confined } from './confined.ts';
 import { requireDisk } from './image-use.ts';
@@ -18,6 +19,11 @@ const buildDeadlineMs = 3_600_000;
 /** A file that unpacks to more is a bomb. */
 const maxDiskBytes = 16 * 1024 ** 4;
 const maxDownloadBytes = 1024 ** 4;
+
+/** Of ids of staged downloads, which belong to no image. */
+export const downloadPrefix = 'download-';
+/** How long what is not whole is kept. */
+export const downloadKeptMs = 24 * 3_600_000;
 
 /** Runs the steps of making an image; what they throw takes everything back, but the end of the daemon, after which it goes on. */
 async function making(
@@ -92,7 +98,7 @@ export function buildImage(shared: Shared, builder: ImageBuilder, id: string): W
 
 /** A file of the host or of an address, in any format and compression that is known. */
 export function importImage(shared: Shared, id: string): Work {
-  const { images, transfer, downloader, faults } = shared;
+  const { images, faults } = shared;
   return (progress) =>
     making(shared, id, progress, async () => {
       const {
@@ -100,24 +106,65 @@ export function importImage(shared: Shared, id: string): Work {
         labels: __,
         ...said
       } = imageImportSchema.parse({ ...progress.input, name: images.require(id).name });
-      let path = said.path;
       if (said.url !== undefined) {
         await faults.at('image.import/download');
-        path = await transfer.stagePath(id, 'download');
-        await downloader.fetch({
-          url: said.url,
-          target: path,
+        const { url, sha256 } = said;
+        const request = {
+          url,
           maxBytes: maxDownloadBytes,
           signal: progress.signal,
           onProgress: downloading(progress),
-          ...(said.sha256 === undefined ? {} : { sha256: said.sha256 }),
+          ...(sha256 === undefined ? {} : { sha256 }),
+        };
+        return withDownload(shared, id, request, (path) => {
+          const file = { path, format: said.format, compression: said.compression };
+          return storeDisk(shared, id, file, progress);
         });
-      } else if (said.sha256 !== undefined && path !== undefined) {
-        await requireDigest(shared, path, said.sha256, progress);
       }
-      const file = { path: path ?? '', format: said.format, compression: said.compression };
+      if (said.sha256 !== undefined && said.path !== undefined) {
+        await requireDigest(shared, said.path, said.sha256, progress);
+      }
+      const file = { path: said.path ?? '', format: said.format, compression: said.compression };
       return storeDisk(shared, id, file, progress);
     });
+}
+
+/**
+ * Downloads into a place that the next one for the same file finds again, whatever image that is for: what was cancelled or has failed on
+ * the way goes on there within a day. While one is under way, another of the same file has a place of its own.
+ */
+async function withDownload<T>(
+  { transfer, downloader, lanes }: Shared,
+  id: string,
+  request: Omit<DownloadRequest, 'target'>,
+  use: (path: string) => Promise<T>,
+): Promise<T> {
+  const name = downloadPrefix + (request.sha256?.toLowerCase() ?? (await sha256Of(request.url)));
+  const isTaken = lanes.busy(name);
+  const stage = isTaken ? id : name;
+  const work = async (): Promise<T> => {
+    const path = await transfer.stagePath(stage, 'download');
+    try {
+      await downloader.fetch({ ...request, target: path });
+    } catch (error) {
+      const goesOn =
+        request.signal.aborted || (error instanceof WirtError && error.code === 'download.failed');
+      if (stage !== id) await transfer.clean(stage, goesOn ? { olderThanMs: downloadKeptMs } : {});
+      throw error;
+    }
+    try {
+      return await use(path);
+    } finally {
+      if (stage !== id) await transfer.clean(stage);
+    }
+  };
+  return isTaken ? work() : lanes.run(name, work);
+}
+
+/** Addresses may have a key in them, which no name of a file is to show. */
+async function sha256Of(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 function downloading(progress: Progress): (done: number, total?: number) => void {
@@ -142,28 +189,23 @@ async function requireDigest(
 
 /** An entry of a catalogue, whose digest was checked while it was fetched. */
 export function pullImage(shared: Shared, id: string): Work {
-  const { transfer, downloader, catalogue, faults } = shared;
+  const { catalogue, faults } = shared;
   return (progress) =>
     making(shared, id, progress, async () => {
       progress.stage('catalogue');
       const { source, entry } = progress.input as { source: string; entry: string };
       const found = await catalogue.resolve(source, entry, progress.signal);
       await faults.at('image.pull/download');
-      const path = await transfer.stagePath(id, 'download');
-      await downloader.fetch({
+      const request = {
         url: found.url,
-        target: path,
         expectedBytes: found.sizeBytes,
         sha256: found.sha256,
         maxBytes: found.sizeBytes,
         signal: progress.signal,
         onProgress: downloading(progress),
-      });
-      const image = await storeDisk(
-        shared,
-        id,
-        { path, format: found.format, compression: 'none' },
-        progress,
+      };
+      const image = await withDownload(shared, id, request, (path) =>
+        storeDisk(shared, id, { path, format: found.format, compression: 'none' }, progress),
       );
       const { firmware, cloudInit, title, version } = found;
       const status = {

@@ -114,6 +114,27 @@ describe('importing an image', () => {
     expect(await namesOf(scene)).toEqual(['micro', 'disk']);
   });
 
+  it('goes on where an earlier download of the same file broke off, whatever image that was for', async () => {
+    const scene = await withFiles();
+    const { storage } = scene.fake.host;
+    const original = storage.downloader.fetch;
+    const targets: string[] = [];
+    Object.assign(storage.downloader, {
+      fetch: async (request: Parameters<typeof original>[0]) => {
+        targets.push(request.target);
+        if (targets.length > 1) return original(request);
+        storage.files.set(request.target, 1);
+        throw new WirtError('download.failed', 'The connection broke.');
+      },
+    });
+    const url = 'https://images.example/disk';
+    await expect(importImage(scene, 'first', { url })).rejects.toMatchObject({ code: 'download.failed' });
+    expect(storage.staged.size).toBe(1);
+    await importImage(scene, 'second', { url });
+    expect(targets[1]).toBe(targets[0]);
+    expect(await scene.faults()).toEqual([]);
+  });
+
   it('leaves nothing when it is cancelled, nor can what is not whole be used', async () => {
     const scene = await withFiles();
     const { fake } = scene;

@@ -5,7 +5,15 @@ import { pageOf } from '../domain/page.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageActions, Request } from './actions.ts';
 import { requireDisk, requireReady, usesLane } from './image-use.ts';
-import { buildImage, exportImage, importImage, pullImage, removeUnowned } from './image-work.ts';
+import {
+  buildImage,
+  downloadKeptMs,
+  downloadPrefix,
+  exportImage,
+  importImage,
+  pullImage,
+  removeUnowned,
+} from './image-work.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
@@ -212,5 +220,8 @@ export async function recoverImages(shared: Shared, open: readonly Operation[]):
   }
   const keys = new Set([...images.after()].map(imageKey));
   for (const key of await imageFiles.list()) if (!keys.has(key)) await imageFiles.remove(key);
-  for (const id of await transfer.list()) if (!goingOn.has(id)) await transfer.clean(id);
+  for (const id of await transfer.list()) {
+    if (id.startsWith(downloadPrefix)) await transfer.clean(id, { olderThanMs: downloadKeptMs });
+    else if (!goingOn.has(id)) await transfer.clean(id);
+  }
 }

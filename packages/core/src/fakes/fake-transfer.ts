@@ -90,7 +90,9 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
       staged.add(id);
       return Promise.resolve(`/staged/${id}/${name}`);
     },
-    clean: async (id) => {
+    clean: async (id, { olderThanMs } = {}) => {
+      if (olderThanMs !== undefined && storage.files.has(`/staged/${id}/download`)) return;
+      storage.files.delete(`/staged/${id}/download`);
       staged.delete(id);
     },
     list: () => Promise.resolve([...staged]),

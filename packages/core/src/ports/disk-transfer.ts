@@ -108,8 +108,8 @@ export interface DiskTransfer {
 
   /** A file to download into, for `id`; kept over restarts, so that a download is resumed. */
   stagePath(id: string, name: string): Promise<string>;
-  /** Removes what was staged for `id`. */
-  clean(id: string): Promise<void>;
+  /** Removes what was staged for `id`; `olderThanMs`: only when no file was written that lately, or there is none. */
+  clean(id: string, options?: { readonly olderThanMs?: number }): Promise<void>;
   /** Ids that have staged files. The first call after a start also removes outputs that an earlier daemon left unfinished. */
   list(): Promise<string[]>;
 }

@@ -3,7 +3,7 @@
  * All that belongs to an id goes with it.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { Identity } from '@wirt/core';
@@ -23,7 +23,7 @@ export interface Staging {
   /** A folder of nobody, as `folder`; what a daemon that died left of them is removed before the first. */
   scratch(): Promise<StagingFolder>;
   stagePath(id: string, name: string): Promise<string>;
-  clean(id: string): Promise<void>;
+  clean(id: string, options?: { readonly olderThanMs?: number }): Promise<void>;
   list(): Promise<string[]>;
 }
 
@@ -55,7 +55,11 @@ export function createStaging(root: string): Staging {
       await makeFolder(folder);
       return join(folder, checkName(name));
     },
-    clean: (id) => removeTree(join(root, checkName(id))),
+    async clean(id, { olderThanMs } = {}) {
+      const folder = join(root, checkName(id));
+      if (olderThanMs === undefined || Date.now() - (await lastWrittenMs(folder)) > olderThanMs)
+        await removeTree(folder);
+    },
     async list() {
       const names = await readdir(root).catch((error: unknown) => {
         if (hasErrno(error, 'ENOENT')) return [];
@@ -70,6 +74,13 @@ export function createStaging(root: string): Staging {
 export async function letRead(path: string, { own, gid }: Identity): Promise<void> {
   if (own) await chown(path, process.geteuid?.() ?? 0, gid);
   await chmod(path, 0o640);
+}
+
+/** When a file in the folder was last written; never, when there is none that has something in it. */
+async function lastWrittenMs(folder: string): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  const files = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
+  return Math.max(0, ...files.map((file) => (file === undefined || file.size === 0 ? 0 : file.mtimeMs)));
 }
 
 async function makeFolder(path: string): Promise<void> {
