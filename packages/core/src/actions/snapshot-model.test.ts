@@ -18,10 +18,12 @@ interface Model {
 
 type Step =
   | { readonly kind: 'write'; readonly disk: number; readonly place: number }
-  | { readonly kind: 'snapshot' | 'start' | 'stop' | 'restart' }
-  | { readonly kind: 'restore' | 'remove'; readonly which: number }
+  | { readonly kind: 'snapshot' }
+  | { readonly kind: 'start' | 'stop' | 'restart' }
+  | { readonly kind: 'restore'; readonly which: number }
+  | { readonly kind: 'remove'; readonly which: number }
   | { readonly kind: 'clone'; readonly disk: number; readonly mode: 'linked' | 'full' }
-  | { readonly kind: 'flatten'; readonly disk: number; readonly keepImage: boolean }
+  | { readonly kind: 'flatten'; readonly disk: number }
   | {
       readonly kind: 'write-clone' | 'remove-clone' | 'flatten-clone' | 'clone-clone';
       readonly which: number;
@@ -61,7 +63,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('flatten' as const), disk: index, keepImage: fc.boolean() }),
+    arbitrary: fc.record({ kind: fc.constant('flatten' as const), disk: index }),
   },
   {
     weight: 3,
@@ -92,112 +94,153 @@ function pick<T>(list: readonly T[], which: number): T | undefined {
   return list[which % Math.max(1, list.length)];
 }
 
-/** Does the step, and gives back what the model becomes when it is done; undefined where there is nothing to do it with. */
-function prepare(
-  { fake, write }: Scene,
+interface Todo {
+  readonly act: () => Promise<unknown>;
+  /** What the model becomes when it was done. */
+  readonly done: () => void;
+}
+
+type On<K extends Step['kind']> = (
+  scene: Scene,
   model: Model,
-  one: Step,
-): { readonly act: () => Promise<unknown>; readonly then: () => void } | undefined {
-  const { instance, snapshot, volume } = fake.core.actions;
-  const { request } = fake;
-  model.count += 1;
-  const { count } = model;
-  const nothing = (): void => undefined;
-  switch (one.kind) {
-    case 'write': {
-      const disk = pick(disks, one.disk) ?? 'a';
-      const place = `p${one.place}`;
-      return {
-        act: () => write(disk, place, `w${count}`),
-        then: () => model.disks.set(disk, { ...model.disks.get(disk), [place]: `w${count}` }),
-      };
-    }
-    case 'snapshot':
-      return {
-        act: () =>
-          snapshot.create(request, 'vm', { name: `s${count}`, labels: {}, freeze: 'auto' }, waitDone),
-        then: () => {
-          model.snapshots.set(`s${count}`, { content: new Map(model.disks), parent: model.current });
-          model.current = `s${count}`;
-        },
-      };
+  step: Extract<Step, { kind: K }>,
+) => Todo | undefined;
+
+const nothing = (): void => undefined;
+const whole = { project: 'default', labels: {}, pool: 'default', format: 'qcow2' } as const;
+
+const onWrite: On<'write'> = ({ write }, model, step) => {
+  const disk = pick(disks, step.disk) ?? 'a';
+  const [place, word] = [`p${step.place}`, `w${model.count}`];
+  return {
+    act: () => write(disk, place, word),
+    done: () => model.disks.set(disk, { ...model.disks.get(disk), [place]: word }),
+  };
+};
+
+const onLife: On<'start' | 'stop' | 'restart'> = ({ fake }, _model, { kind }) => {
+  const { instance } = fake.core.actions;
+  switch (kind) {
     case 'start':
-      return { act: () => instance.start(request, 'vm', { paused: false }, waitDone), then: nothing };
-    case 'stop':
-      return {
-        act: () => instance.stop(request, 'vm', { mode: 'force', graceSeconds: 0 }, waitDone),
-        then: nothing,
-      };
+      return { act: () => instance.start(fake.request, 'vm', { paused: false }, waitDone), done: nothing };
+    case 'stop': {
+      const force = { mode: 'force', graceSeconds: 0 } as const;
+      return { act: () => instance.stop(fake.request, 'vm', force, waitDone), done: nothing };
+    }
     case 'restart':
-      return { act: () => fake.restart(), then: nothing };
-    case 'restore': {
-      const name = pick([...model.snapshots.keys()], one.which);
-      if (name === undefined) return undefined;
+      return { act: () => fake.restart(), done: nothing };
+  }
+};
+
+const onSnapshot: On<'snapshot'> = ({ fake }, model) => {
+  const name = `s${model.count}`;
+  const input = { name, labels: {}, freeze: 'auto' } as const;
+  return {
+    act: () => fake.core.actions.snapshot.create(fake.request, 'vm', input, waitDone),
+    done: () => {
+      model.snapshots.set(name, { content: new Map(model.disks), parent: model.current });
+      model.current = name;
+    },
+  };
+};
+
+const onRestore: On<'restore'> = ({ fake }, model, { which }) => {
+  const name = pick([...model.snapshots.keys()], which);
+  if (name === undefined) return undefined;
+  return {
+    act: () => fake.core.actions.snapshot.restore(fake.request, 'vm', name, waitDone),
+    done: () => {
+      for (const [disk, content] of model.snapshots.get(name)?.content ?? []) model.disks.set(disk, content);
+      model.current = name;
+    },
+  };
+};
+
+const onRemove: On<'remove'> = ({ fake }, model, { which }) => {
+  const name = pick([...model.snapshots.keys()], which);
+  if (name === undefined) return undefined;
+  return {
+    act: () => fake.core.actions.snapshot.remove(fake.request, 'vm', name, waitDone),
+    done: () => {
+      const parent = model.snapshots.get(name)?.parent;
+      model.snapshots.delete(name);
+      for (const other of model.snapshots.values()) if (other.parent === name) other.parent = parent;
+      if (model.current === name) model.current = parent;
+    },
+  };
+};
+
+function cloneOf(
+  { fake }: Scene,
+  model: Model,
+  from: string,
+  mode: 'linked' | 'full',
+  content: () => Content,
+): Todo {
+  const name = `c${model.count}`;
+  const source = { kind: 'volume', volume: from, mode } as const;
+  return {
+    act: () => fake.core.actions.volume.create(fake.request, { ...whole, name, source }, waitDone),
+    done: () => model.clones.set(name, content()),
+  };
+}
+
+type CloneKind = 'write-clone' | 'remove-clone' | 'flatten-clone' | 'clone-clone';
+
+const onClone: On<CloneKind> = (scene, model, { kind, which }) => {
+  const name = pick([...model.clones.keys()], which);
+  if (name === undefined) return undefined;
+  const { fake } = scene;
+  const { volume } = fake.core.actions;
+  const word = `w${model.count}`;
+  switch (kind) {
+    case 'write-clone':
       return {
-        act: () => snapshot.restore(request, 'vm', name, waitDone),
-        then: () => {
-          for (const [disk, content] of model.snapshots.get(name)?.content ?? [])
-            model.disks.set(disk, content);
-          model.current = name;
-        },
+        act: () => scene.write(name, 'p0', word),
+        done: () => model.clones.set(name, { ...model.clones.get(name), p0: word }),
       };
-    }
-    case 'remove': {
-      const name = pick([...model.snapshots.keys()], one.which);
-      if (name === undefined) return undefined;
+    case 'remove-clone':
       return {
-        act: () => snapshot.remove(request, 'vm', name, waitDone),
-        then: () => {
-          const parent = model.snapshots.get(name)?.parent;
-          model.snapshots.delete(name);
-          for (const other of model.snapshots.values()) if (other.parent === name) other.parent = parent;
-          if (model.current === name) model.current = parent;
-        },
+        act: () => volume.remove(fake.request, name, waitDone),
+        done: () => model.clones.delete(name),
       };
-    }
+    case 'flatten-clone':
+      return { act: () => volume.flatten(fake.request, name, waitDone), done: nothing };
+    case 'clone-clone':
+      return cloneOf(scene, model, name, 'linked', () => model.clones.get(name) ?? {});
+  }
+};
+
+/** Undefined where there is nothing to do it with. */
+function prepare(scene: Scene, model: Model, step: Step): Todo | undefined {
+  model.count += 1;
+  switch (step.kind) {
+    case 'write':
+      return onWrite(scene, model, step);
+    case 'start':
+    case 'stop':
+    case 'restart':
+      return onLife(scene, model, step);
+    case 'snapshot':
+      return onSnapshot(scene, model, step);
+    case 'restore':
+      return onRestore(scene, model, step);
+    case 'remove':
+      return onRemove(scene, model, step);
     case 'clone': {
-      const disk = pick(disks, one.disk) ?? 'a';
-      return cloneOf(disk, one.mode, () => model.disks.get(disk) ?? {});
+      const disk = pick(disks, step.disk) ?? 'a';
+      return cloneOf(scene, model, disk, step.mode, () => model.disks.get(disk) ?? {});
     }
     case 'flatten': {
-      const disk = pick(disks, one.disk) ?? 'a';
-      return { act: () => volume.flatten(request, disk, waitDone), then: nothing };
+      const disk = pick(disks, step.disk) ?? 'a';
+      const { volume } = scene.fake.core.actions;
+      return { act: () => volume.flatten(scene.fake.request, disk, waitDone), done: nothing };
     }
     case 'write-clone':
     case 'remove-clone':
     case 'flatten-clone':
-    case 'clone-clone': {
-      const name = pick([...model.clones.keys()], one.which);
-      return name === undefined ? undefined : onClone(one.kind, name);
-    }
-  }
-
-  function cloneOf(from: string, mode: 'linked' | 'full', content: () => Content) {
-    const source = { kind: 'volume', volume: from, mode } as const;
-    const whole = { project: 'default', labels: {}, pool: 'default', format: 'qcow2' } as const;
-    return {
-      act: () => volume.create(request, { ...whole, name: `c${count}`, source }, waitDone),
-      then: () => model.clones.set(`c${count}`, content()),
-    };
-  }
-
-  function onClone(kind: 'write-clone' | 'remove-clone' | 'flatten-clone' | 'clone-clone', name: string) {
-    switch (kind) {
-      case 'write-clone':
-        return {
-          act: () => write(name, 'p0', `w${count}`),
-          then: () => model.clones.set(name, { ...model.clones.get(name), p0: `w${count}` }),
-        };
-      case 'remove-clone':
-        return {
-          act: () => volume.remove(request, name, waitDone),
-          then: () => model.clones.delete(name),
-        };
-      case 'flatten-clone':
-        return { act: () => volume.flatten(request, name, waitDone), then: nothing };
-      case 'clone-clone':
-        return cloneOf(name, 'linked', () => model.clones.get(name) ?? {});
-    }
+    case 'clone-clone':
+      return onClone(scene, model, step);
   }
 }
 
@@ -284,7 +327,7 @@ async function run(scene: Scene, model: Model, given: Told): Promise<void> {
   if (isCut) fake.cut(undefined);
   if (done === undefined) await fake.restart();
   await scene.settled();
-  if (done ?? (await wasDone(scene, before))) todo.then();
+  if (done ?? (await wasDone(scene, before))) todo.done();
   if (done === undefined) await whatWasKept(scene, model, former);
   await compare(scene, model);
   // What a call that fails keeps from being tidied up, the next daemon tidies up.
