@@ -6,7 +6,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DiskTransfer, Logger } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
-import { createLender, noLoans } from '../../platform/lend.ts';
+import type { Loans } from '../../platform/lend.ts';
 import { digestOf } from './bytes.ts';
 import { ForeignPaths } from './foreign-path.ts';
 import { convertToFile, convertToLayer } from './incoming.ts';
@@ -20,19 +20,20 @@ import { createStaging } from './staging.ts';
 
 export interface DiskTransferOptions {
   readonly stateDirectory: string;
+  /** Of the whole daemon. */
+  readonly loans: Loans;
   readonly logger: Logger;
   /** Name or path of qemu-img. */
   readonly qemuImg?: string;
 }
 
-export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTransferOptions): DiskTransfer {
+export function createDiskTransfer(options: DiskTransferOptions): DiskTransfer {
+  const { stateDirectory, loans, logger, qemuImg } = options;
   const staging = createStaging(join(stateDirectory, 'transfers'));
   const outputs = createOutputs({ recordDirectory: join(stateDirectory, 'exports', 'outputs'), logger });
-  const lent = join(stateDirectory, 'exports', 'lent');
-  const lender = createLender({ directory: lent, loans: noLoans(), logger, fallback: 'export.failed' });
   const convert = createQemuConvert(qemuImg);
   const foreignPaths = new ForeignPaths();
-  const tools = { convert, staging, lender };
+  const tools = { convert, staging, loans };
   const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
 
   return {
@@ -48,7 +49,8 @@ export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTran
       return machine;
     },
 
-    toLayer: (disk, pool, layer, work) => convertToLayer(disks.filesOf(disk), pool, layer, { work, convert }),
+    toLayer: (disk, pool, layer, work) =>
+      convertToLayer(disks.filesOf(disk), pool, layer, { work, convert, loans }),
 
     toFile: (disk, target, work) => convertToFile(disks.filesOf(disk), target, { work, convert }),
 
@@ -92,7 +94,6 @@ export function createDiskTransfer({ stateDirectory, logger, qemuImg }: DiskTran
     clean: (id, options) => staging.clean(id, options),
     async list() {
       await outputs.recover();
-      await lender.recover();
       return await staging.list();
     },
   };
