@@ -87,6 +87,7 @@ export async function convertToFile(
         target: { path: inheritedPath(source.descriptors.length), format, descriptor: target.fd },
         // What comes twice is to have the same digest.
         isOrdered: true,
+        keepsReserve: true,
         failure: failureOf(disk, path),
         work,
         onProgress: report.converted,

@@ -6,12 +6,14 @@ import type { ErrorCode } from '@wirt/api';
 import type { CopyWork } from '@wirt/core';
 import { type ImageFormatOptions, qemuImgConvert } from '@wirt/qemu';
 import { confinedEnvironment, confinedLauncher, endConfined, fewHeaps } from '../../platform/confined.ts';
+import { requireFreeSpace } from '../../platform/free-space.ts';
 import { deadlineMs } from './deadline.ts';
 import { toolFailure } from './failure.ts';
 
 /** Where images of every size were converted in 1.2 GiB, libraries and stacks of 64 threads included. */
 const ADDRESS_SPACE_BYTES = 4 * 1024 ** 3;
 const PARALLEL = 8;
+const LOOK_EVERY_MS = 500;
 
 export interface Conversion {
   readonly source: {
@@ -31,6 +33,8 @@ export interface Conversion {
   };
   /** The same contents give the same file, byte by byte: clusters are written in their order, which takes longer. */
   readonly isOrdered?: boolean;
+  /** The target is on the state directory's file system, which is not to be filled: it is given up with `host.storage_full` before. */
+  readonly keepsReserve?: boolean;
   readonly failure: { readonly code: ErrorCode; readonly message: string; readonly path: string };
   readonly work: CopyWork;
   onProgress(doneBytes: number): void;
@@ -39,8 +43,11 @@ export interface Conversion {
 export type QemuConvert = (conversion: Conversion) => Promise<void>;
 
 export function createQemuConvert(binary: string | undefined): QemuConvert {
-  return async ({ source, target, virtualSizeBytes, isOrdered = false, work, failure, onProgress }) => {
-    const { signal, confinement } = work;
+  return async (conversion) => {
+    const { source, target, virtualSizeBytes, isOrdered = false, failure, onProgress } = conversion;
+    const { confinement } = conversion.work;
+    await using room = await watchRoom(conversion);
+    const { signal } = room;
     const timeoutMs = deadlineMs(virtualSizeBytes);
     const limits = {
       addressSpaceBytes: ADDRESS_SPACE_BYTES,
@@ -69,5 +76,22 @@ export function createQemuConvert(binary: string | undefined): QemuConvert {
     } catch (error) {
       throw toolFailure(error, { ...failure, signal });
     }
+  };
+}
+
+/** The work's signal, and that of the room that is left. */
+async function watchRoom({ target: { descriptor }, keepsReserve = false, failure, work }: Conversion) {
+  if (!keepsReserve || descriptor === undefined)
+    return { signal: work.signal, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const path = `/proc/self/fd/${descriptor}`;
+  const look = (): Promise<void> => requireFreeSpace(path, 0, { shownAs: failure.path });
+  await look();
+  const full = new AbortController();
+  const timer = setInterval(() => {
+    look().catch((error: unknown) => full.abort(error));
+  }, LOOK_EVERY_MS);
+  return {
+    signal: AbortSignal.any([work.signal, full.signal]),
+    [Symbol.asyncDispose]: async () => clearInterval(timer),
   };
 }
