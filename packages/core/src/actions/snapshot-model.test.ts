@@ -253,7 +253,9 @@ async function compare(scene: Scene, model: Model): Promise<void> {
   const vm = await fake.core.actions.instance.get('vm');
   expect(nameOf(vm.status.snapshot)).toBe(model.current);
   for (const [name, content] of [...model.disks, ...model.clones])
-    expect({ [name]: await scene.content(name) }).toEqual({ [name]: content });
+    // One whose removal has failed can only be removed.
+    if ((await scene.volumeOf(name)).status.state === 'ready')
+      expect({ [name]: await scene.content(name) }).toEqual({ [name]: content });
   const removing = items.filter(({ status }) => status.state === 'removing').map(({ name }) => name);
   // One whose removal has failed can only be removed.
   for (const [name, { content }] of model.snapshots)
@@ -356,7 +358,7 @@ async function live(steps: readonly Told[], starts: boolean, native = false): Pr
 
 describe('volumes with snapshots and clones', () => {
   it('read what was written, whatever is done with them and wherever the daemon dies', async () => {
-    const steps = fc.array(told, { minLength: 1, maxLength: 14 });
+    const steps = fc.array(told, { minLength: 1, maxLength: 14, size: 'max' });
     await fc.assert(
       fc.asyncProperty(steps, fc.boolean(), (one, starts) => live(one, starts)),
       { numRuns: 100 },
@@ -364,7 +366,7 @@ describe('volumes with snapshots and clones', () => {
   }, 60_000);
 
   it('do so too on storage that keeps moments itself', async () => {
-    const steps = fc.array(told, { minLength: 1, maxLength: 14 });
+    const steps = fc.array(told, { minLength: 1, maxLength: 14, size: 'max' });
     await fc.assert(
       fc.asyncProperty(steps, fc.boolean(), (one, starts) => live(one, starts, true)),
       { numRuns: 40 },
