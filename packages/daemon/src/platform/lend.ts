@@ -85,7 +85,7 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
         lent.base = daemonAccess();
         lent.isOurs = true;
       } else lent.readers.add(loan);
-      await apply(file, path, lent);
+      await apply(file, path, lent, () => noteOpened(path, lent));
     });
   }
 
@@ -95,47 +95,18 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
     if (lent === undefined) return;
     lent.readers.delete(loan);
     lent.writers.delete(loan);
-    await unlessGone(withOpened(path, (file) => apply(file, path, lent)));
+    await unlessGone(withOpened(path, (file) => apply(file, path, lent, () => noteOpened(path, lent))));
     if (lent.readers.size === 0 && lent.writers.size === 0) files.delete(path);
   }
 
-  async function apply(file: FileHandle, path: string, lent: LentFile): Promise<void> {
-    const [writer] = lent.writers;
-    const access = writer === undefined ? lent.base : { ...daemonAccess(WRITTEN), gid: writer.gid };
-    if (lent.readers.size === 0 || isOpenToAll(access)) {
-      if (!lent.isOurs) return;
-      await setAccess(file, path, access);
-      if (!lent.isListed) return;
-      await dropAccessList(path);
-      lent.isListed = false;
-      await setAccess(file, path, access);
-      return;
-    }
-    lent.isOurs = true;
-    if (!lent.hasNoLists) {
-      await setAccess(file, path, access);
-      const uids = new Set([...lent.readers].map(({ uid }) => uid));
-      lent.hasNoLists = (await setAccessList(path, access, [...uids])) !== 'done';
-      lent.isListed = !lent.hasNoLists;
-      if (lent.isListed) return;
-      logger.warn('loan.no_access_lists', { path });
-    }
-    await openToAll(file, path, access, lent);
-  }
-
-  /** Who knows its name, which no guest can list. */
-  async function openToAll(
-    file: FileHandle,
-    path: string,
-    access: FileAccess,
-    { readers }: LentFile,
-  ): Promise<void> {
+  /** Also for a daemon that comes after this one. */
+  async function noteOpened(path: string, { readers }: LentFile): Promise<void> {
+    logger.warn('loan.no_access_lists', { path });
     for (const loan of readers) {
       if (loan.openedToAll.includes(path)) continue;
       loan.openedToAll.push(path);
       await records.keep(loan.name, loan);
     }
-    await setAccess(file, path, openedToAll(access));
   }
 
   async function begin(loan: Loan, onPath: (path: string) => void): Promise<AsyncDisposable> {
@@ -173,20 +144,6 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
     standing.delete(name);
   }
 
-  /** Of a daemon that died. Where this one lends the file too, its access was written anew. */
-  async function takeBackStale(path: string, record: LoanRecord): Promise<void> {
-    if (files.has(path)) return;
-    await unlessGone(
-      withOpened(path, async (file) => {
-        if (path === record.write) return await setAccess(file, path, daemonAccess());
-        await dropAccessList(path);
-        const now = await accessOf(file);
-        const isShared = now.mode === 0o444 && now.gid === daemonAccess().gid;
-        if (record.openedToAll.includes(path) && !isShared) await setAccess(file, path, closedToOthers(now));
-      }),
-    );
-  }
-
   return {
     async lend({ own, uid, gid }, { read, write }, fallback) {
       // The daemon's own user opens them as they are.
@@ -207,7 +164,7 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
         if (lent === undefined) return await setAccess(file, path, access);
         lent.base = access;
         lent.isOurs = true;
-        await apply(file, path, lent);
+        await apply(file, path, lent, () => noteOpened(path, lent));
       }),
     async recover() {
       for (const [name, record] of await records.list()) {
@@ -218,7 +175,10 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
         }
         standing.set(name, record.uid);
         try {
-          await takeBack(name, pathsOf(record), (path) => inTurn(path, () => takeBackStale(path, record)));
+          await takeBack(name, pathsOf(record), (path) =>
+            // Where this one lends the file too, its access was written anew.
+            inTurn(path, async () => (files.has(path) ? undefined : await takeBackStale(path, record))),
+          );
           logger.info('loan.taken_back', { ...record });
         } catch (error) {
           logger.error('loan.not_taken_back', { uid: record.uid, error });
@@ -227,6 +187,50 @@ export function createLoans({ directory, logger }: LoansOptions): Loans {
     },
     isLentTo: (uid) => [...standing.values()].includes(uid),
   };
+}
+
+/** Writes what a file's access is to be. `beforeOpening` is called before it is opened to all. */
+async function apply(
+  file: FileHandle,
+  path: string,
+  lent: LentFile,
+  beforeOpening: () => Promise<void>,
+): Promise<void> {
+  const [writer] = lent.writers;
+  const access = writer === undefined ? lent.base : { ...daemonAccess(WRITTEN), gid: writer.gid };
+  if (lent.readers.size === 0 || isOpenToAll(access)) {
+    if (!lent.isOurs) return;
+    await setAccess(file, path, access);
+    if (!lent.isListed) return;
+    await dropAccessList(path);
+    lent.isListed = false;
+    await setAccess(file, path, access);
+    return;
+  }
+  lent.isOurs = true;
+  if (!lent.hasNoLists) {
+    await setAccess(file, path, access);
+    const uids = new Set([...lent.readers].map(({ uid }) => uid));
+    lent.hasNoLists = (await setAccessList(path, access, [...uids])) !== 'done';
+    lent.isListed = !lent.hasNoLists;
+    if (lent.isListed) return;
+  }
+  await beforeOpening();
+  // To all who know its name, which no guest can list.
+  await setAccess(file, path, openedToAll(access));
+}
+
+/** Of a daemon that died. */
+async function takeBackStale(path: string, record: LoanRecord): Promise<void> {
+  await unlessGone(
+    withOpened(path, async (file) => {
+      if (path === record.write) return await setAccess(file, path, daemonAccess());
+      await dropAccessList(path);
+      const now = await accessOf(file);
+      const isShared = now.mode === 0o444 && now.gid === daemonAccess().gid;
+      if (record.openedToAll.includes(path) && !isShared) await setAccess(file, path, closedToOthers(now));
+    }),
+  );
 }
 
 function newLentFile(base: FileAccess): LentFile {

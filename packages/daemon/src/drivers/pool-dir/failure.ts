@@ -7,8 +7,9 @@ import { QemuImgError, QemuImgUnavailable } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
 
 const full = /no space left on device|disk quota exceeded/i;
-/** setpriv(1), when the program is not there, or in no folder that may be searched. */
-const notInstalled = /setpriv: failed to execute /;
+/** env(1), the last word before a program that is not there, or in no folder that may be searched. */
+const notInstalled =
+  /(?:setpriv: failed to execute |^env: .*: (?:No such file or directory|Permission denied))/m;
 const locked = /Failed to (?:get|lock)|Is another process using the image/;
 
 /** `operation` completes "Could not … PATH". */

@@ -1,6 +1,6 @@
 // What only directories can be made to suffer, and what their files look like.
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { DiskSource, StoredLayer, VolumePool } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,6 +48,28 @@ describe.skipIf(toolMissing)(
         hint: expect.stringContaining(`chmod o+x ${closed}`),
       });
     });
+
+    it.skipIf(!isRoot)(
+      'is refused where others own it or may write in it (skipped without root)',
+      async () => {
+        await mkdir(harness.path);
+        for (const mode of [0o775, 0o757, 0o1777]) {
+          await chmod(harness.path, mode);
+          await expect(openPool(), mode.toString(8)).rejects.toMatchObject({
+            code: 'pool.unusable',
+            hint: expect.stringContaining(`chmod go-w ${harness.path}`),
+          });
+        }
+        await chmod(harness.path, 0o755);
+        await chown(harness.path, 1000, 0);
+        await expect(openPool()).rejects.toMatchObject({
+          code: 'pool.unusable',
+          hint: expect.stringContaining(`chown 0 ${harness.path}`),
+        });
+        await chown(harness.path, 0, 0);
+        await expect(openPool()).resolves.toBeDefined();
+      },
+    );
 
     it('is refused where there is something else, and where a path leads nowhere', async () => {
       await writeFile(harness.path, 'in the way');

@@ -86,6 +86,10 @@ describe.skipIf(toolMissing)('a layer that a hostile guest has written', () => {
       await file.write(features, 0, 8, 72);
     }
     const refused = { code: 'volume.failed', message: expect.stringContaining('data are in another file') };
+    const { identity } = harness.confinement;
+    for (const to of ['shared', { identity, write: true }, { identity, write: false }] as const)
+      await expect(pool.grant(layer, to)).rejects.toMatchObject(refused);
+    await pool.grant(layer, undefined);
     const copy = { ...layer, layer: idOf(6) };
     const chain = diskOf(pool, layer, other);
     await expect(pool.copy(copy, chain, work())).rejects.toMatchObject(refused);
