@@ -69,7 +69,7 @@ async function mountsIn(directory: string): Promise<string[]> {
   return [...points.map((path) => `mount ${path}`), ...loops.map((path) => `loop device on ${path.trim()}`)];
 }
 
-/** Half-made files: of transfers, of images, and what copies in the default pool were lent. */
+/** Half-made files: of transfers, of images, and what copies in the default pool were lent. Downloads that broke off are kept. */
 async function stagedIn(stateDirectory: string): Promise<string[]> {
   const below = async (folder: string): Promise<string[]> => {
     const found = await readdir(join(stateDirectory, folder), { withFileTypes: true, recursive: true }).catch(
@@ -79,7 +79,7 @@ async function stagedIn(stateDirectory: string): Promise<string[]> {
   };
   const images = await entries(join(stateDirectory, 'images'));
   return [
-    ...(await below('transfers')),
+    ...(await below('transfers')).filter((path) => !path.includes('/transfers/download-')),
     ...images.filter((name) => name.startsWith('.staging-')),
     ...(await below('pools/default/lent')),
   ].map((path) => `staged ${path}`);

@@ -58,7 +58,7 @@ export interface Storage {
   layerFiles(pool?: string): Promise<string[]>;
   /** What `qemu-img check` complains about in each layer of the pool, none of which may be open. */
   damaged(pool?: string): Promise<string[]>;
-  /** Files in the pools, of images and of transfers, that no record accounts for. */
+  /** Files in the pools, of images and of transfers, that no record accounts for; but downloads that broke off, which are kept. */
   strays(): Promise<string[]>;
 }
 
@@ -170,7 +170,9 @@ export function storageOf(daemon: TestDaemon): Storage {
       return [
         ...inPools.flat().filter((path) => !known.has(/([0-9A-Z]{26})\.\w+$/.exec(path)?.[1] ?? '')),
         ...ofImages.filter((path) => !keys.some((key) => path.includes(`/${key}/`))),
-        ...(await filesBelow(join(stateDirectory, 'transfers'))),
+        ...(await filesBelow(join(stateDirectory, 'transfers'))).filter(
+          (path) => !path.includes('/transfers/download-'),
+        ),
       ];
     },
   };
