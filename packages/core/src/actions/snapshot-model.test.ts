@@ -252,8 +252,8 @@ async function compare(scene: Scene, model: Model): Promise<void> {
   expect(tree).toEqual(Object.fromEntries([...model.snapshots].map(([name, { parent }]) => [name, parent])));
   const vm = await fake.core.actions.instance.get('vm');
   expect(nameOf(vm.status.snapshot)).toBe(model.current);
+  // One whose removal has failed can only be removed.
   for (const [name, content] of [...model.disks, ...model.clones])
-    // One whose removal has failed can only be removed.
     if ((await scene.volumeOf(name)).status.state === 'ready')
       expect({ [name]: await scene.content(name) }).toEqual({ [name]: content });
   const removing = items.filter(({ status }) => status.state === 'removing').map(({ name }) => name);

@@ -1,4 +1,4 @@
-/** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work. */
+/** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work and transfer-export. */
 import { type ImportCreate, type Instance, instanceSpecSchema, WirtError } from '@wirt/api';
 import type { MachineDraft } from '../domain/machine/draft.ts';
 import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
@@ -7,7 +7,8 @@ import { confined } from './confined.ts';
 import { requireCan } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { nameConflict, nameTaken } from './records.ts';
-import { exportMachine, importMachine, type TransferParts } from './transfer-work.ts';
+import { exportMachine } from './transfer-export.ts';
+import { importMachine, type TransferParts } from './transfer-work.ts';
 import type { Answering } from './waiting.ts';
 import { begin, type WorkTable } from './works.ts';
 
