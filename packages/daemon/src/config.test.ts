@@ -40,6 +40,16 @@ function refusal(run: () => unknown): WirtError {
 }
 
 describe('the configuration', () => {
+  it('takes catalogues by name, in their order, and refuses what is no pair of name and address', () => {
+    const resolved = config(['--catalogues', 'own=https://images.example/, ubuntu=https://u.example']);
+    expect(Object.entries(resolved.catalogues)).toEqual([
+      ['own', 'https://images.example/'],
+      ['ubuntu', 'https://u.example'],
+    ]);
+    const refused = refusal(() => config(['--catalogues', 'https://images.example']));
+    expect(refused.message).toContain('is not NAME=URL');
+  });
+
   it('has a default for everything else', () => {
     expect(config()).toEqual({
       stateDirectory: join(directory, 'state'),
@@ -51,6 +61,10 @@ describe('the configuration', () => {
       uidRange: { first: 0x7f000000, count: 65536 },
       uidClaimDirectory: '/run/wirt-uids',
       cgroupParent: 'wirt',
+      catalogues: {
+        incus: 'https://images.linuxcontainers.org',
+        ubuntu: 'https://cloud-images.ubuntu.com/releases',
+      },
       tag: expect.stringMatching(/^[0-9a-f]{8}$/),
       systemd: false,
     });

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { configError, type Environment, type Given, type GivenOptions, optionTable } from './options.ts';
+import { configError, type Environment, type Given, type GivenOptions } from './options.ts';
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 
@@ -98,14 +98,19 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
   };
 }
 
+const publicCatalogues = {
+  incus: 'https://images.linuxcontainers.org',
+  ubuntu: 'https://cloud-images.ubuntu.com/releases',
+} as const;
+
 /** `incus=https://…,ubuntu=https://…`. What the addresses may be is the catalogue's to say. */
-function catalogues(given: Given | undefined): Record<string, string> {
-  const text = given?.value ?? optionTable.catalogues.default;
-  const pairs = text.split(',').map((pair) => {
+function catalogues(given: Given | undefined): Readonly<Record<string, string>> {
+  if (given === undefined) return publicCatalogues;
+  const pairs = given.value.split(',').map((pair) => {
     const [, name, url] = /^([a-z0-9][a-z0-9-]*)=(https?:\/\/\S+)$/.exec(pair.trim()) ?? [];
     if (name !== undefined && url !== undefined) return [name, url] as const;
     throw configError(
-      `${given?.from ?? '--catalogues'} has ${JSON.stringify(pair)}, which is not NAME=URL.`,
+      `${given.from} has ${JSON.stringify(pair)}, which is not NAME=URL.`,
       'Give it as: --catalogues ubuntu=https://cloud-images.ubuntu.com/releases',
     );
   });

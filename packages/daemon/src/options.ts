@@ -79,7 +79,7 @@ export const optionTable = {
     value: 'NAME=URL,…',
     env: 'WIRT_CATALOGUES',
     help: 'Where `wirt image pull` looks: simplestreams servers, the first for names without one. https only, but on this machine.',
-    default: 'incus=https://images.linuxcontainers.org,ubuntu=https://cloud-images.ubuntu.com/releases',
+    default: 'incus and ubuntu, at their public servers',
   },
   help: { help: 'Show this text.' },
   version: { help: 'Show the version.' },

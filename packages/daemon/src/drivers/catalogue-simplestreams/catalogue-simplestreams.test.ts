@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Answer, startWebServer, type WebServer } from '../../platform/web-server.fixture.ts';
-import { createSimplestreamsCatalogue, defaultCatalogues } from './catalogue-simplestreams.ts';
+import { createSimplestreamsCatalogue } from './catalogue-simplestreams.ts';
 import { indexText, productsText } from './tree.fixture.ts';
 
 const debian = {
@@ -144,14 +144,5 @@ describe('a simplestreams catalogue', () => {
     'https://169.254.169.254',
   ])('cannot be at %s', (url) => {
     expect(() => open(url)).toThrow(expect.objectContaining({ code: 'daemon.config_invalid' }));
-  });
-
-  it('is at the public servers of Incus and Ubuntu by default', () => {
-    const catalogue = createSimplestreamsCatalogue({
-      sources: defaultCatalogues,
-      arch: 'amd64',
-      clock: { monotonicMs: () => 0 },
-    });
-    expect(catalogue.sources).toEqual(['incus', 'ubuntu']);
   });
 });

@@ -18,12 +18,6 @@ import {
 import { checkedUrl, shownUrl, WebRefusal } from '../../platform/web-address.ts';
 import { defaultDeadlines, openWeb, type WebDeadlines, WebFailure } from '../../platform/web-request.ts';
 
-/** The public ones, in the order in which they are asked. */
-export const defaultCatalogues: Readonly<Record<string, string>> = {
-  incus: 'https://images.linuxcontainers.org',
-  ubuntu: 'https://cloud-images.ubuntu.com/releases',
-};
-
 export interface SimplestreamsOptions {
   /** Addresses of the catalogues, the part above `streams/v1`, by name. */
   readonly sources: Readonly<Record<string, string>>;

@@ -57,7 +57,7 @@ describe('a route', () => {
     expect(seen.input).toMatchObject({
       project: 'default',
       start: false,
-      spec: { memoryMib: 256, cpus: 1, nics: [{ type: 'user' }] },
+      spec: { cpus: 1, disks: [], nics: [{ type: 'user', model: 'virtio' }] },
     });
   });
 

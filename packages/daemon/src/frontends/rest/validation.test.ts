@@ -20,10 +20,10 @@ describe('validate', () => {
   it('puts a mistyped field before a bad value, and counts the mistakes', () => {
     const error = refusal(() => validate(instanceCreateSchema, { nmae: 'x', spec: { cpus: 0 } }, 'body'));
     expect(error.code).toBe('request.unknown_field');
-    expect(error.message).toBe('There is no field nmae: did you mean name? (3 mistakes in all; see details)');
+    expect(error.message).toBe('There is no field nmae: did you mean name? (2 mistakes in all; see details)');
     expect(error.details).toMatchObject({
       in: 'body',
-      issues: [{ path: 'spec.image' }, { path: 'spec.cpus' }, { path: 'nmae' }],
+      issues: [{ path: 'spec.cpus' }, { path: 'nmae' }],
     });
   });
 
