@@ -31,11 +31,14 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await storage.stopGuest('web');
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await spy[Symbol.asyncDispose]();
-  await disk[Symbol.asyncDispose]();
+  try {
+    await storage.stopGuest('web');
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await spy[Symbol.asyncDispose]();
+    await disk[Symbol.asyncDispose]();
+  }
 });
 
 /** Every layer is sound once nobody has it open, and none lies about. */

@@ -27,10 +27,13 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  try {
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  }
 });
 
 /** Only the image that guests boot from is left, and nothing of the others. */

@@ -32,9 +32,12 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  try {
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  }
 });
 
 afterEach(async () => {

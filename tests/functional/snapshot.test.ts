@@ -17,13 +17,16 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  for (const { name } of (await daemon.client.call('GET /v1/instances', {})).items)
-    await storage.stopGuest(name);
-  expect(await storage.damaged()).toEqual([]);
-  expect(await storage.strays()).toEqual([]);
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  try {
+    for (const { name } of (await daemon.client.call('GET /v1/instances', {})).items)
+      await storage.stopGuest(name);
+    expect(await storage.damaged()).toEqual([]);
+    expect(await storage.strays()).toEqual([]);
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  }
 });
 
 const mount = 'mount $(disk data) /mnt';

@@ -27,11 +27,14 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await storage.stopGuest('web');
-  expect(await storage.damaged()).toEqual([]);
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  try {
+    await storage.stopGuest('web');
+    expect(await storage.damaged()).toEqual([]);
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  }
 });
 
 /** What it was doing is done by the next one, the guest has not noticed, and nothing lies about. */

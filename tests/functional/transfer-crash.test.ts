@@ -30,10 +30,13 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  expect(await daemon.remains()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true });
+  try {
+    expect(await daemon.remains()).toEqual([]);
+  } finally {
+    await daemon[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  }
 });
 
 const at = (name: string) => join(folder, name);

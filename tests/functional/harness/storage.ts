@@ -193,6 +193,16 @@ export async function complaint(path: string): Promise<string | undefined> {
   );
 }
 
+/** `r`, `w`, both or nothing: how a user without any group or right but its own may open the file. */
+export async function mayOpen(uid: number, path: string): Promise<string> {
+  const may = (how: string): Promise<string> =>
+    run('setpriv', [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', 'test', `-${how}`, path]).then(
+      () => how,
+      () => '',
+    );
+  return (await may('r')) + (await may('w'));
+}
+
 /** The owner of a file, and its mode in octal. */
 export async function ownerOf(path: string): Promise<{ uid: number; mode: string }> {
   const { uid, mode } = await stat(path);

@@ -14,6 +14,8 @@ export interface ToolSpy extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
   /** The command lines so far. */
   calls(): Promise<string[]>;
+  /** A file that everybody may write, for what the text below finds out. */
+  readonly notes: string;
   /** Shell text to run before each call from now on; empty: nothing. */
   before(script: string): Promise<void>;
 }
@@ -24,14 +26,18 @@ export async function spyOnTools(): Promise<ToolSpy> {
   const { stdout } = await run('sh', ['-c', 'command -v qemu-img']);
   const calls = join(directory, 'calls');
   const hook = join(directory, 'hook');
-  await writeFile(calls, '');
-  await chmod(calls, 0o666);
+  const notes = join(directory, 'notes');
+  for (const file of [calls, notes]) {
+    await writeFile(file, '');
+    await chmod(file, 0o666);
+  }
   await writeFile(hook, '');
   const tool = join(directory, 'qemu-img');
   await writeFile(tool, `#!/bin/sh\necho "$*" >>${calls}\n. ${hook}\nexec ${stdout.trim()} "$@"\n`);
   await chmod(tool, 0o755);
   return {
     env: { PATH: `${directory}:${process.env['PATH']}` },
+    notes,
     calls: async () => (await readFile(calls, 'utf8')).split('\n').filter(Boolean),
     before: (script) => writeFile(hook, `${script}\n`),
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),

@@ -2,7 +2,7 @@
 // merge or a full disk loses or mixes up is found.
 import type { Storage } from './storage.ts';
 
-const slots = 64;
+const slots = 32;
 
 /** Each number into its slot, a sector, in turn; counted when the disk has acknowledged it. Ends when a write fails. */
 const program = (disk: string) => `
@@ -14,7 +14,7 @@ while :; do
   dd if=/tmp/sector of=$1 bs=512 seek=$((i % ${slots})) conv=fsync 2>/dev/null || exit 1
   echo $i >/tmp/count.new
   mv /tmp/count.new /tmp/count
-  usleep 5000
+  usleep 30000
 done
 END
 echo 0 >/tmp/count
