@@ -131,10 +131,10 @@ describe('wirtd killed with SIGKILL', () => {
     },
   );
 
-  it.each(['stage', 'build', 'publish', 'record'])(
+  it.each(['image.build/stage', 'image.build/build', 'image.make/publish', 'image.make/record'])(
     'in an image build at %s: the build is reported as undone',
     async (step) => {
-      daemon = await startDaemon({ empty: true, env: { WIRT_FAULT: `crash:image.build/${step}` } });
+      daemon = await startDaemon({ empty: true, env: { WIRT_FAULT: `crash:${step}` } });
       await daemon.client.call('POST /v1/images/build', { body: { recipe: 'micro' } }).catch(unanswered);
       await daemon.ended();
       await daemon.start();
