@@ -6,8 +6,14 @@ type CountedModule = Parameters<typeof tallyModules>[0][number];
 
 /** A module as vitest hands it over, with only the members that are counted. */
 function moduleWith(states: string[], state = 'passed'): CountedModule {
-  const tests = states.map((each) => ({ result: () => ({ state: each }) }));
-  return { state: () => state, children: { allTests: () => tests } } as unknown as CountedModule;
+  const errors = [{ message: 'expected 1 to be 2' }, { message: 'and more' }];
+  const tests = states.map((each) => ({ name: `is ${each}`, result: () => ({ state: each, errors }) }));
+  return {
+    state: () => state,
+    relativeModuleId: 'a.test.ts',
+    errors: () => [{ message: 'cannot be loaded:\n\n  no such file\n  here' }],
+    children: { allTests: () => tests },
+  } as unknown as CountedModule;
 }
 
 describe('the plain summary', () => {
@@ -29,10 +35,16 @@ describe('the plain summary', () => {
   });
 
   it('counts an error outside any test as a failed test', () => {
-    expect(tallyModules([moduleWith(['passed'])], 2)).toEqual({ passed: 1, failed: 2, skipped: 0 });
+    expect(tallyModules([moduleWith(['passed'])], 2)).toMatchObject({ passed: 1, failed: 2, skipped: 0 });
   });
 
   it('counts a test that never finished as failed', () => {
     expect(tallyModules([moduleWith(['pending'])], 0).failed).toBe(1);
+  });
+
+  it('names each failed test and each broken file with the beginning of its error', () => {
+    expect(
+      tallyModules([moduleWith(['passed', 'failed'], 'failed'), moduleWith([], 'failed')], 0).failures,
+    ).toEqual(['is failed: expected 1 to be 2', 'a.test.ts: cannot be loaded:   no such file']);
   });
 });

@@ -9,22 +9,52 @@ export interface Tally {
   passed: number;
   failed: number;
   skipped: number;
+  /** One line for each failed test or file: its name, and how its error begins. */
+  failures: string[];
 }
 
-type CountedModule = Pick<TestModule, 'state' | 'errors' | 'children'>;
+export function emptyTally(): Tally {
+  return { passed: 0, failed: 0, skipped: 0, failures: [] };
+}
+
+/** Adds the counts of `more` to `sum`. */
+export function addTally(sum: Tally, more: Tally): void {
+  sum.passed += more.passed;
+  sum.failed += more.failed;
+  sum.skipped += more.skipped;
+  sum.failures.push(...more.failures);
+}
+
+interface ErrorLike {
+  readonly message: string;
+}
+
+function failureLine(name: string, errors: readonly ErrorLike[]): string {
+  const message =
+    errors[0]?.message.split('\n').filter(Boolean).slice(0, 2).join(' ') ?? 'no error was given';
+  return `${name}: ${message}`;
+}
+
+type CountedModule = Pick<TestModule, 'state' | 'errors' | 'children' | 'relativeModuleId'>;
 
 /** Counts every test of the modules. A module that failed without a failed test of its own counts as one failure. */
 export function tallyModules(modules: readonly CountedModule[], unhandledErrors: number): Tally {
-  const tally: Tally = { passed: 0, failed: unhandledErrors, skipped: 0 };
+  const tally: Tally = { ...emptyTally(), failed: unhandledErrors };
   for (const module of modules) {
     let failedHere = 0;
     for (const test of module.children.allTests()) {
-      const { state } = test.result();
+      const { state, errors = [] } = test.result();
       if (state === 'passed') tally.passed += 1;
       else if (state === 'skipped') tally.skipped += 1;
-      else failedHere += 1; // failed, or still pending when the run ended
+      else {
+        failedHere += 1; // failed, or still pending when the run ended
+        tally.failures.push(failureLine(test.name, errors));
+      }
     }
-    if (failedHere === 0 && module.state() === 'failed') failedHere = 1;
+    if (failedHere === 0 && module.state() === 'failed') {
+      failedHere = 1;
+      tally.failures.push(failureLine(module.relativeModuleId, module.errors()));
+    }
     tally.failed += failedHere;
   }
   return tally;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runStaticSteps } from './check.ts';
 import { readHostState, settle } from './host-state.ts';
-import { summaryLine, type Tally } from './plain-summary-reporter.ts';
+import { addTally, emptyTally, summaryLine, type Tally } from './plain-summary-reporter.ts';
 import { root, runStep, tool } from './steps.ts';
 
 /** Unpacked by tools/setup.sh --test; tests that want it skip where it is not. */
@@ -16,22 +16,16 @@ const tiers = ['unit', 'contract', 'functional'] as const;
 
 /** Counts of a vitest run from its tally file and exit code, so that a run that broke is never green. */
 function readTally(path: string, exitCode: number): Tally {
-  const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const tally = emptyTally();
   let lines: string[] = [];
   try {
     lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
   } catch {
     // no file: vitest did not get as far as counting
   }
-  for (const line of lines) add(tally, JSON.parse(line) as Tally);
+  for (const line of lines) addTally(tally, JSON.parse(line) as Tally);
   if (tally.failed === 0 && (exitCode !== 0 || lines.length === 0)) tally.failed = 1;
   return tally;
-}
-
-function add(sum: Tally, more: Tally): void {
-  sum.passed += more.passed;
-  sum.failed += more.failed;
-  sum.skipped += more.skipped;
 }
 
 async function runTier(tier: string, folder: string): Promise<Tally> {
@@ -48,10 +42,15 @@ async function runTier(tier: string, folder: string): Promise<Tally> {
 
 async function checkHost(before: ReadonlySet<string>): Promise<Tally> {
   const left = await settle(before, 10_000);
-  if (left.length === 0) return { passed: 1, failed: 0, skipped: 0 };
+  if (left.length === 0) return { ...emptyTally(), passed: 1 };
   console.log('\nThe tests left behind on this host:');
   for (const each of left) console.log(`  ${each}`);
-  return { passed: 0, failed: 1, skipped: 0 };
+  return { ...emptyTally(), failed: 1, failures: [`left behind: ${left.slice(0, 2).join(', ')}`] };
+}
+
+/** The first few, short enough that they are still seen where only the end of a log is kept. */
+function firstFailures({ failures }: Tally): string[] {
+  return failures.slice(0, 5).map((line) => (line.length > 120 ? `${line.slice(0, 119)}…` : line));
 }
 
 async function main(): Promise<void> {
@@ -63,19 +62,25 @@ async function main(): Promise<void> {
   if (wanted('static')) {
     const build = await runStep({ name: 'build', argv: [process.execPath, 'tools/build.ts'] });
     const steps = [build, ...(await runStaticSteps())];
-    const failed = steps.filter(({ exitCode }) => exitCode !== 0).length;
-    results.set('static', { passed: steps.length - failed, failed, skipped: 0 });
+    const failures = steps.filter(({ exitCode }) => exitCode !== 0).map(({ name }) => `static check ${name}`);
+    results.set('static', {
+      ...emptyTally(),
+      passed: steps.length - failures.length,
+      failed: failures.length,
+      failures,
+    });
   }
   for (const tier of tiers) if (wanted(tier)) results.set(tier, await runTier(tier, folder));
   results.set('clean host', await checkHost(before));
   rmSync(folder, { recursive: true });
-  const total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const total = emptyTally();
   console.log('');
   for (const [name, tally] of results) {
-    add(total, tally);
+    addTally(total, tally);
     const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
     console.log(`${name.padEnd(12)} ${tally.passed} passed, ${tally.failed} failed${skipped}`);
   }
+  for (const line of firstFailures(total)) console.log(`failed: ${line}`);
   process.exitCode = total.failed === 0 ? 0 : 1;
   console.log(summaryLine(total));
 }

@@ -4,6 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createClient } from '@wirt/api/client';
@@ -69,7 +70,7 @@ async function template(recipe: Recipe): Promise<string> {
         await run('cp', ['-aln', `${folder}/.`, join(state, downloads)]);
       }
     }
-    await build(recipe, state, join(building, 'run'));
+    await build(recipe, state);
     await rename(state, wanted).catch(async (error: unknown) => {
       // Another run of the tests was quicker.
       if (!(await isThere(wanted))) throw error;
@@ -95,7 +96,9 @@ async function buildingDirectory(): Promise<string> {
 }
 
 /** As a person does it, by the command. */
-async function build(recipe: Recipe, state: string, runDirectory: string): Promise<void> {
+async function build(recipe: Recipe, state: string): Promise<void> {
+  // Not beside the state: a clone may lie deeper than the 107 bytes of a socket's path allow.
+  const runDirectory = await mkdtemp(join(tmpdir(), 'wirt-build-'));
   const socket = join(runDirectory, 'wirtd.sock');
   const daemon = spawn(join(root, 'bin/wirtd'), ['--state-dir', state, '--run-dir', runDirectory], {
     stdio: ['ignore', 'inherit', 'pipe'],
@@ -112,6 +115,7 @@ async function build(recipe: Recipe, state: string, runDirectory: string): Promi
     const exit = once(daemon, 'exit');
     daemon.kill('SIGTERM');
     await exit;
+    await rm(runDirectory, { recursive: true, force: true });
   }
 }
 
