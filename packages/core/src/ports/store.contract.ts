@@ -228,6 +228,15 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
         await written;
       });
 
+      it('tells of a write that is under way when it begins', async () => {
+        const written = put('a', 1);
+        // The write leaves for the disk before the watch is asked for; its writer has not heard of it.
+        for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+        const watch = store.watch('a', { signal: deadline });
+        expect((await takeChanges(watch, 1)).map((change) => change.value)).toEqual([1]);
+        await written;
+      });
+
       it('resumes behind a revision, also one from before the store was opened, and goes on live', async () => {
         for (const n of [1, 2, 3]) await put(`a/${n}`, n);
         await reopen();

@@ -54,8 +54,10 @@ export interface Store extends AsyncDisposable {
   /** The revision of the latest transaction; 0 in an empty store. */
   revision(): Promise<number>;
   /**
-   * Changes of keys beginning with `prefix`, each once and in order, first those after `since` (default: now), then
-   * live, until `signal` aborts (ends without an error). Throws `event.compacted` when changes after `since` are no longer kept.
+   * Changes of keys beginning with `prefix`, each once and in order, first those after `since`, then live, until
+   * `signal` aborts (ends without an error). Without `since`: from now on, where every write counts that was not
+   * acknowledged at the call, since those who wrote it may still show what was before. Throws `event.compacted` when
+   * changes after `since` are no longer kept.
    */
   watch(
     prefix: string,

@@ -233,15 +233,20 @@ export class Engine {
     const head = this.#head;
     switch (from.type) {
       case 'now':
-        return head.seq;
+        // Only expiries can have pruned what the caller does not know yet, and those it need not hear of.
+        return this.#seqBehind(Math.max(from.known, head.oldestRevision - 1));
       case 'seq':
         return from.seq < head.oldestSeq - 1 ? compacted(head) : from.seq;
       case 'revision': {
         if (from.revision < head.oldestRevision - 1 || from.revision > head.revision) return compacted(head);
-        const next = this.#sql.firstAfterRevision.get(from.revision);
-        return next ? Number(next['seq']) - 1 : head.seq;
+        return this.#seqBehind(from.revision);
       }
     }
+  }
+
+  #seqBehind(revision: number): number {
+    const next = this.#sql.firstAfterRevision.get(revision);
+    return next ? Number(next['seq']) - 1 : this.#head.seq;
   }
 }
 

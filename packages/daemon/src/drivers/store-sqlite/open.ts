@@ -9,7 +9,7 @@ import { WirtError } from '@wirt/api';
 import type { Change, Json, Logger, Store, StoredRecord, Write } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
-import type { ChangePage, WireChange, WireRecord, WireWrite } from './protocol.ts';
+import type { ChangePage, WatchPosition, WireChange, WireRecord, WireWrite } from './protocol.ts';
 import { WorkerLink } from './worker-link.ts';
 
 export interface SqliteStoreOptions {
@@ -79,8 +79,8 @@ function createStore(link: WorkerLink): Store {
     watch(prefix, { since, signal }) {
       checkKey(prefix);
       // Asked for now, not when somebody iterates: "from now on" means from this call on.
-      const from =
-        since === undefined ? ({ type: 'now' } as const) : ({ type: 'revision', revision: since } as const);
+      const from: WatchPosition =
+        since === undefined ? { type: 'now', known: link.known } : { type: 'revision', revision: since };
       const first = link.changes(prefix, from, signal);
       first.catch(() => {});
       return followChanges(link, prefix, first, signal);

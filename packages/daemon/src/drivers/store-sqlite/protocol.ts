@@ -28,9 +28,12 @@ export interface WireChange {
   readonly previousText: string | undefined;
 }
 
-/** Where a watch stands: behind a revision (its start), behind a change (its next page), or at the present. */
+/**
+ * Where a watch stands: behind a revision (its start), behind a change (its next page), or at the present, which is
+ * behind the last revision that the main thread knew of: what is written meanwhile is news there.
+ */
 export type WatchPosition =
-  | { readonly type: 'now' }
+  | { readonly type: 'now'; readonly known: number }
   | { readonly type: 'revision'; readonly revision: number }
   | { readonly type: 'seq'; readonly seq: number };
 

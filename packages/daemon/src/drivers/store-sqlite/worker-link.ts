@@ -10,6 +10,7 @@ import type {
   ChangePage,
   FromWorker,
   ToWorker,
+  WatchPosition,
   WireAnswer,
   WireFailure,
   WireRecord,
@@ -43,6 +44,7 @@ export class WorkerLink {
   readonly #opened = Promise.withResolvers<number>();
   readonly #exited = Promise.withResolvers<void>();
   #idle: (() => void) | undefined;
+  #known = 0;
 
   constructor(settings: WorkerSettings, workerUrl: URL, logger: Logger) {
     this.#directory = settings.directory;
@@ -65,6 +67,11 @@ export class WorkerLink {
   /** The store's revision once it is open. */
   opened(): Promise<number> {
     return this.#opened.promise;
+  }
+
+  /** The last revision that was acknowledged here. */
+  get known(): number {
+    return this.#known;
   }
 
   async get(key: string): Promise<WireRecord | undefined> {
@@ -106,11 +113,7 @@ export class WorkerLink {
   }
 
   /** The next changes behind `from`, however long that takes; undefined when `signal` aborts first. */
-  changes(
-    prefix: string,
-    from: Extract<WireRequest, { type: 'changes' }>['from'],
-    signal: AbortSignal,
-  ): Promise<ChangePage | undefined> {
+  changes(prefix: string, from: WatchPosition, signal: AbortSignal): Promise<ChangePage | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     const id = this.#nextId();
     const { promise, resolve, reject } = Promise.withResolvers<ChangePage | undefined>();
@@ -202,6 +205,7 @@ export class WorkerLink {
   #receive(message: FromWorker): void {
     switch (message.type) {
       case 'opened':
+        this.#known = message.revision;
         this.#opened.resolve(message.revision);
         return;
       case 'not-opened':
@@ -221,6 +225,7 @@ export class WorkerLink {
   }
 
   #settle(answer: WireAnswer): void {
+    if (answer.type === 'revision') this.#known = Math.max(this.#known, answer.revision);
     const waiting = this.#waiting.get(answer.id);
     if (!waiting) return;
     if (answer.type !== 'records' || !answer.more) this.#waiting.delete(answer.id);
