@@ -14,6 +14,7 @@ import {
   WirtError,
 } from '@wirt/api';
 import type { PlannedDisk } from '../domain/guest.ts';
+import { namesOf } from '../domain/names.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireMedium, requireReady as requireWhole, usesLane } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
@@ -255,7 +256,7 @@ export function requireNoSnapshots(
   if (held.length === 0) return;
   throw new WirtError(
     'volume.in_use',
-    `Volume ${volume.name} is part of the snapshots ${held.map(({ name }) => name).join(', ')} of ${instance.name}.`,
+    `Volume ${volume.name} is part of the snapshots ${namesOf(held)} of ${instance.name}.`,
     { hint: `Remove them first: \`wirt snapshot rm ${instance.name} ${held[0]?.name}\`.` },
   );
 }

@@ -1,6 +1,7 @@
 /** Images: building, importing, pulling, listing, exporting, removal. The works are in image-work. */
 import { type Image, type Operation, toProblem, WirtError } from '@wirt/api';
 import { volumesOnImage } from '../domain/layers.ts';
+import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageActions, Request } from './actions.ts';
@@ -186,11 +187,9 @@ function inUse(
   users: readonly { readonly name: string }[],
   release: (name: string) => string,
 ): WirtError {
-  const names = users.map(({ name }) => name);
-  const shown = names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '');
-  return new WirtError('image.in_use', `Image ${image.name} is used by the ${kind} ${shown}.`, {
-    hint: `Remove them first, or: \`${release(names[0] ?? '')}\`.`,
-    details: { [kind]: names },
+  return new WirtError('image.in_use', `Image ${image.name} is used by the ${kind} ${namesOf(users)}.`, {
+    hint: `Remove them first, or: \`${release(users[0]?.name ?? '')}\`.`,
+    details: { [kind]: users.map(({ name }) => name) },
   });
 }
 

@@ -1,5 +1,6 @@
 /** Pools: their records, the storage behind them, and the room that is left. What a pool holds is looked at when asked. */
 import { type Pool, type PoolCreate, type PoolStatus, type Volume, WirtError } from '@wirt/api';
+import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
 import type { CopyWork } from '../ports/volume-pool.ts';
 import type { PoolActions } from './actions.ts';
@@ -144,10 +145,8 @@ async function observed(shared: Shared, pool: Pool): Promise<Pool> {
 }
 
 function inUse(pool: Pool, held: readonly Volume[]): WirtError {
-  const names = held.slice(0, 5).map(({ name }) => name);
-  const more = held.length > names.length ? ` and ${held.length - names.length} more` : '';
-  return new WirtError('pool.in_use', `Pool ${pool.name} has the volumes ${names.join(', ')}${more}.`, {
-    hint: `Remove them first: \`wirt volume rm ${names[0]}\`.`,
+  return new WirtError('pool.in_use', `Pool ${pool.name} has the volumes ${namesOf(held)}.`, {
+    hint: `Remove them first: \`wirt volume rm ${held[0]?.name}\`.`,
     details: { volumes: held.map(({ name }) => name) },
   });
 }

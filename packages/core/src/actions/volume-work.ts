@@ -1,6 +1,7 @@
 /** The works of operations on volumes that are there; making one is in volume-create. Each may run again from its beginning after a crash. */
 import { type Volume, type VolumeFormat, WirtError } from '@wirt/api';
 import { chainOf, dependentsOf, layerOf } from '../domain/layers.ts';
+import { namesOf } from '../domain/names.ts';
 import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Work } from './operation-runner.ts';
@@ -160,13 +161,6 @@ export function requireUnused({ volumes, instances, snapshots }: Shared, volume:
       hint: 'Remove them first: `wirt snapshot rm INSTANCE SNAPSHOT`.',
       details: { snapshots: held.map(({ name }) => name) },
     });
-}
-
-function namesOf(records: readonly { readonly name: string }[]): string {
-  const names = records.slice(0, 5).map(({ name }) => name);
-  return (
-    names.join(', ') + (records.length > names.length ? ` and ${records.length - names.length} more` : '')
-  );
 }
 
 /** Of a volume that no guest is writing. */
