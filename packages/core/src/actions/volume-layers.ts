@@ -10,6 +10,7 @@ import {
   childrenOf,
   type LayerId,
   layerOf,
+  parentIdOf,
   unneededLayers,
   withoutLayers,
 } from '../domain/layers.ts';
@@ -171,7 +172,7 @@ export async function bytesToRead(
   layer: LayerId,
   base?: LayerParent,
 ): Promise<number> {
-  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
+  const baseId = parentIdOf(base);
   let bytes = 0;
   for (const link of chainOf((id) => volumes.get(id), layer)) {
     const id = link.kind === 'image' ? link.image : link.layer.id;

@@ -9,6 +9,7 @@ import {
   childrenOf,
   type LayerId,
   layerOf,
+  parentIdOf,
   withoutLayers,
   withParent,
 } from '../domain/layers.ts';
@@ -104,9 +105,8 @@ function asParent(link: ChainLink): LayerParent {
 /** Whether all between a layer and `base` is in its own pool, whose storage takes it out also under a guest. */
 function isBeside({ volumes }: Shared, layer: LayerId, base: LayerParent | undefined): boolean {
   const { pool } = volumes.require(layer.volume).spec;
-  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
   const chain = chainOf((id) => volumes.get(id), layer);
-  const between = chain.slice(chain.findIndex((link) => idOf(link) === baseId) + 1);
+  const between = chain.slice(chain.findIndex((link) => idOf(link) === parentIdOf(base)) + 1);
   return between.every((link) => link.kind === 'layer' && volumes.require(link.volume).spec.pool === pool);
 }
 
@@ -125,14 +125,13 @@ async function pullLive(
 ): Promise<void> {
   const { spec, status } = volumes.require(layer.volume);
   const pool = await storage.open(spec.pool);
-  const baseId = base === undefined ? undefined : 'image' in base ? base.image : base.layer;
   // Claimed at its start; claiming again gives the same. What is frozen it could only read until now.
   const identity = await sandbox.claim(guest.id, { kvm: false });
   await pool.grant(layer, { identity, write: true });
   const onProgress = (done: number, total: number): void =>
     progress.stage('merge', { done, total, unit: 'bytes' });
   await guest.disks.pull(
-    { disk: name, layer: layer.layer, base: baseId },
+    { disk: name, layer: layer.layer, base: parentIdOf(base) },
     { signal: progress.signal, onProgress },
   );
   if (layer.layer !== status.active) await layers.narrow(layer, identity);

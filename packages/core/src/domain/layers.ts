@@ -25,6 +25,11 @@ export function layerOf(volume: Volume, layer: string): VolumeLayer {
   return found;
 }
 
+export function parentIdOf(parent: LayerParent | undefined): string | undefined {
+  if (parent === undefined) return undefined;
+  return 'image' in parent ? parent.image : parent.layer;
+}
+
 /** From the base to this layer. */
 export function chainOf(find: FindVolume, from: LayerId): ChainLink[] {
   const links: ChainLink[] = [];
