@@ -30,7 +30,8 @@ export interface TransferParts {
   readonly life: InstanceLife;
 }
 
-const maxPackageBytes = 16 * 1024 ** 4;
+/** Descriptions are small; what is read of a package to find one is bounded by the transfer. */
+export const maxPackageBytes = 16 * 1024 ** 4;
 
 export function importMachine({ shared, life }: TransferParts, id: string): Work {
   const { instances, volumes, transfer, logger, faults } = shared;

@@ -8,7 +8,7 @@ import { requireCan } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { nameConflict, nameTaken } from './records.ts';
 import { exportMachine } from './transfer-export.ts';
-import { importMachine, type TransferParts } from './transfer-work.ts';
+import { importMachine, maxPackageBytes, type TransferParts } from './transfer-work.ts';
 import type { Answering } from './waiting.ts';
 import { begin, type WorkTable } from './works.ts';
 
@@ -20,9 +20,6 @@ export function transferWorks(parts: TransferParts): WorkTable<TransferKind> {
     'instance.export': (id) => exportMachine(parts, id),
   };
 }
-
-/** Descriptions are small; what is read of a package to find one is bounded by the transfer. */
-const maxPackageBytes = 16 * 1024 ** 4;
 
 interface Read {
   readonly kind: MachineKind;
