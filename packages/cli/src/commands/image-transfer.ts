@@ -2,13 +2,10 @@
 import type { Operation } from '@wirt/api';
 import { type Commands, type Context, command, type Outcome } from '../command.ts';
 import { idempotent } from '../context.ts';
-import { cancelNote, copySeconds, type FollowValues, followed, followOptions, lineView } from '../follow.ts';
+import { cancelNote, copySeconds, type FollowValues, followed, followOptions } from '../follow.ts';
 import {
   diskFormat,
   diskFormatChoices,
-  exportFormat,
-  exportFormatChoices,
-  hostPath,
   nameFromFile,
   type Source,
   sourceOf,
@@ -16,6 +13,7 @@ import {
 } from '../host-path.ts';
 import { usageError } from '../parse.ts';
 import { BadValue, quote } from '../units.ts';
+import { exported, exportFormatOption } from './disk-export.ts';
 import { imageView, readyLine } from './image-view.ts';
 
 /** Waits, and tells of the image that came of it. */
@@ -120,11 +118,7 @@ const exportImage = command({
     file: { summary: 'File to write; must not be there', complete: 'file' },
   },
   options: {
-    format: {
-      kind: 'choice',
-      choices: exportFormatChoices,
-      summary: 'Format of the file (default by its ending, else qcow2)',
-    },
+    format: exportFormatOption,
     ...followOptions(copySeconds),
   },
   examples: [
@@ -132,18 +126,10 @@ const exportImage = command({
     { line: 'wirt image export debian-12 ./debian-12.vmdk', does: 'For VMware.' },
   ],
   notes: [cancelNote],
-  async run(context, { args, options }) {
-    const path = hostPath(args.file);
-    const format = exportFormat(options.format, path);
-    const operation = await context.client.call('POST /v1/images/{image}/export', {
-      params: { image: args.image },
-      body: { format, path },
-      ...idempotent(),
-    });
-    return followed(context, operation, { ...options, cancels: true }, (ended) =>
-      lineView(ended, path, `Image ${ended.target.name} is in ${path} (${format})`),
-    );
-  },
+  run: (context, { args, options }) =>
+    exported(context, 'Image', args.file, options, (input) =>
+      context.client.call('POST /v1/images/{image}/export', { params: { image: args.image }, ...input }),
+    ),
 });
 
 export const commands: Commands = {

@@ -3,11 +3,11 @@ import type { Instance, Snapshot } from '@wirt/api';
 import { type Commands, type Context, command } from '../command.ts';
 import { idempotent } from '../context.ts';
 import { cancelNote, copySeconds, follow, followed, followOptions, goesOnLine, lineView } from '../follow.ts';
-import { exportFormat, exportFormatChoices, hostPath } from '../host-path.ts';
 import { readPages } from '../paging.ts';
 import type { View } from '../print.ts';
 import type { Cell } from '../table.ts';
 import { ageText } from '../units.ts';
+import { exported, exportFormatOption } from './disk-export.ts';
 import { forEach } from './side-by-side.ts';
 import { treeLines } from './snapshot-tree.ts';
 
@@ -227,11 +227,7 @@ const exportSnapshot = command({
     path: { summary: 'File to write; a directory where there are several disks', complete: 'file' },
   },
   options: {
-    format: {
-      kind: 'choice',
-      choices: exportFormatChoices,
-      summary: 'Format of the files (default by the ending, else qcow2)',
-    },
+    format: { ...exportFormatOption, summary: 'Format of the files (default by the ending, else qcow2)' },
     disk: { kind: 'text', value: 'DISK', summary: 'Only this disk of the instance' },
     ...followOptions(copySeconds),
   },
@@ -243,19 +239,14 @@ const exportSnapshot = command({
     },
   ],
   notes: [cancelNote],
-  async run(context, { args, options }) {
-    const path = hostPath(args.path);
-    const format = exportFormat(options.format, path);
-    const { disk } = options;
-    const operation = await context.client.call('POST /v1/instances/{instance}/snapshots/{snapshot}/export', {
-      params: { instance: args.instance, snapshot: args.snapshot },
-      body: { format, path, ...(disk === undefined ? {} : { disk }) },
-      ...idempotent(),
-    });
-    return followed(context, operation, { ...options, cancels: true }, (ended) =>
-      lineView(ended, path, `Snapshot ${ended.target.name} is in ${path} (${format})`),
-    );
-  },
+  run: (context, { args: { path, ...params }, options: { disk, ...options } }) =>
+    exported(context, 'Snapshot', path, options, ({ body, ...input }) =>
+      context.client.call('POST /v1/instances/{instance}/snapshots/{snapshot}/export', {
+        params,
+        body: { ...body, ...(disk === undefined ? {} : { disk }) },
+        ...input,
+      }),
+    ),
 });
 
 export const commands: Commands = {

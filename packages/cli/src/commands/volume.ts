@@ -13,10 +13,10 @@ import {
   goesOnLine,
   lineView,
 } from '../follow.ts';
-import { exportFormat, exportFormatChoices, hostPath } from '../host-path.ts';
 import { limitOf, moreNote, pagingOptions, readPages } from '../paging.ts';
 import { usageError } from '../parse.ts';
 import { BadValue, parseBytes, sizeText } from '../units.ts';
+import { exported, exportFormatOption } from './disk-export.ts';
 import { forEach } from './side-by-side.ts';
 import { holdersOf, volumeListView, volumeView } from './volume-view.ts';
 
@@ -254,11 +254,7 @@ const flatten = command({
 const exportVolume = command({
   arguments: { ...volumeArgument, file: { summary: 'File to write; must not be there', complete: 'file' } },
   options: {
-    format: {
-      kind: 'choice',
-      choices: exportFormatChoices,
-      summary: 'Format of the file (default by its ending, else qcow2)',
-    },
+    format: exportFormatOption,
     ...followOptions(copySeconds),
   },
   examples: [
@@ -266,18 +262,10 @@ const exportVolume = command({
     { line: 'wirt volume export data /srv/data.img', does: 'Raw.' },
   ],
   notes: [cancelNote],
-  async run(context, { args, options }) {
-    const path = hostPath(args.file);
-    const format = exportFormat(options.format, path);
-    const operation = await context.client.call('POST /v1/volumes/{volume}/export', {
-      params: { volume: args.volume },
-      body: { format, path },
-      ...idempotent(),
-    });
-    return followed(context, operation, { ...options, cancels: true }, (ended) =>
-      lineView(ended, path, `Volume ${ended.target.name} is in ${path} (${format})`),
-    );
-  },
+  run: (context, { args, options }) =>
+    exported(context, 'Volume', args.file, options, (input) =>
+      context.client.call('POST /v1/volumes/{volume}/export', { params: { volume: args.volume }, ...input }),
+    ),
 });
 
 const rm = command({
