@@ -6,8 +6,8 @@ import { copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type TestImage, testImage, testWorkDirectory } from '../../platform/test-image.fixture.ts';
 import { createDebianImageBuilder } from './image-debian.ts';
-import { type TestImage, testImage, testWorkDirectory } from './test-image.ts';
 
 const buildTimeoutMs = 25 * 60_000;
 const bootTimeoutMs = 5 * 60_000;
@@ -15,13 +15,20 @@ const isAsked = process.env['WIRT_TEST_SLOW'] === '1';
 const isPossible = isAsked && process.arch === 'x64' && process.getuid?.() === 0;
 const uefi = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' };
 
-let built: TestImage;
+const workDirectory = testWorkDirectory('debian');
+let built: TestImage<'disk'>;
 let folder: string;
 
 describe.skipIf(!isPossible)('the image debian-12 (needs root, amd64 and WIRT_TEST_SLOW=1)', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'wirt-debian-'));
-    built = await testImage();
+    built = await testImage({
+      kind: 'disk',
+      name: 'debian',
+      driver: import.meta.dirname,
+      builder: createDebianImageBuilder({ workDirectory }),
+      timeoutMs: buildTimeoutMs,
+    });
   }, buildTimeoutMs);
 
   afterAll(async () => {
@@ -50,7 +57,7 @@ describe.skipIf(!isPossible)('the image debian-12 (needs root, amd64 and WIRT_TE
     async (wantedStage) => {
       const target = await mkdtemp(join(folder, 'cancelled-'));
       const controller = new AbortController();
-      const builder = createDebianImageBuilder({ workDirectory: testWorkDirectory() });
+      const builder = createDebianImageBuilder({ workDirectory });
       const build = builder.build(target, {
         signal: controller.signal,
         onProgress: ({ stage }) => {
@@ -59,9 +66,9 @@ describe.skipIf(!isPossible)('the image debian-12 (needs root, amd64 and WIRT_TE
       });
       await expect(build).rejects.toBe('not wanted any more');
       expect(await readdir(target)).toEqual([]);
-      expect(await readdir(testWorkDirectory())).toEqual(['debian-12-packages']);
-      expect(await readFile('/proc/mounts', 'utf8')).not.toContain(testWorkDirectory());
-      expect(await rootsOfProcesses()).not.toContain(testWorkDirectory());
+      expect(await readdir(workDirectory)).toEqual(['debian-12-packages']);
+      expect(await readFile('/proc/mounts', 'utf8')).not.toContain(workDirectory);
+      expect(await rootsOfProcesses()).not.toContain(workDirectory);
     },
     buildTimeoutMs,
   );

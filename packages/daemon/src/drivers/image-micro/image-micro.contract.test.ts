@@ -7,20 +7,28 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { type TestImage, testImage, testWorkDirectory } from '../../platform/test-image.fixture.ts';
 import { createMicroImageBuilder } from './image-micro.ts';
-import { type TestImage, testImage, testWorkDirectory } from './test-image.ts';
 
 const bootTimeoutMs = 30_000;
 const buildTimeoutMs = 5 * 60_000;
 const missing = ['apt-get', 'dpkg-deb'].filter((tool) => spawnSync(tool, ['--version']).status !== 0);
 const hasQemu = process.arch === 'x64' && spawnSync('qemu-system-x86_64', ['--version']).status === 0;
 
-let built: TestImage;
+const workDirectory = testWorkDirectory('micro');
+let built: TestImage<'kernel'>;
 let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'wirt-micro-'));
-  if (missing.length === 0) built = await testImage();
+  if (missing.length > 0) return;
+  built = await testImage({
+    kind: 'kernel',
+    name: 'micro',
+    driver: import.meta.dirname,
+    builder: createMicroImageBuilder({ workDirectory }),
+    timeoutMs: buildTimeoutMs,
+  });
 }, buildTimeoutMs);
 
 afterAll(async () => {
@@ -37,7 +45,7 @@ describe.skipIf(missing.length > 0)('building the image micro (needs apt and dpk
       for (const name of ['http_proxy', 'https_proxy']) vi.stubEnv(name, 'http://127.0.0.1:9');
       const target = await mkdtemp(join(folder, 'again-'));
       const stages = new Set<string>();
-      const builder = createMicroImageBuilder({ workDirectory: testWorkDirectory() });
+      const builder = createMicroImageBuilder({ workDirectory });
       const image = await builder.build(target, {
         signal: AbortSignal.timeout(buildTimeoutMs),
         onProgress: ({ stage }) => stages.add(stage),
@@ -60,7 +68,7 @@ describe.skipIf(missing.length > 0)('building the image micro (needs apt and dpk
     async () => {
       const target = await mkdtemp(join(folder, 'cancelled-'));
       const controller = new AbortController();
-      const builder = createMicroImageBuilder({ workDirectory: testWorkDirectory() });
+      const builder = createMicroImageBuilder({ workDirectory });
       const build = builder.build(target, {
         signal: controller.signal,
         onProgress: ({ stage }) => {
@@ -69,7 +77,7 @@ describe.skipIf(missing.length > 0)('building the image micro (needs apt and dpk
       });
       await expect(build).rejects.toBe('not wanted any more');
       expect(await readdir(target)).toEqual([]);
-      expect((await readdir(testWorkDirectory())).filter((name) => name.startsWith('build-'))).toEqual([]);
+      expect((await readdir(workDirectory)).filter((name) => name.startsWith('build-'))).toEqual([]);
     },
     buildTimeoutMs,
   );
