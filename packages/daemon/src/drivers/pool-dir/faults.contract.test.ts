@@ -2,37 +2,19 @@
 import { execFileSync } from 'node:child_process';
 import { chmod, chown, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { DiskSource, StoredLayer, VolumePool } from '@wirt/core';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createHarness, toolMissing } from './harness.fixture.ts';
+import type { VolumePool } from '@wirt/core';
+import { describe, expect, it } from 'vitest';
+import { toolMissing } from './harness.fixture.ts';
 import { createDirPoolDriver } from './pool-dir.ts';
+import { createScene, diskOf, type Harness, id, idOf, layer, MIB, other, pathOf } from './scene.fixture.ts';
 import { silentLogger } from './silent-logger.fixture.ts';
 
-const MIB = 1024 ** 2;
 const isRoot = process.geteuid?.() === 0;
 /** For root its own group, which is also the mask of access lists. */
 const daemonsAlone = isRoot ? 0o640 : 0o600;
-const idOf = (index: number): string => `01J9ZK3W8Y7Q5T2R4M6N8P${1000 + index}`;
-const id = idOf(0);
-const layer: StoredLayer = { volume: idOf(1), layer: idOf(2), format: 'qcow2', sizeBytes: 16 * MIB };
-const other: StoredLayer = { ...layer, layer: idOf(3) };
-
-let harness: Awaited<ReturnType<typeof createHarness>>;
-
-beforeEach(async () => {
-  harness = await createHarness();
-});
-afterEach(() => harness[Symbol.asyncDispose]());
-
-const openPool = (path = harness.path): Promise<VolumePool> => harness.driver('aaaa').open({ id, path });
-const work = () => ({
-  confinement: harness.confinement,
-  signal: AbortSignal.timeout(50_000),
-  onProgress: () => {},
-});
-const pathOf = (pool: VolumePool, one: StoredLayer): string => pool.locate(one).location.path;
-const diskOf = (pool: VolumePool, ...layers: StoredLayer[]): DiskSource => ({
-  layers: layers.map((one) => pool.locate(one)),
+let harness: Harness;
+const { openPool, work } = createScene((made) => {
+  harness = made;
 });
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
 

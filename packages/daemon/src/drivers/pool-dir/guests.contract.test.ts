@@ -3,35 +3,16 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DiskSource, StoredLayer, VolumePool } from '@wirt/core';
-import type { VolumePoolHarness } from '@wirt/core/contract/volume-pool';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createHarness, isOpen, toolMissing } from './harness.fixture.ts';
+import type { DiskSource, StoredLayer } from '@wirt/core';
+import { describe, expect, it } from 'vitest';
+import { isOpen, toolMissing } from './harness.fixture.ts';
 import { nestedNode } from './nodes.ts';
+import { createScene, diskOf, type Harness, idOf, layer, MIB, other, pathOf } from './scene.fixture.ts';
 
-const MIB = 1024 ** 2;
-const idOf = (index: number): string => `01J9ZK3W8Y7Q5T2R4M6N8P${1000 + index}`;
-const id = idOf(0);
-const layer: StoredLayer = { volume: idOf(1), layer: idOf(2), format: 'qcow2', sizeBytes: 16 * MIB };
-const other: StoredLayer = { ...layer, layer: idOf(3) };
 const raw: StoredLayer = { ...layer, layer: idOf(4), format: 'raw' };
-
-let harness: VolumePoolHarness;
-
-beforeEach(async () => {
-  harness = await createHarness();
-});
-afterEach(() => harness[Symbol.asyncDispose]());
-
-const openPool = (path = harness.path): Promise<VolumePool> => harness.driver('aaaa').open({ id, path });
-const work = () => ({
-  confinement: harness.confinement,
-  signal: AbortSignal.timeout(50_000),
-  onProgress: () => {},
-});
-const pathOf = (pool: VolumePool, one: StoredLayer): string => pool.locate(one).location.path;
-const diskOf = (pool: VolumePool, ...layers: StoredLayer[]): DiskSource => ({
-  layers: layers.map((one) => pool.locate(one)),
+let harness: Harness;
+const { openPool, work } = createScene((made) => {
+  harness = made;
 });
 
 /** Has the disk open for writing, as a running guest has. */
