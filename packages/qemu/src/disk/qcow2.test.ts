@@ -1,18 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { builtQcow2, MIB, readerOf, type Spoil, verdict } from './built-disks.ts';
 import { inspectDisk } from './inspect.ts';
+import { bigEndian } from './spoil.fixture.ts';
 
 const CLUSTER = 4096;
 const L1_AT = 40;
 
-const u32 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt32BE(value, at);
-const u64 =
-  (at: number, value: bigint | number): Spoil =>
-  (bytes) =>
-    bytes.writeBigUInt64BE(BigInt(value), at);
+const { u32, u64 } = bigEndian;
 const both =
   (...spoils: Spoil[]): Spoil =>
   (bytes) =>

@@ -1,15 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { builtVdi, MIB, readerOf, type Spoil, verdict } from './built-disks.ts';
 import { inspectDisk } from './inspect.ts';
+import { littleEndian } from './spoil.fixture.ts';
 
-const u32 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt32LE(value, at);
-const u64 =
-  (at: number, value: bigint | number): Spoil =>
-  (bytes) =>
-    bytes.writeBigUInt64LE(BigInt(value), at);
+const { u32, u64 } = littleEndian;
 
 const spoilt = (spoil: Spoil): Promise<string> => verdict(builtVdi(spoil), { format: 'vdi' });
 

@@ -11,19 +11,9 @@ import {
 } from './built-disks.ts';
 import { crc32c } from './crc32c.ts';
 import { inspectDisk } from './inspect.ts';
+import { littleEndian } from './spoil.fixture.ts';
 
-const u16 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt16LE(value, at);
-const u32 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt32LE(value, at);
-const u64 =
-  (at: number, value: bigint | number): Spoil =>
-  (bytes) =>
-    bytes.writeBigUInt64LE(BigInt(value), at);
+const { u16, u32, u64 } = littleEndian;
 const guid =
   (at: number, text: string): Spoil =>
   (bytes) =>

@@ -11,16 +11,10 @@ import {
 } from './built-disks.ts';
 import { inspectDisk, inspectDiskExtent } from './inspect.ts';
 import { DiskRefused } from './refused.ts';
+import { littleEndian } from './spoil.fixture.ts';
 import type { VmdkExtent } from './vmdk-descriptor.ts';
 
-const u32 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt32LE(value, at);
-const u64 =
-  (at: number, value: bigint | number): Spoil =>
-  (bytes) =>
-    bytes.writeBigUInt64LE(BigInt(value), at);
+const { u32, u64 } = littleEndian;
 
 const spoilt = (spoil: Spoil): Promise<string> => verdict(builtVmdk(spoil), { format: 'vmdk' });
 const described = (descriptor: string): Promise<string> => verdict(builtVmdk(undefined, descriptor));

@@ -1,17 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { builtDynamicVpc, builtFixedVpc, MIB, readerOf, type Spoil, verdict } from './built-disks.ts';
 import { inspectDisk } from './inspect.ts';
+import { bigEndian } from './spoil.fixture.ts';
 
 const SIZE = 1740 * 512;
 
-const u32 =
-  (at: number, value: number): Spoil =>
-  (bytes) =>
-    bytes.writeUInt32BE(value, at);
-const u64 =
-  (at: number, value: bigint | number): Spoil =>
-  (bytes) =>
-    bytes.writeBigUInt64BE(BigInt(value), at);
+const { u32, u64 } = bigEndian;
 
 const spoiltFooter = (footer: Spoil): Promise<string> =>
   verdict(builtDynamicVpc({ footer }), { format: 'vpc' });
