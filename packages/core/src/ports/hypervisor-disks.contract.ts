@@ -2,41 +2,18 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DiskLayerNode } from '../domain/disk-source.ts';
 import type { LaunchPlan, PlannedDisk } from '../domain/guest.ts';
-import type { HypervisorHarness } from './hypervisor.contract.ts';
 import type { Guest, GuestEvent, Hypervisor } from './hypervisor.ts';
+import {
+  type DiskHarness,
+  disk,
+  type HypervisorDisksHarness,
+  mib,
+  never,
+  says,
+} from './hypervisor-disks-harness.contract.ts';
+import { hypervisorDisksLayers } from './hypervisor-disks-layers.contract.ts';
 
-export interface DiskHarness {
-  /** An empty layer that the guest may open. */
-  makeLayer(options?: {
-    readonly sizeBytes?: number;
-    readonly format?: DiskLayerNode['format'];
-  }): Promise<DiskLayerNode>;
-  /** One that is not there. */
-  missingLayer(): Promise<DiskLayerNode>;
-  /**
-   * A layer to boot from: says "ready"; for each `w` typed writes on its disk and says `+`, or `!` when it failed; after a `b`
-   * writes for ever to its own disk and then to the second one a number that grows, and says `.` each time.
-   */
-  makeBootLayer(): Promise<DiskLayerNode>;
-  /** A layer of that many bytes of data. */
-  makeFullLayer(dataBytes: number): Promise<DiskLayerNode>;
-  sizeOf(layer: DiskLayerNode): Promise<number>;
-  /** Throws when the layer is damaged. */
-  check(layer: DiskLayerNode): Promise<void>;
-  /** The number last written, as it is read from the base on. */
-  readNumber(chain: readonly DiskLayerNode[]): Promise<number>;
-  /** For layers that are full after some 2 MB, until room is made. Undefined for a user who may not mount one. */
-  readonly smallFileSystem:
-    | (() => Promise<{ makeLayer(): Promise<DiskLayerNode>; makeRoom(): Promise<void> }>)
-    | undefined;
-}
-
-export interface HypervisorDisksHarness extends HypervisorHarness {
-  readonly disks: DiskHarness;
-}
-
-const never = new AbortController().signal;
-const mib = 1024 * 1024;
+export type { HypervisorDisksHarness } from './hypervisor-disks-harness.contract.ts';
 
 export function hypervisorDisksContract(
   name: string,
@@ -290,187 +267,7 @@ export function hypervisorDisksContract(
       });
     });
 
-    describe('overlays', () => {
-      it('take the writing of all disks from one moment on', async () => {
-        const [root, data] = [await harness.disks.makeBootLayer(), await makeLayer()];
-        const overlays = [await makeLayer(), await makeLayer()] as const;
-        const guest = await boot([
-          { ...disk('root', 0, [root]), bootIndex: 1 },
-          { ...disk('data', 1, [data]), bootIndex: 2 },
-        ]);
-        const writes = says(guest, '.....');
-        guest.console.write(Buffer.from('b'));
-        await writes;
-        await guest.disks.overlay(
-          [
-            { disk: 'root', layer: overlays[0] },
-            { disk: 'data', layer: overlays[1] },
-          ],
-          never,
-        );
-        await says(guest, '.....', 'from now on');
-        expect(await guest.disks.chains(never)).toEqual(
-          new Map([
-            ['root', [root.layer, overlays[0].layer]],
-            ['data', [data.layer, overlays[1].layer]],
-          ]),
-        );
-        await guest.kill(never);
-        const frozen = await Promise.all([root, data].map((layer) => harness.disks.readNumber([layer])));
-        const [first = 0, second = 0] = frozen;
-        // The second disk has the number that the first has, or the one before when the moment came between.
-        expect(first).toBeGreaterThan(4);
-        expect([first, first - 1]).toContain(second);
-        expect(await harness.disks.readNumber([root, overlays[0]])).toBeGreaterThan(first);
-        for (const layer of [data, ...overlays]) await harness.disks.check(layer);
-      });
-
-      it('are taken by no disk when one cannot be opened, and nothing is left of the attempt', async () => {
-        const [one, two, overlay] = [await makeLayer(), await makeLayer(), await makeLayer()];
-        const guest = await launch([disk('one', 0, [one]), disk('two', 1, [two])]);
-        const take = (second: DiskLayerNode) =>
-          guest.disks.overlay(
-            [
-              { disk: 'one', layer: overlay },
-              { disk: 'two', layer: second },
-            ],
-            never,
-          );
-        const missing = await harness.disks.missingLayer();
-        await expect(take(missing)).rejects.toMatchObject({ code: 'snapshot.failed' });
-        expect([...(await guest.disks.chains(never)).values()]).toEqual([[one.layer], [two.layer]]);
-        const second = await makeLayer();
-        await take(second);
-        expect([...(await guest.disks.chains(never)).values()]).toEqual([
-          [one.layer, overlay.layer],
-          [two.layer, second.layer],
-        ]);
-        await guest.kill(never);
-      });
-    });
-
-    describe('pulled', () => {
-      const frozen = async (): Promise<readonly [DiskLayerNode, DiskLayerNode, DiskLayerNode]> => [
-        await harness.disks.makeFullLayer(256 * mib),
-        await makeLayer({ sizeBytes: 256 * mib }),
-        await makeLayer({ sizeBytes: 256 * mib }),
-      ];
-      const ids = (layers: readonly DiskLayerNode[]) => layers.map(({ layer }) => layer);
-
-      it('lose the layers in between, then all below, and tell how far they are', async () => {
-        const layers = await frozen();
-        const [base, , top] = layers;
-        const guest = await launch([disk('data', 0, layers)]);
-        const pull = (to: DiskLayerNode | undefined, onProgress = (_done: number, _total: number) => {}) =>
-          guest.disks.pull(
-            { disk: 'data', layer: top.layer, base: to?.layer },
-            { signal: never, onProgress },
-          );
-        await pull(base);
-        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([base, top]));
-        const told: number[] = [];
-        await pull(undefined, (done, total) => {
-          expect(done).toBeLessThanOrEqual(total);
-          told.push(done);
-        });
-        expect(told.length).toBeGreaterThan(0);
-        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
-        // Done is done.
-        await pull(undefined);
-        await guest.kill(never);
-        await harness.disks.check(top);
-        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
-      });
-
-      it('into a frozen layer leave those above as they are', async () => {
-        const layers = await frozen();
-        const [, middle, top] = layers;
-        const guest = await launch([disk('data', 0, layers)]);
-        await guest.disks.pull(
-          { disk: 'data', layer: middle.layer, base: undefined },
-          { signal: never, onProgress: () => {} },
-        );
-        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([middle, top]));
-        await guest.kill(never);
-        expect(await harness.disks.readNumber([middle])).toBe(0x07070707);
-        await harness.disks.check(middle);
-      });
-
-      it('keep a whole chain when it is called off, and are pulled when it is done again', async () => {
-        const layers = await frozen();
-        const [, , top] = layers;
-        const guest = await launch([disk('data', 0, layers)]);
-        const controller = new AbortController();
-        const work = { disk: 'data', layer: top.layer, base: undefined };
-        const onProgress = (): void => controller.abort(new Error('no longer wanted'));
-        await expect(guest.disks.pull(work, { signal: controller.signal, onProgress })).rejects.toThrow(
-          'no longer wanted',
-        );
-        expect([ids(layers), [top.layer]]).toContainEqual((await guest.disks.chains(never)).get('data'));
-        await guest.disks.pull(work, { signal: never, onProgress: () => {} });
-        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
-        await guest.kill(never);
-        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
-      });
-
-      it('go on when the daemon ends, and are taken up by the next one', async () => {
-        const layers = await frozen();
-        const [, , top] = layers;
-        const guest = await launch([disk('data', 0, layers)]);
-        const work = { disk: 'data', layer: top.layer, base: undefined };
-        const onProgress = (): void => guest.detach();
-        await expect(guest.disks.pull(work, { signal: never, onProgress })).rejects.toMatchObject({
-          code: 'daemon.stopping',
-        });
-        const again = await restarted(guest);
-        await again.disks.pull(work, { signal: never, onProgress: () => {} });
-        expect((await again.disks.chains(never)).get('data')).toEqual([top.layer]);
-        await again.kill(never);
-        expect(await harness.disks.readNumber([top])).toBe(0x07070707);
-      });
-
-      it('say so when the guest ends meanwhile', async () => {
-        const layers = await frozen();
-        const guest = await launch([disk('data', 0, layers)]);
-        const work = { disk: 'data', layer: layers[2].layer, base: undefined };
-        const onProgress = (): void => void process.kill(guest.process.pid, 'SIGKILL');
-        await expect(guest.disks.pull(work, { signal: never, onProgress })).rejects.toMatchObject({
-          code: 'instance.died',
-        });
-        await guest.exited;
-        for (const layer of layers) await harness.disks.check(layer);
-      });
-
-      it('into a full file system fail with that reason, and the chain is whole', async ({ skip }) => {
-        // Only root may mount one.
-        const small = (await harness.disks.smallFileSystem?.()) ?? skip('needs root for a small file system');
-        const [base, top] = [await harness.disks.makeFullLayer(16 * mib), await small.makeLayer()];
-        const guest = await launch([disk('data', 0, [base, top])]);
-        const work = { disk: 'data', layer: top.layer, base: undefined };
-        const pull = () => guest.disks.pull(work, { signal: never, onProgress: () => {} });
-        await expect(pull()).rejects.toMatchObject({
-          code: 'volume.failed',
-          cause: { message: expect.stringMatching(/No space left/) },
-        });
-        expect((await guest.disks.chains(never)).get('data')).toEqual(ids([base, top]));
-        await small.makeRoom();
-        await pull();
-        expect((await guest.disks.chains(never)).get('data')).toEqual([top.layer]);
-        await guest.kill(never);
-        await harness.disks.check(top);
-      });
-
-      it('that are not as was thought are refused', async () => {
-        const layer = await makeLayer();
-        const guest = await launch([disk('data', 0, [layer])]);
-        const pull = guest.disks.pull(
-          { disk: 'data', layer: layer.layer, base: 'another' },
-          { signal: never, onProgress: () => {} },
-        );
-        await expect(pull).rejects.toMatchObject({ code: 'volume.failed' });
-        await guest.kill(never);
-      });
-    });
+    hypervisorDisksLayers({ launch, boot, restarted, makeLayer, disks: () => harness.disks });
 
     it('stop the guest when there is no room, which is told and known after a restart; then it goes on', async ({
       skip,
@@ -506,10 +303,6 @@ export function hypervisorDisksContract(
   });
 }
 
-function disk(name: string, slot: number, layers: readonly DiskLayerNode[]): PlannedDisk {
-  return { name, device: 'disk', bus: 'virtio', readOnly: false, serial: name, slot, source: { layers } };
-}
-
 function drive(name: string): PlannedDisk {
   return { name, device: 'cdrom', bus: 'sata', readOnly: true, serial: name, slot: 0 };
 }
@@ -522,19 +315,4 @@ function event<K extends GuestEvent['kind']>(guest: Guest, kind: K): Promise<Gue
       resolve(each);
     });
   });
-}
-
-/** Resolves when the guest's console has shown `words`. */
-async function says(guest: Guest, words: string, since: 'ever' | 'from now on' = 'ever'): Promise<void> {
-  let seen = since === 'ever' ? Buffer.from(guest.console.replay()).toString() : '';
-  if (seen.includes(words)) return;
-  const done = Promise.withResolvers<void>();
-  const stop = guest.console.listen((data) => {
-    seen += Buffer.from(data).toString();
-    if (seen.includes(words)) done.resolve();
-  });
-  const ended = guest.exited.then(() => {
-    throw new Error(`The guest ended before it said "${words}".`);
-  });
-  await Promise.race([done.promise, ended]).finally(stop);
 }
