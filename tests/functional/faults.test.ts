@@ -243,6 +243,33 @@ describe('a state directory', () => {
     expect(await daemon.remains()).toEqual([]);
   });
 
+  it('that is full when a guest or an operation ends shows the end as soon as there is room', async () => {
+    const { directory } = held(await smallDisk());
+    const daemon = await daemonWith({ directory });
+    for (const name of ['web', 'silent']) await daemon.create(name, { start: true, startPaused: true });
+    process.kill(await pidOf(daemon, 'silent'), 'SIGSTOP');
+    await daemon.reach('silent', 'unresponsive');
+    const { id } = await daemon.client.call('POST /v1/instances/{instance}/stop', {
+      ...at('silent'),
+      body: { mode: 'graceful', graceSeconds: 5 },
+    });
+    const filler = await fill(daemon);
+    await expectFull(daemon);
+    process.kill(await pidOf(daemon, 'web'), 'SIGKILL');
+    const operation = () =>
+      daemon.client.call('GET /v1/operations/{operation}', { params: { operation: id } });
+    const deadlineMs = performance.now() + 30_000;
+    // Nothing tells of it: what cannot be stored is no event.
+    while ((await operation()).stage !== 'waiting-for-room' && performance.now() < deadlineMs)
+      await pause(50);
+    expect(await operation()).toMatchObject({ state: 'running', stage: 'waiting-for-room' });
+    await rm(filler);
+    await daemon.reach('web', 'crashed');
+    await daemon.reach('silent', 'stopped');
+    expect((await operation()).state).toBe('done');
+    expect(await daemon.remains()).toEqual([]);
+  });
+
   it('that is read-only when wirtd starts is refused, and wirtd says so', async () => {
     const { directory } = held(await smallDisk());
     const daemon = await daemonWith({ directory });

@@ -17,6 +17,7 @@ import { createImageActions, imageWorks, recoverImages } from './image.ts';
 import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
 import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
+import { LateWrites } from './late-writes.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
@@ -41,10 +42,12 @@ export interface Core {
 export async function createActions(parts: CoreParts): Promise<Core> {
   const { store, clock, logger } = parts;
   const lanes = new Lanes();
+  const late = new LateWrites({ store, clock });
   const pools = new Records({ store, kind: 'pool', parse: (value) => poolSchema.parse(value) });
   const records = {
     ...parts,
     lanes,
+    late,
     instances: new Records({ store, kind: 'instance', parse: (value) => instanceSchema.parse(value) }),
     images: new Records({ store, kind: 'image', parse: (value) => imageSchema.parse(value) }),
     pools,
@@ -56,7 +59,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       scopeOf: ({ spec }) => spec.instance,
     }),
     storage: new Pools(pools, parts.poolDrivers),
-    operations: new OperationRunner({ store, lanes, clock, logger }),
+    operations: new OperationRunner({ store, late, lanes, clock, logger }),
   };
   const shared: Shared = { ...records, layers: createVolumeLayers(records) };
   for (const kind of [shared.pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
@@ -100,6 +103,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       life.watch.stop();
       life.space.stop();
       await shared.operations.stop(signal);
+      late.stop();
       for (const guest of life.live.all()) guest.detach();
     },
   };

@@ -164,10 +164,10 @@ async function plugIn(shared: Shared, guest: Guest, disk: VolumeDisk, progress: 
     try {
       await guest.disks.detach(disk.name, AbortSignal.timeout(detachMs));
       await layers.revoke(volumes.require(disk.volume));
-      await commit(store, [change(undefined)]);
+      await progress.record([change(undefined)]);
     } catch (inDoubt) {
       logger.warn('disk.attached_in_doubt', { instance: guest.id, disk: disk.name, error: inDoubt });
-      await commit(store, attached(shared, guest.id, disk));
+      await progress.record(attached(shared, guest.id, disk));
     }
     throw error;
   }

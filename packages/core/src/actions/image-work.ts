@@ -11,7 +11,6 @@ import { confined } from './confined.ts';
 import { requireDisk } from './image-use.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
-import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
 
 /** A build downloads some hundred MB; past this it hangs. */
@@ -32,14 +31,14 @@ async function making(
   progress: Progress,
   steps: () => Promise<Image>,
 ): Promise<void> {
-  const { store, images, imageFiles, transfer, logger, faults, lanes } = shared;
+  const { images, imageFiles, transfer, logger, faults, lanes } = shared;
   await using undo = new Undo((error) => logger.error('image.undo_failed', { image: id, error }));
   undo.add(async () => {
     await imageFiles.remove(id);
     if (isStopping(progress)) return;
     await transfer.clean(id);
     const image = images.get(id);
-    if (image !== undefined) await commit(store, [images.remove(image)]);
+    if (image !== undefined) await progress.record([images.remove(image)]);
   });
   const image = await steps();
   const key = imageKey(image);

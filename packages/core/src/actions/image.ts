@@ -198,7 +198,7 @@ function inUse(
  * that no image owns.
  */
 export async function recoverImages(shared: Shared, open: readonly Operation[]): Promise<void> {
-  const { store, images, imageFiles, operations, transfer } = shared;
+  const { store, late, images, imageFiles, operations, transfer, logger } = shared;
   const goingOn = new Set<string>();
   for (const operation of open) {
     const { kind, target } = operation;
@@ -215,7 +215,10 @@ export async function recoverImages(shared: Shared, open: readonly Operation[]):
   }
   for (const image of [...images.after()]) {
     if (image.status.state === 'building' && !goingOn.has(image.id))
-      await commit(store, [images.remove(image)]);
+      await late.begin(
+        () => commit(store, [images.remove(image)]),
+        (error) => logger.error('image.not_forgotten', { image: image.id, error }),
+      );
   }
   const keys = new Set([...images.after()].map(imageKey));
   for (const key of await imageFiles.list()) if (!keys.has(key)) await imageFiles.remove(key);

@@ -141,7 +141,7 @@ export function createLife(shared: Shared): InstanceLife {
  * `crashed` with the reason, so that what failed can be tried again.
  */
 function settled({ shared, live }: LifeParts, id: string, work: Work): Work {
-  const { store, instances, clock, logger } = shared;
+  const { instances, clock, logger } = shared;
   return async (progress) => {
     try {
       await work(progress);
@@ -157,7 +157,7 @@ function settled({ shared, live }: LifeParts, id: string, work: Work): Work {
           guest === undefined
             ? inState(clock, instance, 'crashed', { exit: failure(error, clock.now()) })
             : inState(clock, instance, observedState(guest), { agent: guest.state.agent });
-        await commit(store, [instances.put(record)]).catch((storeError: unknown) => {
+        await progress.record([instances.put(record)]).catch((storeError: unknown) => {
           logger.error('instance.failure_not_stored', { instance: id, error: storeError });
         });
       }
@@ -217,9 +217,7 @@ function restart({ shared, boot, stop, watch }: LifeParts, id: string): Work {
       (progress.recovering && (state === 'stopped' || state === 'crashed'));
     if (!between) requireCan('restart', instance);
     if (shared.instances.require(id).status.process !== undefined) {
-      await commit(shared.store, [
-        await stop.halt(instance, instanceStopSchema.parse(progress.input), progress),
-      ]);
+      await progress.record([await stop.halt(instance, instanceStopSchema.parse(progress.input), progress)]);
     }
     await boot(id, { paused: false, restarts: 0 }, progress);
   };
@@ -242,7 +240,7 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     requireRemovable(shared, instance);
     watch.unschedule(id);
     if (instance.status.process !== undefined)
-      await commit(store, [await stop.halt(instance, forced, progress)]);
+      await progress.record([await stop.halt(instance, forced, progress)]);
     await mark();
     progress.stage('tear-down');
     await stop.tearDown(id, 'instance.remove');

@@ -28,7 +28,7 @@ export interface ReadyWatch {
 }
 
 export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
-  const { instances, images, store, lanes, logger, clock } = shared;
+  const { instances, images, store, late, lanes, logger, clock } = shared;
   const asking = new Set<Guest>();
   const waiters = new Map<string, Set<(failure?: Error) => void>>();
 
@@ -82,11 +82,13 @@ export function createReady(shared: Shared, live: LiveGuests): ReadyWatch {
     guest: Guest,
     changes: Pick<Partial<Instance['status']>, 'ready' | 'notReady' | 'addresses'>,
   ): Promise<void> {
-    await lanes.run(guest.id, async () => {
-      const instance = instances.get(guest.id);
-      if (instance === undefined || live.get(guest.id) !== guest) return;
-      await commit(store, [instances.put({ ...instance, status: { ...instance.status, ...changes } })]);
-    });
+    const inLane = (): Promise<void> =>
+      lanes.run(guest.id, async () => {
+        const instance = instances.get(guest.id);
+        if (instance === undefined || live.get(guest.id) !== guest) return;
+        await commit(store, [instances.put({ ...instance, status: { ...instance.status, ...changes } })]);
+      });
+    await late.insist(inLane);
     wake(guest.id, failureOf(instances.get(guest.id)));
   }
 

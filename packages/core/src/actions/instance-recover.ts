@@ -8,6 +8,8 @@ import type { FoundGuest, Guest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
 import { type InstanceLife, isLifeKind } from './instance-life.ts';
 import { inState, observedState } from './instance-state.ts';
+import { isOutOfRoom } from './late-writes.ts';
+import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 import { laneOfOperation, type WorkTable } from './works.ts';
@@ -80,20 +82,31 @@ async function adopt(
 ): Promise<void> {
   const guest = await shared.hypervisor.attach(found, signal);
   // In its lane: what the guest is seen to be goes into the record after this, and not against it.
-  await shared.lanes.run(instance.id, () => takeOver(shared, life, instance, guest, found, busy));
+  const { id, status } = instance;
+  let first = true;
+  const inLane = (): Promise<void> =>
+    shared.lanes.run(id, () => {
+      if (first) life.live.add(guest);
+      // What was under way when there was no room is for its operation.
+      const isDone = !first && (life.live.get(id) !== guest || busy.has(id));
+      first = false;
+      return isDone ? Promise.resolve() : takeOver(shared, id, guest, found, busy);
+    });
+  shared.logger.info('instance.adopted', { instance: id, pid: found.process.pid, state: status.state });
+  await shared.late.begin(inLane, (error) =>
+    shared.logger.error('instance.recovery_failed', { instance: id, error }),
+  );
 }
 
 async function takeOver(
-  { store, instances, clock, logger }: Shared,
-  life: InstanceLife,
-  instance: Instance,
+  { store, instances, clock }: Shared,
+  id: string,
   guest: Guest,
   found: FoundGuest,
   busy: ReadonlySet<string>,
 ): Promise<void> {
-  life.live.add(guest);
+  const instance = instances.require(id);
   const { status } = instance;
-  logger.info('instance.adopted', { instance: instance.id, pid: found.process.pid, state: status.state });
   const underway = ['starting', 'stopping', 'removing'].includes(status.state) && busy.has(instance.id);
   // What an operation was at goes on from where it stood, once its operation is taken up.
   const state = underway ? status.state : observedState(guest);
@@ -151,7 +164,8 @@ export async function resumeOperations(
         isLifeKind(kind) &&
         // A start that cannot be brought to its end is done anew, and fails there as any start does.
         (instance === undefined || (await finished(shared, life, operation, instance).catch(() => false)));
-      if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
+      if (reached === 'when-stored') endWithRoom(shared, life, operation);
+      else if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
       else left.push(operation);
     });
   }
@@ -164,6 +178,27 @@ export async function resumeOperations(
   }
 }
 
+/** The guest runs, and its operation ends when that can be recorded; nobody waits for it. */
+function endWithRoom(shared: Shared, life: InstanceLife, operation: Operation): void {
+  const { id } = operation.target;
+  const guest = life.live.get(id);
+  const end: Work = async (progress) => {
+    // It may have ended meanwhile, which is recorded.
+    if (guest === undefined || life.live.get(id) !== guest) return;
+    await progress.complete([
+      shared.instances.put(await running(shared, shared.instances.require(id), guest)),
+    ]);
+  };
+  shared.operations.resume(operation, end, laneOfOperation(shared, operation));
+}
+
+async function running(shared: Shared, instance: Instance, guest: Guest): Promise<Instance> {
+  const { host, clock } = shared;
+  const accelerator = await host.accelerator(instance.spec.accelerator);
+  const run = { process: guest.process, accelerator, agent: guest.state.agent, startedAt: clock.now() };
+  return inState(clock, instance, guest.state.processors, run);
+}
+
 /**
  * Whether the aim of an operation is reached. An interrupted start whose QEMU answers is brought to its end here; one whose QEMU
  * does not is ended, so that the start can be done anew with no doubt left.
@@ -173,8 +208,8 @@ async function finished(
   life: InstanceLife,
   operation: Operation,
   instance: Instance,
-): Promise<boolean> {
-  const { store, instances, clock, lanes } = shared;
+): Promise<boolean | 'when-stored'> {
+  const { store, instances, lanes } = shared;
   const guest = life.live.get(instance.id);
   if (instance.status.state !== 'starting' || guest === undefined) return false;
   const paused = operation.input['paused'] === true || operation.input['startPaused'] === true;
@@ -185,12 +220,12 @@ async function finished(
       if (!guest.state.responsive)
         throw new WirtError('instance.unresponsive', `QEMU of ${instance.name} is silent.`);
       if (!paused) await guest.resume(signal);
-      const accelerator = await shared.host.accelerator(instance.spec.accelerator);
-      const run = { process: guest.process, accelerator, agent: guest.state.agent, startedAt: clock.now() };
-      const record = inState(clock, instances.require(instance.id), guest.state.processors, run);
+      const record = await running(shared, instances.require(instance.id), guest);
       await commit(store, [instances.put(record)]);
       return true;
-    } catch {
+    } catch (error) {
+      // A full store is no reason to end a guest.
+      if (isOutOfRoom(error)) return 'when-stored';
       life.live.delete(instance.id);
       await guest.kill(signal);
       await life.halt.tearDown(instance.id, 'instance.end');

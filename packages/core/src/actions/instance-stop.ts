@@ -77,7 +77,8 @@ export function createStop(shared: Shared, live: LiveGuests): StopInstance {
       );
       if (exit !== undefined) return { exit, asked: 'stop' };
       progress.signal.throwIfAborted();
-      if (input.mode === 'acpi' && !grace.signal.aborted) throw await stayed(instance, guest, input);
+      if (input.mode === 'acpi' && !grace.signal.aborted)
+        throw await stayed(instance, guest, input, progress);
     }
     progress.stage('kill');
     await faults.at('instance.stop/kill');
@@ -86,9 +87,14 @@ export function createStop(shared: Shared, live: LiveGuests): StopInstance {
   }
 
   /** The guest goes on running, under control as before. */
-  async function stayed(instance: Instance, guest: Guest, input: InstanceStop): Promise<WirtError> {
+  async function stayed(
+    instance: Instance,
+    guest: Guest,
+    input: InstanceStop,
+    progress: Progress,
+  ): Promise<WirtError> {
     const current = instances.get(instance.id) ?? instance;
-    await commit(store, [instances.put(inState(clock, current, observedState(guest)))]);
+    await progress.record([instances.put(inState(clock, current, observedState(guest)))]);
     return new WirtError(
       'instance.stop_timeout',
       `Instance ${instance.name} did not power off within ${input.graceSeconds} s.`,

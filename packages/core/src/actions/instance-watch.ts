@@ -2,7 +2,7 @@
  * What happens when a guest ends by itself: its reason is recorded, what its run left is cleared, and the restart policy
  * is followed with back-off. A restart that is due survives the daemon; it is an operation like any other.
  */
-import { type Instance, WirtError } from '@wirt/api';
+import { type Instance, type InstanceExit, WirtError } from '@wirt/api';
 import { backOffMs, explainExit, isFailure, restarts, steadyRunMs } from '../domain/exit.ts';
 import type { GuestExit } from '../domain/guest.ts';
 import { inState } from './instance-state.ts';
@@ -11,7 +11,10 @@ import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 
 export interface WatchInstance {
-  /** Records an end that nobody asked for. Call in the lane, when the process is gone. */
+  /**
+   * Records an end that nobody asked for. Call in the lane, or before there is any work, when the process is gone. Where the store has no
+   * room, it returns, and the end is recorded when there is.
+   */
   ended(id: string, exit: GuestExit): Promise<void>;
   /** Sets the timer of a restart that the record says is due. */
   schedule(instance: Instance): void;
@@ -27,7 +30,7 @@ export function createWatch(
   tearDown: StopInstance['tearDown'],
   startAgain: (id: string, restarts: number) => Promise<void>,
 ): WatchInstance {
-  const { store, instances, clock, logger, resources } = shared;
+  const { store, late, lanes, instances, clock, logger, resources } = shared;
   const timers = new Map<string, AbortController>();
 
   function unschedule(id: string): void {
@@ -72,6 +75,23 @@ export function createWatch(
       memoryMib: instance.spec.memoryMib,
     });
     logger.info('instance.ended', { instance: id, reason: exit.reason, message: exit.message });
+    const { since } = instance.status;
+    let first = true;
+    const record = async (): Promise<void> => {
+      const current = instances.get(id);
+      // An operation may have brought it elsewhere while this waited for room.
+      if (current?.status.since === since) await recordEnd(current, exit);
+    };
+    const inLane = (): Promise<void> => {
+      // The first time the lane is the caller's.
+      if (!first) return lanes.run(id, record);
+      first = false;
+      return record();
+    };
+    await late.begin(inLane, (error) => logger.error('instance.end_not_stored', { instance: id, error }));
+  }
+
+  async function recordEnd(instance: Instance, exit: InstanceExit): Promise<void> {
     const again = restarts(instance.spec.restart, exit.reason);
     const row = ranSteadily(instance, exit.at) ? 0 : instance.status.restarts;
     const state = isFailure(exit.reason) ? 'crashed' : 'stopped';
@@ -91,7 +111,7 @@ export function createWatch(
       ...instance,
       status: { ...instance.status, restartAt: dueAt(instance.status.restarts) },
     };
-    await commit(store, [instances.put(record)]);
+    await late.commit([instances.put(record)]);
     schedule(record);
   }
 

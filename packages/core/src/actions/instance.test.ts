@@ -283,17 +283,17 @@ describe('a start of which a step fails', () => {
     const fake = await createFakeCore();
     await fake.create({ name: 'web' });
     fake.fault = undefined;
-    const full = new WirtError('host.storage_full', 'The disk is full.');
+    const broken = new WirtError('store.failed', 'The disk is broken.');
     const original = fake.host.hypervisor.launch;
     Object.assign(fake.host.hypervisor, {
       launch: async (...given: Parameters<typeof original>) => {
         const guest = await original(...given);
-        fake.store.failWith(full);
+        fake.store.failWith(broken);
         return guest;
       },
     });
     const started = fake.core.actions.instance.start(fake.request, 'web', { paused: false }, waitDone);
-    await expect(started).rejects.toMatchObject({ code: 'host.storage_full' });
+    await expect(started).rejects.toMatchObject({ code: 'store.failed' });
     expect(fake.host.remains()).toEqual([]);
   });
 });
@@ -325,12 +325,12 @@ describe('a stop or a removal of which a step fails', () => {
   it('is not the end of an instance whose failure could not be recorded either', async () => {
     const fake = await createFakeCore();
     await fake.create({ name: 'web', start: true });
-    const full = new WirtError('host.storage_full', 'The disk is full.');
+    const broken = new WirtError('store.failed', 'The disk is broken.');
     const original = fake.host.resources.remove;
     Object.assign(fake.host.resources, {
       remove: async (...given: Parameters<typeof original>) => {
         await original(...given);
-        fake.store.failWith(full);
+        fake.store.failWith(broken);
       },
     });
     await expect(fake.core.actions.instance.stop(fake.request, 'web', force, waitDone)).rejects.toThrow();

@@ -9,11 +9,13 @@ import { inState, observedState } from './instance-state.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 
-type Needs = Pick<Shared, 'store' | 'instances' | 'lanes' | 'clock' | 'logger'>;
+type Needs = Pick<Shared, 'store' | 'late' | 'instances' | 'lanes' | 'clock' | 'logger'>;
 
 export class LiveGuests {
   readonly #needs: Needs;
   readonly #guests = new Map<string, Guest>();
+  /** Guests that are being looked at, and whether they have told something since. */
+  readonly #looking = new Map<Guest, { again: boolean }>();
   /** Called in the lane of the instance, whose guest has ended by itself. */
   onEnded: (id: string, exit: GuestExit) => Promise<void> = () => Promise.resolve();
   /** Called when the record follows what the guest is now, and when it comes under control. Must return at once. */
@@ -50,9 +52,9 @@ export class LiveGuests {
   add(guest: Guest): void {
     const { id } = guest;
     this.#guests.set(id, guest);
-    this.#inLane(id, () => this.#observe(guest));
+    this.#look(guest);
     guest.listen((event) => {
-      if (event.kind !== 'reset') this.#inLane(id, () => this.#observe(guest));
+      if (event.kind !== 'reset') this.#look(guest);
     });
     void guest.exited.then((exit) => {
       this.#inLane(id, async () => {
@@ -68,16 +70,43 @@ export class LiveGuests {
     this.#guests.delete(id);
   }
 
+  /** Once at a time, whatever a guest tells, and again when there is room where the store had none. Returns at once. */
+  #look(guest: Guest): void {
+    const looking = this.#looking.get(guest);
+    if (looking !== undefined) {
+      looking.again = true;
+      return;
+    }
+    const { late, lanes, logger } = this.#needs;
+    const look = { again: false };
+    this.#looking.set(guest, look);
+    const inLane = (): Promise<void> =>
+      lanes.run(guest.id, () => {
+        look.again = false;
+        return this.#observe(guest);
+      });
+    late
+      .insist(inLane)
+      .catch((error: unknown) => logger.error('guest.observation_failed', { instance: guest.id, error }))
+      .finally(() => {
+        this.#looking.delete(guest);
+        if (look.again) this.#look(guest);
+      });
+  }
+
   /** Brings the record in line with the guest. Doing it once more changes nothing. */
   async #observe(guest: Guest): Promise<void> {
     const { store, instances, clock } = this.#needs;
     const instance = instances.get(guest.id);
     if (instance === undefined || this.#guests.get(guest.id) !== guest) return;
     const changed = observed(instance, guest);
-    if (changed !== undefined) {
-      await commit(store, [instances.put(inState(clock, instance, changed.state, changed))]);
+    try {
+      if (changed !== undefined)
+        await commit(store, [instances.put(inState(clock, instance, changed.state, changed))]);
+    } finally {
+      // What waits for room in a pool is looked after also while the store has none.
+      this.onObserved(guest);
     }
-    this.onObserved(guest);
   }
 
   #inLane(id: string, work: () => Promise<void>): void {

@@ -1,6 +1,7 @@
 /**
  * Runs operations: makes the record durable before it is acknowledged, queues the work in its target's lane, keeps
- * progress, and ends the record together with the last change of the work. What a crash leaves is for recovery.
+ * progress, and ends the record together with the last change of the work. An end is shown when it is durable, and waits for room in the
+ * store where there is none. What a crash leaves is for recovery.
  */
 import { type Operation, type OperationKind, toProblem, WirtError } from '@wirt/api';
 import { monotonicFactory } from 'ulid';
@@ -10,6 +11,7 @@ import type { BuildProgress } from '../ports/image-builder.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Json, Store } from '../ports/store.ts';
 import type { Request } from './actions.ts';
+import type { LateWrites } from './late-writes.ts';
 import { createRate, type Rate } from './rate.ts';
 import { commit, listAll, type Staged } from './records.ts';
 
@@ -29,9 +31,12 @@ export interface Progress {
   stage(name: string, progress?: Omit<BuildProgress, 'stage'>): void;
   /**
    * Ends the operation well, together with the work's last changes. Called inside the scope of the work's undo, so that
-   * work which cannot be recorded is undone. Work that returns without it ends well with no change of its own.
+   * work which cannot be recorded is undone. Waits for room in the store, unless it is cancelled meanwhile. Work that returns without it
+   * ends well with no change of its own.
    */
   complete(changes: readonly Staged[], result?: Operation['result']): Promise<void>;
+  /** Makes durable what has come about although the work goes on or fails. Waits for room in the store, cancelled or not. */
+  record(changes: readonly Staged[]): Promise<void>;
 }
 
 export type Work = (progress: Progress) => Promise<void>;
@@ -53,6 +58,10 @@ interface Active {
   record: Operation;
   readonly ended: Promise<Operation>;
   readonly abort: AbortController;
+  /** Aborts when it is cancelled, and not when the daemon stops. */
+  readonly cancelled: AbortController;
+  /** Resolves when what it has done cannot be stored for want of room. */
+  readonly outOfRoom: PromiseWithResolvers<WirtError>;
   writtenAtMs: number;
   readonly rate: Rate;
 }
@@ -64,6 +73,7 @@ interface IdempotencyRecord {
 
 export interface RunnerParts {
   readonly store: Store;
+  readonly late: LateWrites;
   readonly lanes: Lanes;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -138,21 +148,33 @@ export class OperationRunner {
     return this.#run({ ...record, recovery: 'resumed' }, work, lane);
   }
 
-  /** Ends an operation that an earlier daemon left, without running it. */
+  /** Ends an operation that an earlier daemon left, without running it. Returns also when that has to wait for room in the store. */
   async settle(
     record: Operation,
     end: Pick<Operation, 'state' | 'recovery' | 'error'>,
     changes: readonly Staged[] = [],
   ): Promise<void> {
     const ended: Operation = { ...record, ...end, cancellable: false, finishedAt: this.#parts.clock.now() };
-    await commit(this.#parts.store, [...changes, staged(ended)]);
+    await this.#parts.late.begin(
+      () => commit(this.#parts.store, [...changes, staged(ended)]),
+      (error) => {
+        this.#parts.logger.error('operation.end_not_stored', { operation: record.id, error });
+      },
+    );
   }
 
   #run(first: Operation, work: Work, lane = () => first.target.id): Operation {
     const abort = new AbortController();
     const ended = this.#parts.lanes.follow(lane, () => this.#work(first.id, work, abort.signal));
-    const writtenAtMs = this.#parts.clock.monotonicMs();
-    this.#active.set(first.id, { record: first, ended, abort, writtenAtMs, rate: createRate() });
+    this.#active.set(first.id, {
+      record: first,
+      ended,
+      abort,
+      cancelled: new AbortController(),
+      outOfRoom: Promise.withResolvers(),
+      writtenAtMs: this.#parts.clock.monotonicMs(),
+      rate: createRate(),
+    });
     return first;
   }
 
@@ -168,9 +190,11 @@ export class OperationRunner {
       stage: (name, counted) => this.#stage(active, name, counted),
       complete: (changes, result) => {
         const end = { state: 'done', stage: 'done', ...(result === undefined ? {} : { result }) } as const;
-        return this.#end(active, this.#ended(active.record, end), changes);
+        return this.#end(active, end, changes, active.cancelled.signal);
       },
+      record: (changes) => this.#late(active, changes),
     };
+    let ended: Operation | undefined;
     try {
       signal.throwIfAborted();
       await work(progress);
@@ -179,41 +203,66 @@ export class OperationRunner {
       // What was to be tidied up after the end does not make it another end.
       if (active.record.finishedAt !== undefined)
         this.#parts.logger.warn('operation.not_tidied_up', { operation: id, error });
-      else await this.#endBadly(active, error);
+      else ended = await this.#endBadly(active, error);
     }
+    ended ??= active.record;
     this.#active.delete(id);
-    const { kind, target, state } = active.record;
+    const { kind, target, state } = ended;
     this.#parts.logger.info('operation.ended', { operation: id, kind, target: target.id, state });
-    return active.record;
+    return ended;
   }
 
-  async #end(active: Active, record: Operation, changes: readonly Staged[]): Promise<void> {
-    await commit(this.#parts.store, [
-      ...changes,
-      staged(record, undefined, (revision) => {
-        active.record = { ...record, revision };
-      }),
-    ]);
+  async #end(
+    active: Active,
+    end: Partial<Operation>,
+    changes: readonly Staged[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const record = this.#ended(active.record, end);
+    const last = staged(record, undefined, (revision) => {
+      active.record = { ...record, revision };
+    });
+    await this.#late(active, [...changes, last], signal);
   }
 
-  async #endBadly(active: Active, error: unknown): Promise<void> {
-    const record = this.#failed(active.record, error);
-    active.record = record;
+  /** While it waits, the operation is shown as running, and those who wait for it are told why. */
+  async #late(active: Active, changes: readonly Staged[], signal?: AbortSignal): Promise<void> {
+    const { stage } = active.record;
+    const onWait = (refusal: WirtError): void => {
+      active.record = { ...active.record, stage: 'waiting-for-room' };
+      active.outOfRoom.resolve(refusal);
+      const { id } = active.record;
+      this.#parts.logger.warn('operation.waits_for_room', { operation: id, error: refusal });
+    };
+    await this.#parts.late
+      .commit(changes, { onWait, ...(signal === undefined ? {} : { signal }) })
+      .finally(() => {
+        if (active.record.stage === 'waiting-for-room') active.record = { ...active.record, stage };
+      });
+  }
+
+  /** Gives back what those who wait for it are told. */
+  async #endBadly(active: Active, error: unknown): Promise<Operation> {
+    const end = this.#failed(active.record, error);
     // While the daemon stops, an aborted operation is left as it is: the next daemon finishes or undoes it.
-    if (!(this.#stopping && active.abort.signal.aborted)) {
-      try {
-        await this.#end(active, record, []);
-      } catch (storeError) {
-        this.#parts.logger.error('operation.end_not_stored', { operation: record.id, error: storeError });
-      }
+    if (this.#stopping && active.abort.signal.aborted) return this.#ended(active.record, end);
+    try {
+      await this.#end(active, end, []);
+      return active.record;
+    } catch (storeError) {
+      this.#parts.logger.error('operation.end_not_stored', {
+        operation: active.record.id,
+        error: storeError,
+      });
+      return this.#ended(active.record, end);
     }
   }
 
-  #failed(record: Operation, error: unknown): Operation {
+  #failed(record: Operation, error: unknown): Pick<Operation, 'state' | 'error'> {
     const cancelled = error instanceof WirtError && error.code === 'operation.cancelled';
     if (!(error instanceof WirtError))
       this.#parts.logger.error('operation.defect', { operation: record.id, error });
-    return this.#ended(record, { state: cancelled ? 'cancelled' : 'failed', error: toProblem(error) });
+    return { state: cancelled ? 'cancelled' : 'failed', error: toProblem(error) };
   }
 
   #ended(record: Operation, end: Partial<Operation>): Operation {
@@ -252,6 +301,11 @@ export class OperationRunner {
     return active === undefined ? this.get(id) : active.ended;
   }
 
+  /** Resolves with the refusal when what the operation has done waits for room in the store; never, when it need not. */
+  outOfRoom(id: string): Promise<WirtError> {
+    return this.#active.get(id)?.outOfRoom.promise ?? new Promise(() => undefined);
+  }
+
   /** Asks an operation to stop; what it has done is undone by its own work. */
   async cancel(id: string): Promise<Operation> {
     const active = this.#active.get(id);
@@ -260,9 +314,9 @@ export class OperationRunner {
       const why = active === undefined ? `it is ${record.state}` : `${record.kind} cannot be cancelled`;
       throw new WirtError('operation.not_cancellable', `Operation ${id} was not cancelled: ${why}.`);
     }
-    active.abort.abort(
-      new WirtError('operation.cancelled', `Operation ${id} (${record.kind}) was cancelled.`),
-    );
+    const reason = new WirtError('operation.cancelled', `Operation ${id} (${record.kind}) was cancelled.`);
+    active.abort.abort(reason);
+    active.cancelled.abort(reason);
     return record;
   }
 

@@ -19,6 +19,7 @@ import type { Identity, Sandbox } from '../ports/sandbox.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
+import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
 import type { Pools } from './pool-storage.ts';
 import type { Records } from './records.ts';
@@ -77,5 +78,7 @@ export interface Shared extends CoreParts {
   readonly storage: Pools;
   readonly layers: VolumeLayers;
   readonly lanes: Lanes;
+  /** For what has come about already; `commit` for what begins. */
+  readonly late: LateWrites;
   readonly operations: OperationRunner;
 }

@@ -9,7 +9,7 @@ import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
-import { commit } from './records.ts';
+import { commit, type Staged } from './records.ts';
 import { freezeVolumes, settleNext, type ToFreeze } from './volume-freeze.ts';
 import { activeOf, volumesOf } from './volume-layers.ts';
 import { dropLayer, holderOf } from './volume-merge.ts';
@@ -35,7 +35,7 @@ export function takeSnapshot(parts: SnapshotParts, id: string): Work {
       if (progress.recovering && guest !== undefined) await thawed(guest, 1);
       await take(parts, instance, guest, id, progress);
     } catch (error) {
-      if (!isStopping(progress)) await giveUp(parts, instance, id);
+      if (!isStopping(progress)) await giveUp(parts, instance, id, progress);
       throw error;
     }
     for (const volume of volumesOf(shared, instance).values())
@@ -81,7 +81,12 @@ async function take(
 }
 
 /** No snapshot has come about: disks that go on with new layers all the same only have longer chains. */
-async function giveUp({ shared, live }: SnapshotParts, instance: Instance, id: string): Promise<void> {
+async function giveUp(
+  { shared, live }: SnapshotParts,
+  instance: Instance,
+  id: string,
+  progress: Progress,
+): Promise<void> {
   const { volumes, logger } = shared;
   for (const volume of volumesOf(shared, instance).values())
     await settleNext(shared, volume.id, holderOf(live, volumes.require(volume.id))).catch(
@@ -89,14 +94,19 @@ async function giveUp({ shared, live }: SnapshotParts, instance: Instance, id: s
         logger.warn('volume.freezing_in_doubt', { volume: volume.id, error });
       },
     );
-  await forgetSnapshot(shared, id);
+  await forgetSnapshot(shared, id, (changes) => progress.record(changes));
 }
 
-export async function forgetSnapshot({ store, snapshots, firmware }: Shared, id: string): Promise<void> {
+/** `record` makes the change durable. */
+export async function forgetSnapshot(
+  { snapshots, firmware }: Shared,
+  id: string,
+  record: (changes: readonly Staged[]) => Promise<void>,
+): Promise<void> {
   const snapshot = snapshots.get(id);
   if (snapshot === undefined) return;
   await firmware.forget(snapshot.spec.instance, id);
-  await commit(store, [snapshots.remove(snapshot)]);
+  await record([snapshots.remove(snapshot)]);
 }
 
 async function disksToFreeze(shared: Shared, live: LiveGuests, instance: Instance): Promise<ToFreeze[]> {

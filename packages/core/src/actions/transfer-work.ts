@@ -39,7 +39,7 @@ export function importMachine({ shared, life }: TransferParts, id: string): Work
     const input = importCreateSchema.parse(progress.input);
     await using undo = new Undo((error) => logger.error('import.undo_failed', { instance: id, error }));
     undo.add(() => removeImport(shared, id, progress));
-    await removeVolumes(shared, id);
+    await removeVolumes(shared, id, progress);
     const { path, format } = input;
     const made = await confined(shared, progress, 'unpack', async (work) => {
       await faults.at('instance.import/open');
@@ -81,20 +81,20 @@ function ownVolumes({ volumes }: Shared, id: string): Volume[] {
   return [...volumes.after()].filter(({ status }) => status.attachment?.instance === id);
 }
 
-async function removeVolumes(shared: Shared, id: string): Promise<void> {
+async function removeVolumes(shared: Shared, id: string, progress: Progress): Promise<void> {
   for (const volume of ownVolumes(shared, id)) {
     await removeLayers(shared, volume);
-    await commit(shared.store, [shared.volumes.remove(volume)]);
+    await progress.record([shared.volumes.remove(volume)]);
   }
 }
 
 /** The next daemon begins anew what this one's end interrupts, and needs the record. */
 async function removeImport(shared: Shared, id: string, progress: Progress): Promise<void> {
   if (isStopping(progress)) return;
-  await removeVolumes(shared, id);
+  await removeVolumes(shared, id, progress);
   await shared.transfer.clean(id);
   const instance = shared.instances.get(id);
-  if (instance !== undefined) await commit(shared.store, [shared.instances.remove(instance)]);
+  if (instance !== undefined) await progress.record([shared.instances.remove(instance)]);
 }
 
 interface Importing {

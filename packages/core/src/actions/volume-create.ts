@@ -17,7 +17,7 @@ import { laneOf } from './works.ts';
 
 export function createVolume(parts: VolumeParts, id: string): Work {
   const { shared } = parts;
-  const { store, volumes } = shared;
+  const { volumes } = shared;
   return async (progress) => {
     const volume = volumes.require(id);
     try {
@@ -32,7 +32,7 @@ export function createVolume(parts: VolumeParts, id: string): Work {
       await unmakeVolume(shared, volume).catch((undoing: unknown) => {
         shared.logger.warn('volume.unmake_failed', { volume: id, error: undoing });
       });
-      await commit(store, [volumes.remove(volumes.require(id))]);
+      await progress.record([volumes.remove(volumes.require(id))]);
       throw error;
     }
   };

@@ -55,7 +55,7 @@ export async function freezeVolumes(
   await using undo = new Undo((error) => logger.error('volume.undo_failed', { error }));
   const planned = await plan(shared, list);
   await commit(store, planned.map(changeTo(shared, (record, { next }) => withNext(record, next))));
-  undo.add(() => commit(store, planned.map(changeTo(shared, withoutNextLayer))));
+  undo.add(() => shared.late.commit(planned.map(changeTo(shared, withoutNextLayer))));
   await faults.at(`${step}/layers`);
   for (const one of planned) await makeLayer(shared, one, guest, undo);
   signal.throwIfAborted();

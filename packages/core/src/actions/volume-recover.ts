@@ -17,7 +17,7 @@ export async function recoverVolumes(
   live: LiveGuests,
   open: readonly Operation[],
 ): Promise<void> {
-  const { volumes, snapshots, layers, lanes, seeds, firmware } = shared;
+  const { store, late, volumes, snapshots, layers, lanes, seeds, firmware, logger } = shared;
   const busy = new Set(open.map(({ target }) => target.id));
   // In its lane: a guest may have ended just now, and its disks be given back.
   for (const { id } of [...volumes.after()])
@@ -26,7 +26,14 @@ export async function recoverVolumes(
     );
   for (const { id, status } of [...snapshots.after()])
     if (status.state === 'creating' && !busy.has(id))
-      await apart(shared, id, () => forgetSnapshot(shared, id));
+      await apart(shared, id, () =>
+        forgetSnapshot(shared, id, (changes) =>
+          late.begin(
+            () => commit(store, changes),
+            (error) => logger.error('snapshot.not_forgotten', { snapshot: id, error }),
+          ),
+        ),
+      );
   await apart(shared, 'layers', () => layers.sweep());
   await apart(shared, 'seeds', () => removeOrphans(shared, seeds));
   await apart(shared, 'firmware', () => removeOrphans(shared, firmware));

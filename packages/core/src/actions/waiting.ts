@@ -38,7 +38,7 @@ function errorOf(operation: Operation, problem: Problem): WirtError {
 
 /**
  * Answers a request for an operation as its `wait` asks. Throws the operation's own error when it failed,
- * `operation.wait_timeout` when the time is over, `instance.died` when the guest ended before its agent answered.
+ * `operation.wait_timeout` when the time is over, `host.storage_full` when its end waits for room, `instance.died` when the guest ended before its agent answered.
  */
 export async function answer(
   operations: OperationRunner,
@@ -49,8 +49,10 @@ export async function answer(
 ): Promise<Operation> {
   if (wait === 'none') return operation;
   const over = AbortSignal.any([request.signal, AbortSignal.timeout(waitSeconds * 1000)]);
-  const ended = await until(operations.ended(operation.id), over);
+  const outOfRoom = operations.outOfRoom(operation.id);
+  const ended = await until(Promise.race([operations.ended(operation.id), outOfRoom]), over);
   if (ended === undefined) throw timeout(operation, waitSeconds, 'end');
+  if (ended instanceof WirtError) throw untold(operation, ended);
   if (ended.error !== undefined) throw errorOf(ended, ended.error);
   if (wait === 'done' || ended.target.kind !== 'instance') return ended;
   try {
@@ -62,6 +64,19 @@ export async function answer(
   throw new WirtError('instance.died', `Instance ${ended.target.name} ended before it was ready.`, {
     hint: `See how: \`wirt show ${ended.target.name}\` and \`wirt logs ${ended.target.name}\`.`,
   });
+}
+
+/** It has not ended yet: a daemon that dies before there is room takes it up again. */
+function untold({ id, kind, target }: Operation, refusal: WirtError): WirtError {
+  return new WirtError(
+    refusal.code,
+    `How ${kind} of ${target.name} went could not be stored yet; it ends when it can be.`,
+    {
+      cause: refusal,
+      ...(refusal.hint === undefined ? {} : { hint: refusal.hint }),
+      details: { ...refusal.details, operation: id },
+    },
+  );
 }
 
 function timeout(operation: Operation, seconds: number, what: 'end' | 'ready'): WirtError {
