@@ -23,6 +23,7 @@ const tagWords: Record<Route['tag'], string> = {
   snapshot: 'All disks of an instance as they were at one moment.',
   volume: 'Disks in pools: made, cloned, grown, attached.',
   pool: 'Where volumes lie.',
+  network: 'Networks, who is on them, and who may reach whom.',
   transfer: 'Machines from other hypervisors, and the way back to them.',
   image: 'What instances are started from.',
   operation: 'Work that takes longer than a moment.',

@@ -49,6 +49,23 @@ export const errorCatalogue = {
   'pool.unusable': { status: 500, title: 'The storage of the pool cannot be used.' },
   'pool.owned': { status: 409, title: 'The storage belongs to the pool of another wirtd.' },
 
+  'network.not_found': { status: 404, title: 'There is no such network.' },
+  'network.name_taken': { status: 409, title: 'Another network has this name.' },
+  'network.in_use': { status: 409, title: 'Instances have cards on the network.' },
+  'network.subnet_conflict': { status: 409, title: 'The subnet is not free, or cannot be one.' },
+  'network.addresses_exhausted': { status: 409, title: 'All addresses of the network are taken.' },
+  'network.address_taken': { status: 409, title: 'The address is taken, or none of the network.' },
+  'network.port_taken': { status: 409, title: 'The port of the host is taken.' },
+  'network.no_such_nic': { status: 404, title: 'The instance has no such network card.' },
+  'network.detach_refused': { status: 504, title: 'The guest did not let go of the network card in time.' },
+  'network.unsupported': { status: 409, title: 'This host or this kind of network cannot do that.' },
+  'network.failed': { status: 500, title: 'The host’s network could not be changed.' },
+
+  'group.not_found': { status: 404, title: 'There is no such security group.' },
+  'group.name_taken': { status: 409, title: 'Another security group has this name.' },
+  'group.in_use': { status: 409, title: 'The security group is in use.' },
+  'group.rule_not_found': { status: 404, title: 'The security group has no such rule.' },
+
   'volume.not_found': { status: 404, title: 'There is no such volume.' },
   'volume.name_taken': { status: 409, title: 'Another volume has this name.' },
   'volume.in_use': { status: 409, title: 'The volume is in use.' },

@@ -11,6 +11,7 @@ export interface Route {
     | 'snapshot'
     | 'volume'
     | 'pool'
+    | 'network'
     | 'image'
     | 'transfer'
     | 'operation'

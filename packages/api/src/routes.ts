@@ -5,8 +5,11 @@ import { guestRoutes } from './routes/guest.ts';
 import { hostRoutes } from './routes/host.ts';
 import { imageRoutes } from './routes/image.ts';
 import { instanceRoutes } from './routes/instance.ts';
+import { networkRoutes } from './routes/network.ts';
+import { nicRoutes } from './routes/nic.ts';
 import { operationRoutes } from './routes/operation.ts';
 import { poolRoutes } from './routes/pool.ts';
+import { securityGroupRoutes } from './routes/security-group.ts';
 import { snapshotRoutes } from './routes/snapshot.ts';
 import { transferRoutes } from './routes/transfer.ts';
 import { volumeRoutes } from './routes/volume.ts';
@@ -14,11 +17,14 @@ import { volumeRoutes } from './routes/volume.ts';
 export const routes = {
   ...instanceRoutes,
   ...diskRoutes,
+  ...nicRoutes,
   ...snapshotRoutes,
   ...guestRoutes,
   ...imageRoutes,
   ...volumeRoutes,
   ...poolRoutes,
+  ...networkRoutes,
+  ...securityGroupRoutes,
   ...transferRoutes,
   ...operationRoutes,
   ...eventRoutes,

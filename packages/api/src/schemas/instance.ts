@@ -4,28 +4,30 @@ import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
 import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
+import { nicCreateSchema, nicSchema } from './nic.ts';
 
 export const restartPolicySchema = z
   .enum(['never', 'on-failure', 'always'])
   .describe('What to do when the guest ends by itself; restarts back off from 1 s, doubling, to 5 min.');
 
-export const nicSchema = z
+const metadataDefaults = { enabled: true, tokens: 'required', hopLimit: 1 } as const;
+
+/** The metadata service at 169.254.169.254, in EC2’s form. */
+export const metadataOptionsSchema = z
   .strictObject({
-    type: z
-      .literal('user')
-      .describe('User-mode networking: out through the host; in for SSH only, from this machine.'),
-    model: z
-      .enum(['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'])
-      .default('virtio')
-      .describe('`virtio` is the fastest; the others for guests without virtio drivers.'),
-    mac: z
-      .string()
-      .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/, 'must be a unicast MAC address in lower case')
-      .optional()
-      .describe('By default made from the instance’s id.'),
-    bootOrder: z.int().min(1).max(64).optional(),
+    enabled: z.boolean().default(true),
+    tokens: z
+      .enum(['required', 'optional'])
+      .default('required')
+      .describe('`required`: only IMDSv2, which asks for a token first; `optional`: IMDSv1 too.'),
+    hopLimit: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(1)
+      .describe('Hops that answers live; 1 keeps them from containers in the guest.'),
   })
-  .meta({ id: 'Nic' });
+  .meta({ id: 'MetadataOptions' });
 
 export const instanceSpecSchema = z
   .strictObject({
@@ -49,10 +51,7 @@ export const instanceSpecSchema = z
       )
       .optional()
       .describe('QEMU CPU model; without it `host` under KVM and `max` under TCG.'),
-    nics: z
-      .array(nicSchema)
-      .max(8)
-      .default([{ type: 'user', model: 'virtio' }]),
+    nics: z.array(nicSchema).max(8).default([]),
     firmware: z
       .enum(['bios', 'uefi'])
       .optional()
@@ -60,6 +59,7 @@ export const instanceSpecSchema = z
         'By default what the image can: BIOS where it boots by both. UEFI variables are kept per instance.',
       ),
     disks: z.array(diskSchema).max(24).default([]),
+    metadata: metadataOptionsSchema.default(metadataDefaults),
     cloudInit: cloudInitShownSchema.optional().describe('What its NoCloud seed says, without the secrets.'),
     restart: restartPolicySchema.default('never'),
     autostart: z
@@ -80,6 +80,11 @@ export const instanceSpecCreateSchema = instanceSpecSchema
       .unwrap()
       .optional()
       .describe('In MiB; by default 1024 for a guest with a system of its own, and 256 for a kernel image.'),
+    nics: z
+      .array(nicCreateSchema)
+      .max(8)
+      .optional()
+      .describe('By default one on the network `default`; an empty list for none.'),
     disks: z.array(diskCreateSchema).max(23).default([]),
     rootDisk: rootDiskSchema.optional().describe('How the disk is made from a disk image.'),
     cloudInit: cloudInitSchema.optional(),
@@ -201,7 +206,7 @@ export const instancePageSchema = pageOf(instanceSchema, 'InstancePage');
 export type Instance = z.infer<typeof instanceSchema>;
 export type InstanceSpec = z.infer<typeof instanceSpecSchema>;
 export type InstanceSpecCreate = z.infer<typeof instanceSpecCreateSchema>;
-export type Nic = z.infer<typeof nicSchema>;
+export type MetadataOptions = z.infer<typeof metadataOptionsSchema>;
 export type InstanceStatus = z.infer<typeof instanceStatusSchema>;
 export type InstanceExit = z.infer<typeof instanceExitSchema>;
 export type InstanceProcess = z.infer<typeof instanceProcessSchema>;

@@ -54,7 +54,7 @@ describe('wirt run', () => {
     const { code, asked } = await ran(
       ...['micro', 'web-1', '--cpus', '4', '--memory', '1.5G', '--label', 'tier=web', '-l', 'a.b/c=x=y'],
       ...['--restart', 'on-failure', '--autostart', '--overcommit', '--machine', 'microvm', '--accel', 'tcg'],
-      ...['--cpu', 'max', '--nic', 'none', '--paused', '--firmware', 'uefi'],
+      ...['--cpu', 'max', '--network', 'none', '--paused', '--firmware', 'uefi'],
     );
     expect(code).toBe(0);
     expect(asked?.json).toEqual({
@@ -94,8 +94,11 @@ describe('wirt run', () => {
   });
 
   it.each([
-    [['micro', '--nic', 'none', '--nic', 'user'], '--nic none excludes every other --nic.'],
-    [['micro', '--nic', 'none', '--nic-model', 'e1000'], '--nic none and --nic-model exclude each other.'],
+    [['micro', '--network', 'none', '--network', 'lan'], '--network none excludes every other --network.'],
+    [
+      ['micro', '--network', 'none', '--nic-model', 'e1000'],
+      '--network none and --nic-model exclude each other.',
+    ],
     [['micro', '--paused', '--wait', 'ready'], 'A paused guest does not get ready'],
     [['micro', '--cpus', '0'], '--cpus must be from 1 to 4096, and is 0.'],
     [['micro', '--memory', '2GB'], '--memory counts in powers of 1024: write 2G or 2GiB.'],
@@ -122,7 +125,7 @@ describe('the disks of wirt run', () => {
     expect(spec).toEqual({
       image: 'imported',
       rootDisk: { pool: 'fast', bus: 'sata', sizeBytes: 20 * gib, mode: 'full' },
-      nics: [{ type: 'user', model: 'e1000' }],
+      nics: [{ network: 'default', model: 'e1000' }],
       ...plain,
     });
   });

@@ -43,7 +43,12 @@ const options = {
   machine: { kind: 'choice', choices: ['q35', 'microvm'], summary: 'QEMU machine type (default q35)' },
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
-  nic: { kind: 'choice', choices: ['user', 'none'], many: true, summary: 'Network card (default user)' },
+  network: {
+    kind: 'text',
+    value: 'NAME',
+    many: true,
+    summary: 'Network for a card, or none (default “default”)',
+  },
   'nic-model': {
     kind: 'choice',
     choices: ['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'],
@@ -120,7 +125,7 @@ async function bodyOf(
       'Name an image (`wirt image ls`), or give --cdrom, --disk or --volume.',
     );
   const name = nameOf(args.name, given.name);
-  const nics = nicsOf(given.nic, given['nic-model']);
+  const nics = nicsOf(given.network, given['nic-model']);
   const from = args.image === undefined ? 'nothing' : 'image';
   const disks = diskSpec(given, from);
   const image =
@@ -167,19 +172,17 @@ function nameOf(argument: string | undefined, option: string | undefined): strin
   return argument ?? option;
 }
 
-type Nic = Extract<(typeof options)['nic']['choices'][number], 'user'>;
-
 function nicsOf(
-  types: readonly (Nic | 'none')[],
+  networks: readonly string[],
   model: (typeof options)['nic-model']['choices'][number] | undefined,
 ): CreateInput['spec']['nics'] {
-  if (types.includes('none') && types.length > 1)
-    throw usageError('run', '--nic none excludes every other --nic.');
-  if (types.includes('none') && model !== undefined)
-    throw usageError('run', '--nic none and --nic-model exclude each other.');
-  if (types.length === 0 && model === undefined) return undefined;
-  const cards = types.length === 0 ? (['user'] as const) : types.filter((type) => type !== 'none');
-  return cards.map((type) => ({ type, ...(model === undefined ? {} : { model }) }));
+  if (networks.includes('none') && networks.length > 1)
+    throw usageError('run', '--network none excludes every other --network.');
+  if (networks.includes('none') && model !== undefined)
+    throw usageError('run', '--network none and --nic-model exclude each other.');
+  if (networks.length === 0 && model === undefined) return undefined;
+  const cards = networks.length === 0 ? ['default'] : networks.filter((network) => network !== 'none');
+  return cards.map((network) => ({ network, ...(model === undefined ? {} : { model }) }));
 }
 
 /** How to get to it: the guest's own addresses, and the way in from here. */

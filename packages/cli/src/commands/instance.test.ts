@@ -165,7 +165,7 @@ describe('wirt show', () => {
       spec: {
         ...anInstanceWithDisks.spec,
         firmware: 'uefi',
-        nics: [{ type: 'user', model: 'e1000e', mac: '52:54:00:00:00:01' }],
+        nics: [{ network: 'default', model: 'e1000e', mac: '52:54:00:00:00:01' }],
         cloudInit: {
           hostname: 'demo',
           sshKeys: ['ssh-ed25519 AAAAC3Nz me@home', 'ssh-rsa AAAAB3NzaC1yc2E'],

@@ -4,8 +4,10 @@ import {
   eventSchema,
   type Image,
   type Instance,
+  type Network,
   type Operation,
   type Pool,
+  type SecurityGroup,
   type Snapshot,
   type Volume,
 } from '@wirt/api';
@@ -55,9 +57,16 @@ function tell(kind: Event['kind'], record: unknown, change: Event['change']): To
         status.state === 'crashed' || status.state === 'stopped' ? status.exit?.message : undefined;
       return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
     }
-    case 'pool': {
-      const { name, project } = record as Pool;
+    case 'pool':
+    case 'security-group': {
+      const { name, project } = record as Pool | SecurityGroup;
       return { name, project };
+    }
+    case 'network': {
+      const { name, project, status } = record as Network;
+      if (change === 'removed') return { name, project };
+      const detail = status.message ?? status.repair?.what;
+      return { name, project, state: status.state, ...(detail === undefined ? {} : { detail }) };
     }
     case 'image':
     case 'volume':

@@ -187,7 +187,12 @@ describe('a seed', () => {
       labels: {},
       start: false,
       startPaused: false,
-      spec: { ...bare, image: 'debian', cloudInit: { sshKeys: [] } },
+      spec: {
+        ...bare,
+        metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
+        image: 'debian',
+        cloudInit: { sshKeys: [] },
+      },
     } as const;
     const twice = [1, 2].map(() =>
       fake.core.actions.instance.create(

@@ -2,12 +2,14 @@
  * Starts a guest: admission, identity, control group, QEMU, processors. Every step registers its undo before the next;
  * a start that fails leaves the host as it was, and its record to who runs it. Runs in the lane of the instance, within an operation.
  */
-import { type Image, type Instance, WirtError } from '@wirt/api';
+import { type Image, type Instance, type PublishedPort, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { Accelerator } from '../domain/guest.ts';
-import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
+import { loopbackOf, loopbackSshPort, planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
+import { plannedNic } from '../domain/nic.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import type { Identity } from '../ports/sandbox.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
@@ -92,6 +94,20 @@ interface Launched {
   readonly ssh: { readonly host: string; readonly port: number } | undefined;
 }
 
+/** Guests with an operating system of their own are reached by SSH through their first card. */
+function sshOf(
+  { id, spec }: Instance,
+  image: Image | undefined,
+  identity: Identity,
+): { readonly host: string; readonly port: number } | undefined {
+  if (spec.nics.length === 0 || image?.spec.format === 'kernel') return undefined;
+  return { host: loopbackOf(id, identity), port: loopbackSshPort };
+}
+
+function sshForward({ host, port }: { readonly host: string; readonly port: number }): PublishedPort {
+  return { protocol: 'tcp', hostAddress: host, hostPort: port, guestPort: 22 };
+}
+
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources } = shared;
   const launchSlot = pLimit(shared.launchSlots);
@@ -148,7 +164,15 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
     const pathOf = (file: string): string =>
       image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
-    const plan = planLaunch(instance, { image, accelerator, identity, disks, firmware, pathOf });
+    const ssh = sshOf(instance, image, identity);
+    const nics = instance.spec.nics.map((nic, index) =>
+      plannedNic(nic, 1500, {
+        type: 'user',
+        hostname: instance.name,
+        forwards: index === 0 && ssh !== undefined ? [sshForward(ssh)] : [],
+      }),
+    );
+    const plan = planLaunch(instance, { image, accelerator, nics, disks, firmware, pathOf });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
@@ -160,7 +184,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator, ssh: plan.nics[0]?.ssh };
+    return { guest, accelerator, ssh };
   }
 
   return async function boot(id, input, progress) {

@@ -7,12 +7,15 @@ import {
   type InstanceCreate,
   type InstanceListQuery,
   type InstanceUpdate,
+  type NicCreate,
+  nicCreateSchema,
   type Operation,
   type Volume,
   type WaitQuery,
   WirtError,
 } from '@wirt/api';
 import { nameFor } from '../domain/identity.ts';
+import { nicsOf } from '../domain/nic.ts';
 import { pageOf } from '../domain/page.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
@@ -200,6 +203,9 @@ function defaultMemoryMib(image: Image | undefined): number {
   return image?.spec.format === 'kernel' ? 256 : 1024;
 }
 
+/** What an instance has that does not say: a card on the network that is made on first use. */
+const oneNic: NicCreate[] = [nicCreateSchema.parse({})];
+
 /** The record to be, checked against the host as far as it can be without starting; disks and seed come later. */
 async function newInstance(
   shared: Shared,
@@ -212,7 +218,7 @@ async function newInstance(
   if (instances.find(name, input.project) !== undefined) {
     throw nameTaken('instance', name);
   }
-  const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, ...wanted } = input.spec;
+  const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, nics = oneNic, ...wanted } = input.spec;
   const spec = { ...wanted, memoryMib: wanted.memoryMib ?? defaultMemoryMib(image) };
   const { totalMib } = await host.memory();
   requireHostMemory({ name, spec }, { totalMib, availableMib: totalMib }, 0);
@@ -224,7 +230,12 @@ async function newInstance(
     labels: input.labels,
     revision: 0,
     createdAt: now,
-    spec: { ...spec, disks: [], ...(image === undefined ? {} : { image: image.name }) },
+    spec: {
+      ...spec,
+      nics: nicsOf({ id, name }, nics),
+      disks: [],
+      ...(image === undefined ? {} : { image: image.name }),
+    },
     status: { state: input.start ? 'starting' : 'stopped', since: now, agent: false, restarts: 0 },
   };
 }

@@ -1,7 +1,8 @@
 /** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work and transfer-export. */
-import { type ImportCreate, type Instance, instanceSpecSchema, WirtError } from '@wirt/api';
+import { type ImportCreate, type Instance, instanceSpecSchema, nicCreateSchema, WirtError } from '@wirt/api';
 import type { MachineDraft } from '../domain/machine/draft.ts';
 import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
+import { nicsOf } from '../domain/nic.ts';
 import type { Request, TransferActions } from './actions.ts';
 import { confined } from './confined.ts';
 import { requireCan } from './instance-state.ts';
@@ -105,27 +106,30 @@ function newInstance(
   const now = clock.now();
   if (draft.disks.every(({ device }) => device !== 'disk'))
     throw new WirtError('import.unsupported', `Machine ${draft.name} has no disk.`);
+  const id = operations.newId();
   return {
-    id: operations.newId(),
+    id,
     name: draft.name,
     project,
     labels: {},
     revision: 0,
     createdAt: now,
-    spec: specOf(draft),
+    spec: specOf(id, draft),
     status: { state: 'stopped', since: now, agent: false, restarts: 0 },
   };
 }
 
 /** Its disks come when they are imported. A record that no daemon could read again must not come about. */
-function specOf(draft: MachineDraft): Instance['spec'] {
+function specOf(id: string, draft: MachineDraft): Instance['spec'] {
   const { name, cpus, memoryMib, firmware } = draft;
-  const nics = draft.nics.map(({ model, mac, bootOrder }) => ({
-    type: 'user',
-    model,
-    ...(mac === undefined ? {} : { mac }),
-    ...(bootOrder === undefined ? {} : { bootOrder }),
-  }));
+  const wanted = draft.nics.map(({ model, mac, bootOrder }) =>
+    nicCreateSchema.parse({
+      model,
+      ...(mac === undefined ? {} : { mac }),
+      ...(bootOrder === undefined ? {} : { bootOrder }),
+    }),
+  );
+  const nics = nicsOf({ id, name }, wanted);
   const spec = instanceSpecSchema.safeParse({ cpus, memoryMib, firmware, nics });
   if (spec.success) return spec.data;
   const [issue] = spec.error.issues;

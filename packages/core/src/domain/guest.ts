@@ -1,5 +1,7 @@
 /** What is said of a guest below the records: how it is launched, and how it ended. */
+import type { NicModel } from '@wirt/api';
 import type { DiskSource } from './disk-source.ts';
+import type { NicBackend } from './network-plan.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 
@@ -24,13 +26,14 @@ export interface LaunchPlan {
 }
 
 export interface PlannedNic {
-  readonly type: 'user';
-  readonly model: 'virtio' | 'e1000e' | 'e1000' | 'vmxnet3' | 'rtl8139';
+  readonly name: string;
+  /** Place among the ports for cards. */
+  readonly slot: number;
+  readonly model: NicModel;
   readonly mac: string;
-  readonly hostname: string;
+  readonly mtu: number;
   readonly bootIndex?: number;
-  /** Loopback address and port at which the guest's SSH port is reached. */
-  readonly ssh?: { readonly host: string; readonly port: number };
+  readonly backend: NicBackend;
 }
 
 /** A drive of the guest. `name` is unique in the guest and also its serial number. */

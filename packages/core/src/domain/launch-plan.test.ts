@@ -13,7 +13,8 @@ function instanceWith(spec: Partial<Instance['spec']>): Instance {
     memoryMib: 512,
     machine: 'q35',
     accelerator: 'auto',
-    nics: [{ type: 'user', model: 'virtio' }],
+    nics: [],
+    metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
     disks: [],
     restart: 'never',
     autostart: false,
@@ -35,7 +36,7 @@ const disk: Image = { ...head, name: 'debian', spec: { format: 'qcow2' }, status
 const parts: PlanParts = {
   image: undefined,
   accelerator: 'tcg',
-  identity: { uid: 700_001, own: true },
+  nics: [],
   disks: [],
   firmware: { kind: 'bios' },
   pathOf: (file) => `/images/${file}`,
@@ -55,26 +56,6 @@ describe('a plan', () => {
       kernelArgs: 'quiet',
     });
     expect(planLaunch(instanceWith({}), { ...parts, image: disk }).kernel).toBeUndefined();
-  });
-
-  it('makes guests with a system of their own reachable by SSH, through the first card alone', () => {
-    const two = instanceWith({
-      nics: [
-        { type: 'user', model: 'virtio' },
-        { type: 'user', model: 'e1000', bootOrder: 2 },
-      ],
-    });
-    const { nics } = planLaunch(two, { ...parts, image: disk });
-    expect(nics.map(({ ssh }) => ssh)).toEqual([{ host: '127.10.174.97', port: 20_022 }, undefined]);
-    expect(nics[1]).toMatchObject({ model: 'e1000', bootIndex: 2, hostname: 'web' });
-    expect(new Set(nics.map(({ mac }) => mac)).size).toBe(2);
-    expect(planLaunch(two, { ...parts, image: kernel }).nics[0]?.ssh).toBeUndefined();
-  });
-
-  it('keeps the address of a card that was given one', () => {
-    const mac = '52:54:00:12:34:56';
-    const { nics } = planLaunch(instanceWith({ nics: [{ type: 'user', model: 'virtio', mac }] }), parts);
-    expect(nics[0]?.mac).toBe(mac);
   });
 });
 

@@ -1,7 +1,7 @@
 /** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
-import type { Image, Instance, Nic } from '@wirt/api';
+import type { Image, Instance } from '@wirt/api';
 import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic } from './guest.ts';
-import { macOf, ulidBytes, uuidOf } from './identity.ts';
+import { ulidBytes, uuidOf } from './identity.ts';
 
 /** CPU model by accelerator where none was chosen: all that the host has, or all that TCG can do. */
 const defaultCpuModel = { kvm: 'host', tcg: 'max' } as const satisfies Record<Accelerator, string>;
@@ -10,7 +10,7 @@ const defaultCpuModel = { kvm: 'host', tcg: 'max' } as const satisfies Record<Ac
 export const qemuOverheadMib = 80;
 
 /** A port that no other program has by default, on a loopback address of the guest's own. */
-const sshPort = 20_022;
+export const loopbackSshPort = 20_022;
 
 /**
  * 127.x.y.z for a guest: from its uid, which no other guest on the machine has, or from its id where all run as one user. Never
@@ -29,7 +29,7 @@ export function loopbackOf(id: string, identity: { readonly uid: number; readonl
 export interface PlanParts {
   readonly image: Image | undefined;
   readonly accelerator: Accelerator;
-  readonly identity: { readonly uid: number; readonly own: boolean };
+  readonly nics: readonly PlannedNic[];
   readonly disks: readonly PlannedDisk[];
   readonly firmware: LaunchPlan['firmware'];
   /** Absolute path of a file of the image. */
@@ -48,7 +48,7 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],
     cpus: spec.cpus,
     memoryMib: spec.memoryMib,
-    nics: spec.nics.map((nic, index) => plannedNic(instance, nic, index, parts)),
+    nics: parts.nics,
     disks: parts.disks,
     firmware: parts.firmware,
     ...(kernel === undefined
@@ -60,23 +60,5 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
             kernelArgs: kernel.kernelArgs ?? '',
           },
         }),
-  };
-}
-
-/** Guests with an operating system of their own are reached by SSH through their first card. */
-function plannedNic(
-  { id, name }: Instance,
-  nic: Nic,
-  index: number,
-  { image, identity }: PlanParts,
-): PlannedNic {
-  const reachable = index === 0 && image?.spec.format !== 'kernel';
-  return {
-    type: nic.type,
-    model: nic.model,
-    mac: nic.mac ?? macOf(id, index),
-    hostname: name,
-    ...(nic.bootOrder === undefined ? {} : { bootIndex: nic.bootOrder }),
-    ...(reachable ? { ssh: { host: loopbackOf(id, identity), port: sshPort } } : {}),
   };
 }

@@ -159,6 +159,7 @@ export async function createFakeCore(): Promise<FakeCore> {
         machine: 'q35',
         accelerator: 'auto',
         nics: [],
+        metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
         disks: [],
         restart: 'never',
         autostart: false,

@@ -13,7 +13,16 @@ const plan: LaunchPlan = {
   cpuModel: 'max',
   cpus: 2,
   memoryMib: 256,
-  nics: [{ type: 'user', model: 'virtio', mac: '02:00:00:00:00:01', hostname: 'demo' }],
+  nics: [
+    {
+      name: 'nic0',
+      slot: 0,
+      model: 'virtio',
+      mac: '02:00:00:00:00:01',
+      mtu: 1500,
+      backend: { type: 'user', hostname: 'demo', forwards: [] },
+    },
+  ],
   disks: [],
   firmware: { kind: 'bios' },
   kernel: {
@@ -24,10 +33,12 @@ const plan: LaunchPlan = {
 };
 const { kernel: _kernel, ...ownLoader } = plan;
 const nic = (last: number, model: PlannedNic['model'] = 'virtio'): PlannedNic => ({
-  type: 'user',
+  name: `nic${last - 1}`,
+  slot: last - 1,
   model,
   mac: `02:00:00:00:00:0${last}`,
-  hostname: 'demo',
+  mtu: 1500,
+  backend: { type: 'user', hostname: 'demo', forwards: [] },
 });
 const layer = (last: string, format: DiskLayerNode['format'] = 'qcow2'): DiskLayerNode => ({
   layer: `01K0000000000000000000000${last}`,
@@ -71,7 +82,17 @@ const cases: Record<string, LaunchPlan> = {
   'q35-own-boot-loader': {
     ...ownLoader,
     disks: [disk('root', { bootIndex: 1, source: { layers: [layer('B'), layer('C'), layer('A')] } })],
-    nics: [{ ...nic(1), bootIndex: 2, ssh: { host: '127.15.18.6', port: 20_022 } }],
+    nics: [
+      {
+        ...nic(1),
+        bootIndex: 2,
+        backend: {
+          type: 'user',
+          hostname: 'demo',
+          forwards: [{ protocol: 'tcp', hostAddress: '127.15.18.6', hostPort: 20_022, guestPort: 22 }],
+        },
+      },
+    ],
   },
   'q35-uefi': {
     ...ownLoader,
@@ -129,7 +150,10 @@ describe('the command line of QEMU', () => {
   });
 
   it('keeps a comma in a host name from starting another option', () => {
-    const argv = render({ ...plan, nics: [{ ...nic(1), hostname: 'a,smb=/etc' }] });
+    const argv = render({
+      ...plan,
+      nics: [{ ...nic(1), backend: { type: 'user', hostname: 'a,smb=/etc', forwards: [] } }],
+    });
     expect(argv).toContain('user,id=net0,ipv4=on,ipv6=on,hostname=a,,smb=/etc');
   });
 

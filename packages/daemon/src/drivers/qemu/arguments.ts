@@ -1,7 +1,8 @@
 // LaunchPlan → QEMU's command line; pure. Nothing is left to QEMU's defaults: no device, no network, no firmware choice
 // that is not named here. No path of the host is in it but those of kernel, firmware and disks: sockets come as descriptors.
 // Source: QEMU docs/system (invocation, i386/microvm), qemu-options.hx.
-import type { LaunchPlan, PlannedNic } from '@wirt/core';
+import type { PublishedPort } from '@wirt/api';
+import type { LaunchPlan, NicBackend, PlannedNic } from '@wirt/core';
 import {
   type DeviceProperties,
   diskControllers,
@@ -180,13 +181,21 @@ function network(plan: LaunchPlan, nic: PlannedNic, index: number): string[] {
   const id = `net${index}`;
   const boot = nic.bootIndex === undefined ? '' : `,bootindex=${nic.bootIndex}`;
   const device = `${nicDevice(plan, nic, index + 2)},id=nic${index},netdev=${id},mac=${nic.mac}${boot}`;
-  switch (nic.type) {
+  return [
+    ...['-netdev', netdev(id, nic.backend)],
+    // Without its boot ROM, which a host need not have: firmware brings drivers of its own.
+    ...['-device', plan.machine === 'q35' ? `${device},romfile=` : device],
+  ];
+}
+
+function netdev(id: string, backend: NicBackend): string {
+  switch (backend.type) {
     case 'user':
-      return [
-        ...['-netdev', `user,id=${id},ipv4=on,ipv6=on,hostname=${escaped(nic.hostname)}${sshForward(nic)}`],
-        // Without its boot ROM, which a host need not have: firmware brings drivers of its own.
-        ...['-device', plan.machine === 'q35' ? `${device},romfile=` : device],
-      ];
+      return `user,id=${id},ipv4=on,ipv6=on,hostname=${escaped(backend.hostname)}${backend.forwards.map(forward).join('')}`;
+    case 'tap':
+      return `tap,id=${id},ifname=${escaped(backend.interface)},script=no,downscript=no`;
+    case 'stream':
+      return `stream,id=${id},server=off,addr.type=unix,addr.path=${escaped(backend.path)}`;
   }
 }
 
@@ -194,8 +203,8 @@ function nicDevice(plan: LaunchPlan, { model }: PlannedNic, slot: number): strin
   return model === 'virtio' ? virtio(plan, 'net', slot) : `${model},bus=pcie.0,addr=0x${slot.toString(16)}`;
 }
 
-function sshForward({ ssh }: PlannedNic): string {
-  return ssh === undefined ? '' : `,hostfwd=tcp:${escaped(ssh.host)}:${ssh.port}-:22`;
+function forward({ protocol, hostAddress = '', hostPort, guestPort }: PublishedPort): string {
+  return `,hostfwd=${protocol}:${escaped(hostAddress)}:${hostPort}-:${guestPort}`;
 }
 
 /** A comma ends a value in QEMU's option syntax unless it is doubled. */

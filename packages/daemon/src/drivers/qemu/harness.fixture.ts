@@ -74,7 +74,16 @@ export async function createQemuHarness(): Promise<QemuHarness> {
         cpuModel: 'max',
         cpus: 1,
         memoryMib: 32,
-        nics: [{ type: 'user', model: 'virtio', mac: '02:00:00:00:00:01', hostname: 'tiny' }],
+        nics: [
+          {
+            name: 'nic0',
+            slot: 0,
+            model: 'virtio',
+            mac: '02:00:00:00:00:01',
+            mtu: 1500,
+            backend: { type: 'user', hostname: 'tiny', forwards: [] },
+          },
+        ],
         disks: [],
         firmware: { kind: 'bios' },
         kernel: { kernel, initrd, kernelArgs: '' },

@@ -60,7 +60,7 @@ describe('a process killed while it writes', () => {
         // At another moment in every round; lines that were said before the kill are still read.
         if (count === 40 + round * 333) child.kill('SIGKILL');
       }
-      expect(count).toBeGreaterThan(40);
+      expect(count).toBeGreaterThanOrEqual(40);
 
       await using store = await openStore();
       const parts = new Map<number, number[]>();

@@ -57,7 +57,7 @@ describe('a route', () => {
     expect(seen.input).toMatchObject({
       project: 'default',
       start: false,
-      spec: { cpus: 1, disks: [], nics: [{ type: 'user', model: 'virtio' }] },
+      spec: { cpus: 1, disks: [], machine: 'q35' },
     });
   });
 

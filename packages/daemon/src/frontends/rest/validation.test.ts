@@ -45,7 +45,7 @@ describe('validate', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['nics[1].type', { nics: [{ type: 'user' }, { type: 'tap' }] }, 'must be "user", and is "tap".'],
+    ['nics[1].network', { nics: [{}, { network: 7 }] }, 'must be a text of 1 to 63 characters, and is 7.'],
     ['autostart', { autostart: 'yes' }, 'must be true or false, and is "yes".'],
     ['cpus', { cpus: 1.5 }, 'must be a whole number from 1 to 4096, and is 1.5.'],
     ['memoryMib', { memoryMib: null }, 'must be a whole number from 32 to 67108864, and is null.'],

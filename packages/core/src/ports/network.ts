@@ -1,0 +1,89 @@
+/**
+ * The host's networking. It is told all that should be, makes the host so, and keeps it so: what somebody else changes is mended.
+ * Knows no records and no operations; what it makes on the host carries the daemon's tag and is found again by it.
+ */
+import type { NicCounters } from '@wirt/api';
+import type { NetworkPlan, NicBackend, PlannedNetwork, PlannedPort } from '../domain/network-plan.ts';
+
+/** A subnet that the host reaches without us. */
+export interface HostRoute {
+  /** In CIDR notation; a default route is none of these. */
+  readonly subnet: string;
+  readonly interface: string;
+}
+
+export interface ObservedPort {
+  readonly instance: string;
+  readonly nic: string;
+  /** The interface on the host. */
+  readonly interface: string;
+  readonly leases: readonly { readonly address: string; readonly untilMs?: number }[];
+  readonly counters: NicCounters;
+  readonly spoofed: number;
+}
+
+export interface ObservedNetwork {
+  readonly ports: readonly ObservedPort[];
+  readonly rules: readonly {
+    readonly group: string;
+    readonly rule: string;
+    readonly packets: number;
+    readonly bytes: number;
+  }[];
+}
+
+/** What somebody else had changed, and was mended. `network` where it was of one network alone. */
+export interface Repaired {
+  readonly network?: string;
+  readonly what: string;
+}
+
+export interface NetworkDriver {
+  readonly driver: 'bridge' | 'user';
+  /** Why it cannot be used on this host, with the next step as a hint; undefined when it can. */
+  unusable(): Promise<{ readonly why: string; readonly hint: string } | undefined>;
+  /**
+   * Why this host cannot have this network (a kind, a tag, an interface that is in use); undefined when it can. Subnets are
+   * compared with `routes` by who asks.
+   */
+  refuses(network: PlannedNetwork): Promise<{ readonly why: string; readonly hint: string } | undefined>;
+  /** Subnets that the host has routes to, but through what this driver made. */
+  routes(): Promise<HostRoute[]>;
+  /** Who of the host listens on a port: a sentence; undefined when nobody does. */
+  listener(protocol: 'tcp' | 'udp', port: number, address?: string): Promise<string | undefined>;
+  /**
+   * Makes the host as planned, and takes away what this driver made and the plan has no more. In force when it returns. The same again
+   * costs next to nothing; one call at a time. Throws `network.failed` (with the tool's own words as cause); then what could be made is made, and
+   * the next call goes on.
+   */
+  apply(plan: NetworkPlan, signal: AbortSignal): Promise<void>;
+  /** How QEMU is connected to a port of the plan that was applied last. */
+  backend(port: Pick<PlannedPort, 'instance' | 'nic'>): NicBackend;
+  /** The interface on the host by which a network of the plan is found; undefined where there is none. */
+  interfaceOf(network: string): string | undefined;
+  /** Leases and counters of one network. */
+  observe(network: string, signal: AbortSignal): Promise<ObservedNetwork>;
+  /** Called after something that somebody else had changed was mended. Returns the unsubscribe. */
+  onRepair(listener: (repaired: Repaired) => void): () => void;
+  /**
+   * Sends a packet from a port of its own on `from`'s network that has `from`'s groups, and tells what came of it. Throws
+   * `network.unsupported` where there is none.
+   */
+  probe(
+    probe: NetworkProbe,
+    signal: AbortSignal,
+  ): Promise<{ readonly passes: boolean; readonly why: string }>;
+  /** Ends watching and mending; what was made stays as it is. */
+  close(): Promise<void>;
+}
+
+export interface NetworkProbe {
+  readonly network: string;
+  /** Ids. */
+  readonly groups: readonly string[];
+  /** An address of the network that nobody has. */
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  readonly port?: number;
+}
