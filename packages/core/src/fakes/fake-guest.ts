@@ -1,8 +1,8 @@
 /** A guest's process in memory, with its disks and its agent, and the daemon's control of it. */
 import { type ExecResult, WirtError } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
-import type { GuestExit, PlannedDisk } from '../domain/guest.ts';
-import type { Guest, GuestDisks, GuestEvent } from '../ports/hypervisor.ts';
+import type { GuestExit, PlannedDisk, PlannedNic } from '../domain/guest.ts';
+import type { Guest, GuestDisks, GuestEvent, GuestNics } from '../ports/hypervisor.ts';
 import { wordsOf } from './fake-pool.ts';
 import type { FakeStorage } from './storage-state.ts';
 
@@ -27,11 +27,12 @@ export interface FakeProcess {
   freeze: (signal: AbortSignal) => Promise<number>;
   thaw: () => Promise<void>;
   frozen: boolean;
-  /** Whether the guest gives a disk up. */
+  /** Whether the guest gives a disk or a card up. */
   letsGo: boolean;
   exec: (signal: AbortSignal) => Promise<ExecResult>;
   addresses: (signal: AbortSignal) => Promise<string[]>;
   readonly disks: Map<string, FakeDisk>;
+  readonly nics: Map<string, PlannedNic>;
   /** Throws what an overlay is to fail with, before or after it is done. */
   overlayFails: { readonly when: 'before' | 'after'; readonly error: Error } | undefined;
   readonly listeners: Set<(event: GuestEvent) => void>;
@@ -121,6 +122,21 @@ function disksOf(process: FakeProcess, storage: FakeStorage): GuestDisks {
   };
 }
 
+function nicsOf(process: FakeProcess): GuestNics {
+  return {
+    attach: async (nic) => {
+      if (process.nics.has(nic.name)) throw new WirtError('instance.state_conflict', `${nic.name} is there.`);
+      process.nics.set(nic.name, nic);
+    },
+    detach: async (name) => {
+      if (!process.letsGo && process.nics.has(name))
+        throw new WirtError('network.detach_refused', `${name} is not let go.`);
+      process.nics.delete(name);
+    },
+    list: async () => [...process.nics.keys()],
+  };
+}
+
 /** `uid` of the identity it runs as. */
 export function controlOf(id: string, uid: number, process: FakeProcess, storage: FakeStorage): Guest {
   const tell = (event: GuestEvent): void => {
@@ -150,6 +166,7 @@ export function controlOf(id: string, uid: number, process: FakeProcess, storage
       addresses: (signal) => process.addresses(signal),
     },
     disks: disksOf(process, storage),
+    nics: nicsOf(process),
     get state() {
       const { processors, agent, responsive, diskError } = process;
       return { processors, agent, responsive, diskError };

@@ -55,7 +55,7 @@ export function createFakeHost(): FakeHost {
     return using.length > 0 || storage.lent.includes(layer) ? 'read' : undefined;
   };
 
-  function start({ id, uuid, disks }: LaunchPlan): FakeProcess {
+  function start({ id, uuid, disks, nics }: LaunchPlan): FakeProcess {
     const { promise, resolve } = Promise.withResolvers<GuestExit>();
     const pid = nextPid;
     nextPid += 1;
@@ -74,6 +74,7 @@ export function createFakeHost(): FakeHost {
       exec: () => Promise.resolve(succeeded),
       addresses: () => Promise.resolve(['10.0.2.15']),
       disks: new Map(disks.map((disk) => [disk.name, openDisk(storage, disk)])),
+      nics: new Map(nics.map((nic) => [nic.name, nic])),
       overlayFails: undefined,
       listeners: new Set(),
       exited: promise,

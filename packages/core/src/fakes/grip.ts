@@ -37,7 +37,7 @@ const gives: Readonly<Record<string, string>> = {
   'transfer.openMachine': 'machine',
 };
 
-const parts: ReadonlySet<string> = new Set(['guest.agent', 'guest.console', 'guest.disks']);
+const parts: ReadonlySet<string> = new Set(['guest.agent', 'guest.console', 'guest.disks', 'guest.nics']);
 
 export class Grip {
   /** Names of the calls, in order. */

@@ -4,7 +4,7 @@
  */
 import type { Exec, ExecResult, InstanceProcess } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
-import type { GuestExit, LaunchPlan, PlannedDisk } from '../domain/guest.ts';
+import type { GuestExit, LaunchPlan, PlannedDisk, PlannedNic } from '../domain/guest.ts';
 import type { ControlGroup } from './resource-control.ts';
 import type { Identity } from './sandbox.ts';
 
@@ -69,6 +69,19 @@ export interface GuestDisks {
   ): Promise<void>;
 }
 
+/** The guest's network cards. Their ends on the host are there before `attach`, and go after `detach`. */
+export interface GuestNics {
+  /** Plugs a card in, connected to its backend. Throws `instance.state_conflict` when QEMU refuses; nothing is left then. */
+  attach(nic: PlannedNic, signal: AbortSignal): Promise<void>;
+  /**
+   * Unplugs a card and returns when the guest has let go and QEMU has closed its backend. Throws `network.detach_refused` when the guest
+   * does not let go before the signal aborts; the card is then still there. Not plugged in is fine.
+   */
+  detach(name: string, signal: AbortSignal): Promise<void>;
+  /** Names of the cards that are plugged in, as QEMU has them now. */
+  list(signal: AbortSignal): Promise<readonly string[]>;
+}
+
 /** A running QEMU, under control. QMP commands throw `instance.unresponsive` past their deadline. */
 export interface Guest {
   readonly id: string;
@@ -76,6 +89,7 @@ export interface Guest {
   readonly console: Console;
   readonly agent: GuestAgent;
   readonly disks: GuestDisks;
+  readonly nics: GuestNics;
   /** What was known last; `agent` and `responsive` change with events. */
   readonly state: {
     readonly processors: 'running' | 'paused';

@@ -1,6 +1,6 @@
 // A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console, agent and disks.
 import { type InstanceProcess, WirtError } from '@wirt/api';
-import type { Guest, GuestExit, Logger, ProcessExit } from '@wirt/core';
+import type { Guest, GuestExit, GuestNics, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { type AgentLink, createAgentLink } from './agent.ts';
 import { agentPort } from './arguments.ts';
@@ -55,6 +55,17 @@ export function createEventRelay(): {
     },
   };
 }
+
+/** Cards are given at the start only. */
+const noHotPlug: GuestNics = {
+  attach: async () => {
+    throw new WirtError('network.unsupported', 'Network cards cannot be plugged into a running guest yet.');
+  },
+  detach: async () => {
+    throw new WirtError('network.unsupported', 'Network cards cannot be unplugged from a running guest yet.');
+  },
+  list: async () => [],
+};
 
 export function createGuest(parts: GuestParts): GuestHandle {
   const { target, paths, logger, console, connected } = parts;
@@ -152,6 +163,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     console,
     agent,
     disks,
+    nics: noHotPlug,
     get state() {
       const { state, diskError } = processors;
       return { processors: state, diskError, agent: agent.answers, responsive };
