@@ -29,6 +29,8 @@ const COMMANDS = [
   'inject-nmi',
   'job-cancel',
   'job-dismiss',
+  'netdev_add',
+  'netdev_del',
   'object-add',
   'object-del',
   'qmp_capabilities',
@@ -72,6 +74,7 @@ const COMMANDS = [
 const VARIANTS: Record<string, readonly string[]> = {
   'blockdev-add': ['file', 'host_device', 'qcow2', 'raw'],
   'blockdev-reopen': ['qcow2'],
+  netdev_add: ['stream', 'tap', 'user'],
   'object-add': ['iothread'],
   transaction: ['blockdev-snapshot'],
 };

@@ -155,6 +155,73 @@ export interface QmpCommands {
   'inject-nmi': { arguments: {}; returns: {} };
   'job-cancel': { arguments: { id: string }; returns: {} };
   'job-dismiss': { arguments: { id: string }; returns: {} };
+  netdev_add: {
+    arguments: { id: string } & (
+      | ({ type: 'user' } & {
+          hostname?: string;
+          restrict?: boolean;
+          ipv4?: boolean;
+          ipv6?: boolean;
+          ip?: string;
+          net?: string;
+          host?: string;
+          tftp?: string;
+          bootfile?: string;
+          dhcpstart?: string;
+          dns?: string;
+          dnssearch?: readonly { str: string }[];
+          domainname?: string;
+          'ipv6-prefix'?: string;
+          'ipv6-prefixlen'?: number;
+          'ipv6-host'?: string;
+          'ipv6-dns'?: string;
+          smb?: string;
+          smbserver?: string;
+          hostfwd?: readonly { str: string }[];
+          guestfwd?: readonly { str: string }[];
+          'tftp-server-name'?: string;
+        })
+      | ({ type: 'tap' } & {
+          ifname?: string;
+          fd?: string;
+          fds?: string;
+          script?: string;
+          downscript?: string;
+          br?: string;
+          helper?: string;
+          sndbuf?: number;
+          vnet_hdr?: boolean;
+          vhost?: boolean;
+          vhostfd?: string;
+          vhostfds?: string;
+          vhostforce?: boolean;
+          queues?: number;
+          'poll-us'?: number;
+        })
+      | ({ type: 'stream' } & {
+          addr: {} & (
+            | ({ type: 'inet' } & {
+                host: string;
+                port: string;
+                numeric?: boolean;
+                to?: number;
+                ipv4?: boolean;
+                ipv6?: boolean;
+                'keep-alive'?: boolean;
+                mptcp?: boolean;
+              })
+            | ({ type: 'unix' } & { path: string; abstract?: boolean; tight?: boolean })
+            | ({ type: 'vsock' } & { cid: string; port: string })
+            | ({ type: 'fd' } & { str: string })
+          );
+          server?: boolean;
+          reconnect?: number;
+          'reconnect-ms'?: number;
+        })
+    );
+    returns: {};
+  };
+  netdev_del: { arguments: { id: string }; returns: {} };
   'object-add': {
     arguments: { id: string } & ({ 'qom-type': 'iothread' } & {
       'aio-max-batch'?: number;
@@ -1320,6 +1387,69 @@ export const qmpMembersInUse: readonly string[] = [
   'job-cancel/arguments/id',
   'job-dismiss',
   'job-dismiss/arguments/id',
+  'netdev_add',
+  'netdev_add/arguments/id',
+  'netdev_add/arguments/type',
+  'netdev_add/arguments/hostname?',
+  'netdev_add/arguments/restrict?',
+  'netdev_add/arguments/ipv4?',
+  'netdev_add/arguments/ipv6?',
+  'netdev_add/arguments/ip?',
+  'netdev_add/arguments/net?',
+  'netdev_add/arguments/host?',
+  'netdev_add/arguments/tftp?',
+  'netdev_add/arguments/bootfile?',
+  'netdev_add/arguments/dhcpstart?',
+  'netdev_add/arguments/dns?',
+  'netdev_add/arguments/dnssearch?',
+  'netdev_add/arguments/dnssearch/str?',
+  'netdev_add/arguments/domainname?',
+  'netdev_add/arguments/ipv6-prefix?',
+  'netdev_add/arguments/ipv6-prefixlen?',
+  'netdev_add/arguments/ipv6-host?',
+  'netdev_add/arguments/ipv6-dns?',
+  'netdev_add/arguments/smb?',
+  'netdev_add/arguments/smbserver?',
+  'netdev_add/arguments/hostfwd?',
+  'netdev_add/arguments/hostfwd/str?',
+  'netdev_add/arguments/guestfwd?',
+  'netdev_add/arguments/guestfwd/str?',
+  'netdev_add/arguments/tftp-server-name?',
+  'netdev_add/arguments/ifname?',
+  'netdev_add/arguments/fd?',
+  'netdev_add/arguments/fds?',
+  'netdev_add/arguments/script?',
+  'netdev_add/arguments/downscript?',
+  'netdev_add/arguments/br?',
+  'netdev_add/arguments/helper?',
+  'netdev_add/arguments/sndbuf?',
+  'netdev_add/arguments/vnet_hdr?',
+  'netdev_add/arguments/vhost?',
+  'netdev_add/arguments/vhostfd?',
+  'netdev_add/arguments/vhostfds?',
+  'netdev_add/arguments/vhostforce?',
+  'netdev_add/arguments/queues?',
+  'netdev_add/arguments/poll-us?',
+  'netdev_add/arguments/addr?',
+  'netdev_add/arguments/addr/type?',
+  'netdev_add/arguments/addr/host?',
+  'netdev_add/arguments/addr/port?',
+  'netdev_add/arguments/addr/numeric?',
+  'netdev_add/arguments/addr/to?',
+  'netdev_add/arguments/addr/ipv4?',
+  'netdev_add/arguments/addr/ipv6?',
+  'netdev_add/arguments/addr/keep-alive?',
+  'netdev_add/arguments/addr/mptcp?',
+  'netdev_add/arguments/addr/path?',
+  'netdev_add/arguments/addr/abstract?',
+  'netdev_add/arguments/addr/tight?',
+  'netdev_add/arguments/addr/cid?',
+  'netdev_add/arguments/addr/str?',
+  'netdev_add/arguments/server?',
+  'netdev_add/arguments/reconnect?',
+  'netdev_add/arguments/reconnect-ms?',
+  'netdev_del',
+  'netdev_del/arguments/id',
   'object-add',
   'object-add/arguments/qom-type',
   'object-add/arguments/id',

@@ -70,6 +70,21 @@ const cases: Record<string, LaunchPlan> = {
   'q35-tcg': plan,
   'q35-kvm': { ...plan, accelerator: 'kvm', cpuModel: 'host', cpus: 64, memoryMib: 2_097_152 },
   'q35-three-nics': { ...plan, nics: [nic(1), nic(2), nic(3)] },
+  'q35-taps': {
+    ...plan,
+    nics: [
+      { ...nic(1), backend: { type: 'tap', interface: 'wt0123456789', queues: 2, vhost: true } },
+      { ...nic(2), mtu: 9000, backend: { type: 'tap', interface: 'wt9876543210', queues: 1, vhost: false } },
+      { ...nic(8, 'e1000e'), backend: { type: 'stream', path: '/run/passt.sock' } },
+    ],
+  },
+  'microvm-tap': {
+    ...plan,
+    machine: 'microvm',
+    nics: [
+      { ...nic(1), mtu: 1400, backend: { type: 'tap', interface: 'wt0123456789', queues: 4, vhost: false } },
+    ],
+  },
   'q35-no-nics': { ...plan, nics: [] },
   'microvm-tcg': { ...plan, machine: 'microvm' },
   'microvm-kvm-two-nics': {
@@ -154,7 +169,7 @@ describe('the command line of QEMU', () => {
       ...plan,
       nics: [{ ...nic(1), backend: { type: 'user', hostname: 'a,smb=/etc', forwards: [] } }],
     });
-    expect(argv).toContain('user,id=net0,ipv4=on,ipv6=on,hostname=a,,smb=/etc');
+    expect(JSON.parse(argv[argv.indexOf('-netdev') + 1] ?? '')).toMatchObject({ hostname: 'a,smb=/etc' });
   });
 
   it('keeps a comma in a path from starting another option', () => {

@@ -1,8 +1,7 @@
 // LaunchPlan → QEMU's command line; pure. Nothing is left to QEMU's defaults: no device, no network, no firmware choice
-// that is not named here. No path of the host is in it but those of kernel, firmware and disks: sockets come as descriptors.
+// that is not named here. No path of the host is in it but those of kernel, firmware, disks and passt: our own sockets come as descriptors.
 // Source: QEMU docs/system (invocation, i386/microvm), qemu-options.hx.
-import type { PublishedPort } from '@wirt/api';
-import type { LaunchPlan, NicBackend, PlannedNic } from '@wirt/core';
+import type { LaunchPlan } from '@wirt/core';
 import {
   type DeviceProperties,
   diskControllers,
@@ -13,6 +12,7 @@ import {
 } from './disk-devices.ts';
 import { iothreadOf } from './disk-names.ts';
 import { type AioChoice, type BlockNode, diskNodes } from './disk-nodes.ts';
+import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
 export const inheritedFds = { qmp: 3, console: 4, agent: 5 } as const;
@@ -59,7 +59,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...control(),
     ...console(),
     ...agent(plan),
-    ...plan.nics.flatMap((nic, index) => network(plan, nic, index)),
+    ...nics(plan),
     ...disks(plan, aio),
   ];
 }
@@ -109,6 +109,13 @@ function firmware({ firmware: given }: LaunchPlan): string[] {
       ...block({ driver: 'raw', 'node-name': firmwareNodes[part], file, ...shared }),
     ];
   });
+}
+
+function nics({ nics: planned, machine: type }: LaunchPlan): string[] {
+  return [
+    ...(type === 'q35' ? nicPorts() : []).flatMap(device),
+    ...planned.flatMap((nic) => ['-netdev', JSON.stringify(netdev(nic)), ...device(nicDevice(nic, type))]),
+  ];
 }
 
 function disks(plan: LaunchPlan, aio: AioChoice): string[] {
@@ -175,39 +182,4 @@ function agent(plan: LaunchPlan): string[] {
       `virtserialport,id=${agentPort},bus=serial0.0,nr=1,chardev=${agentChardev},name=org.qemu.guest_agent.0`,
     ],
   ];
-}
-
-function network(plan: LaunchPlan, nic: PlannedNic, index: number): string[] {
-  const id = `net${index}`;
-  const boot = nic.bootIndex === undefined ? '' : `,bootindex=${nic.bootIndex}`;
-  const device = `${nicDevice(plan, nic, index + 2)},id=nic${index},netdev=${id},mac=${nic.mac}${boot}`;
-  return [
-    ...['-netdev', netdev(id, nic.backend)],
-    // Without its boot ROM, which a host need not have: firmware brings drivers of its own.
-    ...['-device', plan.machine === 'q35' ? `${device},romfile=` : device],
-  ];
-}
-
-function netdev(id: string, backend: NicBackend): string {
-  switch (backend.type) {
-    case 'user':
-      return `user,id=${id},ipv4=on,ipv6=on,hostname=${escaped(backend.hostname)}${backend.forwards.map(forward).join('')}`;
-    case 'tap':
-      return `tap,id=${id},ifname=${escaped(backend.interface)},script=no,downscript=no`;
-    case 'stream':
-      return `stream,id=${id},server=off,addr.type=unix,addr.path=${escaped(backend.path)}`;
-  }
-}
-
-function nicDevice(plan: LaunchPlan, { model }: PlannedNic, slot: number): string {
-  return model === 'virtio' ? virtio(plan, 'net', slot) : `${model},bus=pcie.0,addr=0x${slot.toString(16)}`;
-}
-
-function forward({ protocol, hostAddress = '', hostPort, guestPort }: PublishedPort): string {
-  return `,hostfwd=${protocol}:${escaped(hostAddress)}:${hostPort}-:${guestPort}`;
-}
-
-/** A comma ends a value in QEMU's option syntax unless it is doubled. */
-function escaped(value: string): string {
-  return value.replaceAll(',', ',,');
 }

@@ -2,7 +2,7 @@
 // when it breaks while the process lives. Says when answers stop and come back, and when the process is gone.
 import { setTimeout as delay } from 'node:timers/promises';
 import { WirtError } from '@wirt/api';
-import type { Logger } from '@wirt/core';
+import type { LaunchPlan, Logger } from '@wirt/core';
 import {
   connectQmp,
   type QmpArguments,
@@ -73,6 +73,11 @@ export type Ask = <N extends QmpCommandName>(
 
 /** For what must be brought to its end once it is begun; the deadline holds all the same. */
 export const noAbort: AbortSignal = new AbortController().signal;
+
+export async function machineOf(ask: Ask, signal: AbortSignal): Promise<LaunchPlan['machine']> {
+  const type = await ask('qom-get', { path: '/machine', property: 'type' }, signal);
+  return String(type).startsWith('microvm') ? 'microvm' : 'q35';
+}
 
 export interface Control {
   readonly ask: Ask;

@@ -1,7 +1,7 @@
 // Plugging a disk into a running guest: its nodes from the base on, its iothread, then the device.
 import { WirtError } from '@wirt/api';
-import type { DiskSource, LaunchPlan, PlannedDisk } from '@wirt/core';
-import { type Ask, isRefusal, noAbort } from './control.ts';
+import type { DiskSource, PlannedDisk } from '@wirt/core';
+import { type Ask, isRefusal, machineOf, noAbort } from './control.ts';
 import { type Drive, dropUnused, freeNumber, readBlockState } from './disk-chain.ts';
 import { addNodes, type DiskContext, refused } from './disk-context.ts';
 import { diskDevice, hasIothread, isHotPluggable } from './disk-devices.ts';
@@ -53,11 +53,6 @@ export async function attachDisk(
 function isSame({ layers }: Drive, source: DiskSource | undefined): boolean {
   const wanted = source?.layers ?? [];
   return layers.length === wanted.length && layers.every((layer, index) => layer === wanted[index]?.layer);
-}
-
-async function machineOf(ask: Ask, signal: AbortSignal): Promise<LaunchPlan['machine']> {
-  const type = await ask('qom-get', { path: '/machine', property: 'type' }, signal);
-  return String(type).startsWith('microvm') ? 'microvm' : 'q35';
 }
 
 /** One that QEMU had not let go of yet is taken again. */

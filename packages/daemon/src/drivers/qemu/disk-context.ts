@@ -46,7 +46,12 @@ export async function addAll(ask: Ask, nodes: readonly BlockNode[], signal: Abor
 /** What QEMU refuses, as an error of the catalogue; anything else as it is. */
 export function refused(
   error: unknown,
-  code: 'instance.state_conflict' | 'volume.failed' | 'volume.detach_refused' | 'snapshot.failed',
+  code:
+    | 'instance.state_conflict'
+    | 'volume.failed'
+    | 'volume.detach_refused'
+    | 'network.detach_refused'
+    | 'snapshot.failed',
   message: string,
   hint?: string,
 ): unknown {

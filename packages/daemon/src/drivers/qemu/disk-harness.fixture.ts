@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const mib = 1024 * 1024;
 const smallBytes = 2 * mib;
 
-interface LayerOptions {
+export interface LayerOptions {
   readonly sizeBytes?: number;
   readonly format?: DiskLayerNode['format'];
 }

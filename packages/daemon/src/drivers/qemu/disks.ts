@@ -7,11 +7,11 @@ import { attachDisk } from './disk-attach.ts';
 import { dropUnused, readBlockState } from './disk-chain.ts';
 import { driveOf, refused } from './disk-context.ts';
 import { changeMedium } from './disk-medium.ts';
-import { diskOfDevice } from './disk-names.ts';
+import { deviceOf, diskOfDevice } from './disk-names.ts';
 import type { AioChoice } from './disk-nodes.ts';
 import { overlayDisks } from './disk-overlay.ts';
 import { type PullContext, pullDisk } from './disk-pull.ts';
-import { createUnplugs } from './disk-unplug.ts';
+import { createUnplugs } from './unplug.ts';
 
 export interface DisksLink extends GuestDisks {
   onEvent(event: QmpEvent): void;
@@ -34,7 +34,13 @@ export function createDisks(options: DisksOptions): DisksLink {
     last = done.catch(() => {});
     return done;
   };
-  const unplugs = createUnplugs({ id, ask });
+  const unplugs = createUnplugs({
+    id,
+    ask,
+    code: 'volume.detach_refused',
+    nameOf: (disk) => `disk ${disk}`,
+    deviceOf,
+  });
   const listeners = new Set<(event: QmpEvent) => void>();
   const context: PullContext = {
     id,

@@ -1,6 +1,6 @@
-// A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console, agent and disks.
+// A running guest: its state as QMP tells it, its commands, and its end. Put together from control, console, agent, disks and cards.
 import { type InstanceProcess, WirtError } from '@wirt/api';
-import type { Guest, GuestExit, GuestNics, Logger, ProcessExit } from '@wirt/core';
+import type { Guest, GuestExit, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { type AgentLink, createAgentLink } from './agent.ts';
 import { agentPort } from './arguments.ts';
@@ -13,7 +13,9 @@ import { createDisks, type DisksLink } from './disks.ts';
 import { guestExit, waitForExit } from './exit.ts';
 import { createGuestEvents, createProcessors } from './guest-events.ts';
 import { boundRunLog } from './logs.ts';
+import { createNics, type NicsLink } from './nics.ts';
 import type { GuestPaths } from './paths.ts';
+import { openTun } from './tun.ts';
 
 /** For the shim's word after the process is gone. */
 const exitFileMs = 1_000;
@@ -56,17 +58,6 @@ export function createEventRelay(): {
   };
 }
 
-/** Cards are given at the start only. */
-const noHotPlug: GuestNics = {
-  attach: async () => {
-    throw new WirtError('network.unsupported', 'Network cards cannot be plugged into a running guest yet.');
-  },
-  detach: async () => {
-    throw new WirtError('network.unsupported', 'Network cards cannot be unplugged from a running guest yet.');
-  },
-  list: async () => [],
-};
-
 export function createGuest(parts: GuestParts): GuestHandle {
   const { target, paths, logger, console, connected } = parts;
   const { id } = target;
@@ -88,6 +79,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
 
   const onEvent = (event: QmpEvent): void => {
     disks.onEvent(event);
+    nics.onEvent(event);
     switch (event.event) {
       case 'STOP':
         return processors.set(false);
@@ -155,6 +147,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     ended: ended.signal,
     chooseAio: () => parts.chooseAio(),
   });
+  const nics: NicsLink = createNics({ id, ask: control.ask, logger, openTun: () => openTun(logger) });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {
@@ -163,7 +156,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     console,
     agent,
     disks,
-    nics: noHotPlug,
+    nics,
     get state() {
       const { state, diskError } = processors;
       return { processors: state, diskError, agent: agent.answers, responsive };

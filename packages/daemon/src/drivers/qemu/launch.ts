@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type InstanceProcess, WirtError } from '@wirt/api';
-import type { Confinement, LaunchPlan, ProcessExit } from '@wirt/core';
+import type { Confinement, LaunchPlan, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { confinedEnvironment } from '../../platform/confined.ts';
 import { fsError } from '../../platform/fs-error.ts';
@@ -21,6 +21,7 @@ import { openRunLog, readLastLine } from './logs.ts';
 import { type GuestPaths, guestPaths } from './paths.ts';
 import { readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
+import { openTun } from './tun.ts';
 
 /** QEMU with a big guest takes a third of a second; a hundred started at once on two cores take ten. */
 const connectDeadlineMs = 30_000;
@@ -31,6 +32,7 @@ const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
 
 export interface LaunchContext extends DiscoverOptions {
   readonly qemuBinary: string;
+  readonly logger: Logger;
 }
 
 export interface LaunchOptions {
@@ -65,6 +67,7 @@ export async function launchQemu(
   signal.throwIfAborted();
   // Without disks there is nothing to choose, and nothing to wait for.
   const aio = plan.disks.length === 0 ? noDisks : await options.chooseAio();
+  if (plan.nics.some(({ backend }) => backend.type === 'tap')) await openTun(context.logger);
   const argv = qemuArguments(plan, { tag: context.tag, aio });
   let attempts = 0;
   return untilUnlocked(async () => {

@@ -1,6 +1,6 @@
 // The hypervisor on QEMU: one process per guest, which outlives the daemon. This file puts the parts together.
 import { readdir, rm } from 'node:fs/promises';
-import type { FoundGuest, Guest, Hypervisor, Logger } from '@wirt/core';
+import type { FoundGuest, Guest, Hypervisor } from '@wirt/core';
 import { uuidOf } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { fsError } from '../../platform/fs-error.ts';
@@ -17,9 +17,7 @@ import { guestPaths, instancesDirectory, isSafeId } from './paths.ts';
 /** A QEMU that is stopped must not hold up the adoption of the others. */
 const attachDeadlineMs = 1_500;
 
-export interface QemuHypervisorOptions extends LaunchContext {
-  readonly logger: Logger;
-}
+export type QemuHypervisorOptions = LaunchContext;
 
 /** Throws `daemon.config_invalid` when the run directory is too long for Unix sockets. */
 export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor {
