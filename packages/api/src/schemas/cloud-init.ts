@@ -1,4 +1,4 @@
-/** What cloud-init in the guest is given by a NoCloud seed. A password comes as its crypt(3) hash only. */
+/** What cloud-init in the guest is given, by a NoCloud seed or the metadata service. A password comes as its crypt(3) hash only. */
 import { z } from 'zod';
 import { nameSchema } from './fields.ts';
 
@@ -7,8 +7,17 @@ const oneLine = z
   .max(16_384)
   .regex(/^[^\0\r\n]*$/, 'must be one line');
 
+const datasource = z
+  .enum(['seed', 'metadata'])
+  .default('seed')
+  .describe(
+    '`seed`: from a drive that only the guest’s root reads (NoCloud); `metadata`: over the network from 169.254.169.254, by the ' +
+      'datasource Ec2, for which its firmware tells the guest that it is in EC2. No password and no networkConfig go that way.',
+  );
+
 export const cloudInitSchema = z
   .strictObject({
+    datasource,
     hostname: nameSchema.optional().describe('By default the instance’s name.'),
     sshKeys: z
       .array(oneLine.min(16))
@@ -26,7 +35,13 @@ export const cloudInitSchema = z
       .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'must be a user name')
       .optional()
       .describe('The user that the password is for; by default the image’s default user.'),
-    userData: z.string().max(1_048_576).optional().describe('Handed to cloud-init as it is.'),
+    userData: z
+      .string()
+      .max(1_048_576)
+      .optional()
+      .describe(
+        'Handed to cloud-init as it is. All programs in the guest can ask the metadata service for it.',
+      ),
     networkConfig: z
       .string()
       .max(262_144)
@@ -38,6 +53,7 @@ export const cloudInitSchema = z
 /** What of it is shown again: no secrets, and no more than is needed to see what the guest was told. */
 export const cloudInitShownSchema = z
   .object({
+    datasource,
     hostname: nameSchema,
     user: z.string().optional(),
     sshKeys: z.array(z.string()),

@@ -40,6 +40,7 @@ import type {
   VolumeUpdate,
   WaitQuery,
 } from '@wirt/api';
+import type { MetadataFolder } from '../domain/metadata.ts';
 import type { Console } from '../ports/hypervisor.ts';
 
 export interface ListQuery {
@@ -172,6 +173,34 @@ export interface HostActions {
   check(request: Request): Promise<HostCheck>;
 }
 
+/** For the service at 169.254.169.254. Who asks is known by network and address, of which anti-spoofing lets a guest have only its own. */
+export interface MetadataActions {
+  /** Where guests reach the service; again whenever that has changed, until `signal` aborts. An address may not be on the host yet. */
+  endpoints(signal: AbortSignal): AsyncIterable<readonly MetadataEndpoint[]>;
+  /** By a network's id and an address on it, as Node writes addresses; undefined when no guest has that. */
+  guest(network: string, address: string): Promise<MetadataGuest | undefined>;
+}
+
+export interface MetadataEndpoint {
+  /** Id of the network. */
+  readonly network: string;
+  /** IPv4 or IPv6, of the host on that network. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** All that one guest may know of itself. */
+export interface MetadataGuest {
+  /** Of the instance. */
+  readonly id: string;
+  readonly enabled: boolean;
+  readonly tokens: 'required' | 'optional';
+  readonly hasUserData: boolean;
+  /** `meta-data` and `dynamic`. */
+  tree(): MetadataFolder;
+  userData(): Promise<Uint8Array | undefined>;
+}
+
 export interface Actions {
   readonly instance: InstanceActions;
   readonly guest: GuestActions;
@@ -184,4 +213,5 @@ export interface Actions {
   readonly operation: OperationActions;
   readonly event: EventActions;
   readonly host: HostActions;
+  readonly metadata: MetadataActions;
 }

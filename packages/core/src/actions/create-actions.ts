@@ -18,6 +18,7 @@ import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
 import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
 import { LateWrites } from './late-writes.ts';
+import { createMetadataActions } from './metadata.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
@@ -38,6 +39,9 @@ export interface Core {
   /** Stops all work, or leaves it to the next daemon when `signal` aborts; lets go of the guests, which go on. */
   stop(signal: AbortSignal): Promise<void>;
 }
+
+/** Until networks and groups are kept. */
+const none = { get: () => undefined, find: () => undefined };
 
 export async function createActions(parts: CoreParts): Promise<Core> {
   const { store, clock, logger } = parts;
@@ -89,6 +93,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       operation: createOperationActions(shared),
       event: createEventActions(store),
       host: createHostActions(parts.host),
+      metadata: createMetadataActions({ ...shared, networks: none, groups: none }),
     },
     recover: async (signal) => {
       const open = await openOperations(store);

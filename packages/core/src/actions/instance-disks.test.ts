@@ -165,7 +165,11 @@ describe('a seed', () => {
   it('is written with the instance, told without its secrets, and goes with it', async () => {
     const scene = await withImages();
     const passwordHash = '$6$salt$hash';
-    await create(scene, { cloudInit: { sshKeys: [], passwordHash, hostname: 'www' } }, true);
+    await create(
+      scene,
+      { cloudInit: { datasource: 'seed', sshKeys: [], passwordHash, hostname: 'www' } },
+      true,
+    );
     const { id, spec } = await web(scene);
     expect(spec.cloudInit).toMatchObject({
       hostname: 'www',
@@ -191,13 +195,16 @@ describe('a seed', () => {
         ...bare,
         metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
         image: 'debian',
-        cloudInit: { sshKeys: [] },
+        cloudInit: { datasource: 'seed', sshKeys: [] },
       },
     } as const;
     const twice = [1, 2].map(() =>
       fake.core.actions.instance.create(
         request,
-        { ...input, spec: { ...input.spec, nics: [], disks: [], cloudInit: { sshKeys: [] } } },
+        {
+          ...input,
+          spec: { ...input.spec, nics: [], disks: [], cloudInit: { datasource: 'seed', sshKeys: [] } },
+        },
         waitDone,
       ),
     );
@@ -302,7 +309,7 @@ describe('an instance with disks, seed and firmware of its own', () => {
 
   const spec: Spec = {
     firmware: 'uefi',
-    cloudInit: { sshKeys: [] },
+    cloudInit: { datasource: 'seed', sshKeys: [] },
     disks: [
       { ...disk, name: 'data', volume: 'data' },
       { ...disk, name: 'scratch', sizeBytes: gib },

@@ -11,7 +11,7 @@ import {
   type Volume,
   WirtError,
 } from '@wirt/api';
-import { seedContentOf } from '../domain/cloud-init.ts';
+import { requireMetadata, seedContentOf } from '../domain/cloud-init.ts';
 import type { LaunchPlan, PlannedDisk } from '../domain/guest.ts';
 import { uuidOf } from '../domain/identity.ts';
 import type { Identity } from '../ports/sandbox.ts';
@@ -140,14 +140,17 @@ function volumeFor(
   });
 }
 
-/** Writes the seed, when cloud-init was asked for; its secrets are nowhere else. */
+/** Writes the seed, and keeps the user-data, when cloud-init was asked for; its secrets are nowhere else. */
 export async function writeSeed(
   { seeds }: Shared,
-  { id, name }: Pick<Instance, 'id' | 'name'>,
+  instance: Pick<Instance, 'id' | 'name' | 'spec'>,
   { cloudInit }: InstanceSpecCreate,
 ): Promise<Instance['spec']['cloudInit']> {
   if (cloudInit === undefined) return undefined;
+  const { id, name } = instance;
   const { hostname = name, sshKeys, passwordHash, user, userData, networkConfig } = cloudInit;
+  const { datasource = 'seed' } = cloudInit;
+  if (datasource === 'metadata') requireMetadata(instance, cloudInit);
   const content = seedContentOf({
     instanceId: uuidOf(id),
     hostname,
@@ -157,8 +160,10 @@ export async function writeSeed(
     ...(userData === undefined ? {} : { userData }),
     ...(networkConfig === undefined ? {} : { networkConfig }),
   });
-  await seeds.write(id, content);
+  if (datasource === 'seed') await seeds.write(id, content);
+  if (userData !== undefined) await seeds.keepUserData(id, userData);
   return {
+    datasource,
     hostname,
     ...(user === undefined ? {} : { user }),
     sshKeys,
@@ -196,7 +201,7 @@ export async function openDisks(
       await layers.grant(activeOf(volumes.require(disk.volume)), identity, !disk.readOnly);
     disks.push(await plannedDisk(shared, disk));
   }
-  if (instance.spec.cloudInit !== undefined) {
+  if (instance.spec.cloudInit?.datasource === 'seed') {
     await seeds.grant(instance.id, identity);
     disks.push(seedDrive(seeds.path(instance.id)));
   }

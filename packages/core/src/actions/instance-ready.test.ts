@@ -14,7 +14,7 @@ async function starting(cloudInit: boolean) {
   await scene.fake.create({
     name: 'web',
     start: true,
-    spec: { image: 'debian', ...(cloudInit ? { cloudInit: { sshKeys: [] } } : {}) },
+    spec: { image: 'debian', ...(cloudInit ? { cloudInit: { datasource: 'seed', sshKeys: [] } } : {}) },
   });
   const { id } = await scene.fake.core.actions.instance.get('web');
   const process = scene.fake.host.processes.get(id);

@@ -5,7 +5,7 @@
  *
  * Sources: cloud-init's datasources/nocloud and its modules cc_ssh and cc_set_passwords (22.4).
  */
-import { WirtError } from '@wirt/api';
+import { type CloudInit, type Instance, WirtError } from '@wirt/api';
 import { userDataProblem } from './user-data.ts';
 
 export interface CloudInitRequest {
@@ -57,6 +57,28 @@ export function seedContentOf(request: CloudInitRequest): SeedContent {
     ...(networkConfig === undefined ? {} : { 'network-config': networkConfig }),
     ...(passwordHash === undefined ? {} : { 'vendor-data': vendorData(passwordHash, request.user) }),
   };
+}
+
+/** Throws `request.invalid` for an instance that the metadata service could not tell all that it is to be told. */
+export function requireMetadata(
+  { name, spec }: Pick<Instance, 'name' | 'spec'>,
+  { passwordHash, networkConfig }: Pick<CloudInit, 'passwordHash' | 'networkConfig'>,
+): void {
+  const seed = 'Let it have a seed: `--cloud-init seed`.';
+  if (passwordHash !== undefined)
+    throw refused(`Instance ${name} cannot be told a password by the metadata service.`, seed);
+  if (networkConfig !== undefined)
+    throw refused(`Instance ${name} cannot be told a network-config by the metadata service.`, seed);
+  if (spec.machine === 'microvm')
+    throw refused(
+      `Instance ${name} is a microvm, which cannot tell cloud-init to ask the metadata service.`,
+      seed,
+    );
+  if (!spec.metadata.enabled || spec.nics.length === 0)
+    throw refused(
+      `Instance ${name} is to be set up by the metadata service, and ${spec.nics.length === 0 ? 'has no network card' : 'it is switched off for it'}.`,
+      seed,
+    );
 }
 
 /** JSON, which is YAML too, and leaves no question of quoting. */

@@ -10,6 +10,8 @@ export interface LaunchPlan {
   readonly id: string;
   /** The id as a UUID, QEMU's `-uuid`, by which the process is known on QMP and in its command line. */
   readonly uuid: string;
+  /** The system's serial number in SMBIOS. */
+  readonly serial?: string;
   readonly machine: 'q35' | 'microvm';
   readonly accelerator: Accelerator;
   readonly cpuModel: string;

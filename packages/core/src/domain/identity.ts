@@ -27,6 +27,19 @@ export function uuidOf(id: string): string {
   return hex(ulidBytes(id)).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
+/**
+ * The UUID by which EC2's own tools and cloud-init's datasource Ec2 know a machine: it begins with `ec2`. Of the id's time the
+ * first digits give way; all that is random in it stays.
+ */
+export function ec2Uuid(uuid: string): string {
+  return `ec2${uuid.slice(3)}`;
+}
+
+/** An id in EC2's form, `i-` and 17 hexadecimal digits: the random part of ours. */
+export function ec2Id(prefix: string, id: string): string {
+  return `${prefix}-${hex(ulidBytes(id)).slice(-17)}`;
+}
+
 /** A locally administered MAC address (IEEE 802: bit 1 of the first octet) from the random part of the id. */
 export function macOf(id: string, nic: number): string {
   const tail = ulidBytes(id).subarray(11);

@@ -1,7 +1,7 @@
 /** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
 import type { Image, Instance } from '@wirt/api';
 import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic } from './guest.ts';
-import { ulidBytes, uuidOf } from './identity.ts';
+import { ec2Uuid, ulidBytes, uuidOf } from './identity.ts';
 
 /** CPU model by accelerator where none was chosen: all that the host has, or all that TCG can do. */
 const defaultCpuModel = { kvm: 'host', tcg: 'max' } as const satisfies Record<Accelerator, string>;
@@ -39,10 +39,14 @@ export interface PlanParts {
 export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
   const { id, spec } = instance;
   const { image, accelerator } = parts;
+  // By a UUID and a serial number that begin with `ec2` and are equal cloud-init's datasource Ec2 knows where it is.
+  const asEc2 = spec.cloudInit?.datasource === 'metadata';
+  const uuid = asEc2 ? ec2Uuid(uuidOf(id)) : uuidOf(id);
   const kernel = image?.spec.format === 'kernel' ? image.status : undefined;
   return {
     id,
-    uuid: uuidOf(id),
+    uuid,
+    ...(asEc2 ? { serial: uuid } : {}),
     machine: spec.machine,
     accelerator,
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],

@@ -36,7 +36,17 @@ function createFakeFirmware(vars: Set<string>, saved: Set<string>): Firmware {
 }
 
 function createFakeSeeds(seeds: Set<string>): SeedFiles {
+  const kept = new Map<string, string>();
   return {
+    keepUserData: async (id, userData) => {
+      seeds.add(id);
+      kept.set(id, userData);
+    },
+    // Core has no encoder; the words of tests are ASCII.
+    userData: async (id) => {
+      const text = kept.get(id);
+      return text === undefined ? undefined : Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+    },
     write: (id) => {
       seeds.add(id);
       return Promise.resolve(`/seeds/${id}.iso`);
@@ -45,6 +55,7 @@ function createFakeSeeds(seeds: Set<string>): SeedFiles {
     grant: done,
     remove: async (id) => {
       seeds.delete(id);
+      kept.delete(id);
     },
     list: () => Promise.resolve([...seeds]),
   };

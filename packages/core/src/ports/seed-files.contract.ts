@@ -91,6 +91,33 @@ export function seedFilesContract(name: string, make: () => Promise<SeedFilesUnd
       expect(await under.read(again.path(other))).toEqual(plain);
     });
 
+    it('keeps user-data byte by byte for who asks by the id, with a seed or without, until it is removed', async () => {
+      const text = '#!/bin/sh\necho "größe" \r\n\t🦆';
+      expect(await seeds.userData(id)).toBeUndefined();
+      await seeds.write(id, plain);
+      expect(await seeds.userData(id)).toBeUndefined();
+      await seeds.keepUserData(id, 'old');
+      await seeds.keepUserData(id, text);
+      await seeds.keepUserData(other, '');
+      const again = under.open();
+      expect(Buffer.from((await again.userData(id)) ?? []).toString('utf8')).toBe(text);
+      expect(await again.userData(other)).toHaveLength(0);
+      expect(await again.list()).toEqual([id, other]);
+      expect(await under.read(again.path(id))).toEqual(plain);
+      await again.remove(id);
+      expect([await again.userData(id), await again.list()]).toEqual([undefined, [other]]);
+    });
+
+    it('takes user-data of the largest size, and refuses more', async () => {
+      const limit = seedLimitsBytes['user-data'];
+      await seeds.keepUserData(id, 'x'.repeat(limit));
+      expect(await seeds.userData(id)).toHaveLength(limit);
+      await expect(seeds.keepUserData(id, 'ü'.repeat(limit / 2 + 1))).rejects.toMatchObject({
+        code: 'request.invalid',
+      });
+      expect(await seeds.userData(id)).toHaveLength(limit);
+    });
+
     it('is for the daemon only, as long as no guest is given it', async () => {
       const path = await seeds.write(id, plain);
       expect((await stat(path)).mode & 0o777).toBe(0o600);
@@ -127,6 +154,8 @@ export function seedFilesContract(name: string, make: () => Promise<SeedFilesUnd
       for (const bad of ['..', '.', '', 'a/b', '/etc', 'a\0b', '-o', '.build-x']) {
         expect(() => seeds.path(bad), bad).toThrow('cannot be a cloud-init seed');
         await expect(seeds.write(bad, plain), bad).rejects.toThrow('cannot be a cloud-init seed');
+        await expect(seeds.keepUserData(bad, ''), bad).rejects.toThrow('cannot be a cloud-init seed');
+        await expect(seeds.userData(bad), bad).rejects.toThrow('cannot be a cloud-init seed');
         await expect(seeds.remove(bad), bad).rejects.toThrow('cannot be a cloud-init seed');
       }
     });

@@ -10,10 +10,14 @@ export interface SeedFiles {
    */
   write(id: string, files: SeedContent): Promise<string>;
   path(id: string): string;
+  /** Keeps user-data for the metadata service, beside the seed or without one; the daemon's alone, durable. Throws as `write` does. */
+  keepUserData(id: string, userData: string): Promise<void>;
+  /** What was kept, byte by byte; undefined when nothing was. */
+  userData(id: string): Promise<Uint8Array | undefined>;
   /** Lets the guest's process read it, and nobody else; undefined takes it back to the daemon. Missing is fine. */
   grant(id: string, identity: Identity | undefined): Promise<void>;
-  /** Nothing to remove is fine. */
+  /** The user-data too. Nothing to remove is fine. */
   remove(id: string): Promise<void>;
-  /** Ids that have a seed, or what was left of making one; for `remove`. */
+  /** Ids that have a seed or user-data, or what was left of making one; for `remove`. */
   list(): Promise<string[]>;
 }

@@ -164,6 +164,13 @@ describe('the command line of QEMU', () => {
     await expect(lines(render(given))).toMatchFileSnapshot(`golden/${name}.txt`);
   });
 
+  it('tells the firmware a serial number where there is one', () => {
+    const serial = 'ec280000-0000-0000-0000-000000000001';
+    const args = render({ ...plan, serial });
+    expect(args[args.indexOf('-smbios') + 1]).toBe(`type=1,serial=${serial}`);
+    expect(render(plan)).not.toContain('-smbios');
+  });
+
   it('keeps a comma in a host name from starting another option', () => {
     const argv = render({
       ...plan,

@@ -38,6 +38,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
   return [
     ...['-name', `guest=${guestName(tag, plan.id)},debug-threads=on`],
     ...['-uuid', plan.uuid],
+    ...(plan.serial === undefined ? [] : ['-smbios', `type=1,serial=${plan.serial}`]),
     '-nodefaults',
     '-no-user-config',
     ...['-display', 'none'],

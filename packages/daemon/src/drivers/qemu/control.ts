@@ -2,7 +2,7 @@
 // when it breaks while the process lives. Says when answers stop and come back, and when the process is gone.
 import { setTimeout as delay } from 'node:timers/promises';
 import { WirtError } from '@wirt/api';
-import type { LaunchPlan, Logger } from '@wirt/core';
+import { ec2Uuid, type LaunchPlan, type Logger } from '@wirt/core';
 import {
   connectQmp,
   type QmpArguments,
@@ -32,6 +32,7 @@ const noDeadlineMs = Number.MAX_SAFE_INTEGER;
 
 export interface QmpTarget {
   readonly id: string;
+  /** Or this one in EC2's form, which guests have that are to find the metadata service. */
   readonly uuid: string;
   readonly path: string;
 }
@@ -97,7 +98,8 @@ export async function connectTo(
   try {
     const timeoutMs = Math.max(1, deadline - performance.now());
     const { UUID: uuid } = await connection.execute('query-uuid', {}, { ...options, timeoutMs });
-    if (uuid !== target.uuid) throw new WrongGuest(`QEMU says it is guest ${String(uuid).slice(0, 40)}`);
+    if (uuid !== target.uuid && uuid !== ec2Uuid(target.uuid))
+      throw new WrongGuest(`QEMU says it is guest ${String(uuid).slice(0, 40)}`);
     return connection;
   } catch (error) {
     await connection.close();

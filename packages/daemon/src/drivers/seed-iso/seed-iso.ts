@@ -1,9 +1,9 @@
 /**
- * NoCloud seeds as ISO 9660 images with the label `cidata`, `<stateDirectory>/seeds/<id>.iso`, made by genisoimage with Joliet
+ * User-data as it was given, `<stateDirectory>/seeds/<id>.user-data`, and NoCloud seeds as ISO 9660 images with the label `cidata`, `<stateDirectory>/seeds/<id>.iso`, made by genisoimage with Joliet
  * and Rock Ridge names. The files go through a directory that only the daemon can enter, removed at once; nothing of them is in
  * arguments. Source: cloud-init's datasources/nocloud.
  */
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import { type SeedContent, type SeedFiles, seedLimitsBytes } from '@wirt/core';
@@ -21,14 +21,15 @@ export interface SeedIsoOptions {
 const timeoutMs = 30_000;
 /** The files at their limits, and the tables of the file system around them. */
 const maxIsoBytes = Object.values(seedLimitsBytes).reduce<number>((sum, limit) => sum + limit, 1_048_576);
-const isoFile = /^([A-Za-z0-9_-]+)\.iso$/;
+const ownFile = /^([A-Za-z0-9_-]+)\.(?:iso|user-data)$/;
 /** What a death of the daemon leaves: a scratch directory, or an image before it got its name. */
-const leftover = /^\.(?:build-([A-Za-z0-9_-]+)|([A-Za-z0-9_-]+)\.iso\.[0-9a-f]+\.tmp)$/;
+const leftover = /^\.(?:build-([A-Za-z0-9_-]+)|([A-Za-z0-9_-]+)\.(?:iso|user-data)\.[0-9a-f]+\.tmp)$/;
 
 export function createSeedIso(options: SeedIsoOptions): SeedFiles {
   const { stateDirectory, genisoimage = 'genisoimage' } = options;
   const root = join(stateDirectory, 'seeds');
   const pathOf = (id: string): string => join(root, `${checkId(id)}.iso`);
+  const userDataOf = (id: string): string => join(root, `${checkId(id)}.user-data`);
 
   return {
     path: pathOf,
@@ -49,6 +50,28 @@ export function createSeedIso(options: SeedIsoOptions): SeedFiles {
         await rm(scratch, { recursive: true, force: true });
       }
       return path;
+    },
+
+    async keepUserData(id, userData) {
+      const path = userDataOf(id);
+      const content = checkedContent('user-data', userData);
+      await makeRoot(root);
+      try {
+        await writeFileAtomically(path, content, { mode: 0o600 });
+      } catch (error) {
+        throw fsError(error, 'write the user-data', path);
+      }
+    },
+
+    async userData(id) {
+      const path = userDataOf(id);
+      try {
+        await using file = await open(path);
+        return await firstBytes(file, seedLimitsBytes['user-data']);
+      } catch (error) {
+        if (hasErrno(error, 'ENOENT')) return undefined;
+        throw fsError(error, 'read the user-data', path);
+      }
     },
 
     grant: (id, identity) => giveFile(pathOf(id), identity, 0o400),
@@ -81,7 +104,7 @@ export function createSeedIso(options: SeedIsoOptions): SeedFiles {
 
 function idOf(name: string): string | undefined {
   const left = leftover.exec(name);
-  return isoFile.exec(name)?.[1] ?? left?.[1] ?? left?.[2];
+  return ownFile.exec(name)?.[1] ?? left?.[1] ?? left?.[2];
 }
 
 /** Ids are ours, but a name that leads elsewhere must never become a path. */
@@ -105,15 +128,26 @@ async function makeRoot(root: string): Promise<void> {
 /** Exactly the files that a seed has, of sizes that are agreed. */
 function checkedEntries(files: SeedContent): [name: string, content: Buffer][] {
   const entries: [string, Buffer][] = [];
-  for (const [name, limit] of Object.entries(seedLimitsBytes)) {
+  for (const name of Object.keys(seedLimitsBytes)) {
     const text = files[name as keyof SeedContent];
     if (text === undefined) continue;
-    const content = Buffer.from(text, 'utf8');
-    if (content.length > limit)
-      throw new WirtError('request.invalid', `The ${name} is larger than ${limit / 1024} KiB.`);
-    entries.push([name, content]);
+    entries.push([name, checkedContent(name as keyof SeedContent, text)]);
   }
   return entries;
+}
+
+function checkedContent(name: keyof SeedContent, text: string): Buffer {
+  const limit = seedLimitsBytes[name];
+  const content = Buffer.from(text, 'utf8');
+  if (content.length <= limit) return content;
+  throw new WirtError('request.invalid', `The ${name} is larger than ${limit / 1024} KiB.`);
+}
+
+async function firstBytes(file: FileHandle, limit: number): Promise<Buffer> {
+  const { size } = await file.stat();
+  const content = Buffer.alloc(Math.min(size, limit));
+  const { bytesRead } = await file.read(content, 0, content.length, 0);
+  return content.subarray(0, bytesRead);
 }
 
 async function makeIso(genisoimage: string, directory: string): Promise<Buffer> {

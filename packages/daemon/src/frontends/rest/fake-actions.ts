@@ -29,6 +29,7 @@ export function fakeActions(given: Given): Actions {
     operation: noun('operation', given.operation),
     event: noun('event', given.event),
     host: noun('host', given.host),
+    metadata: noun('metadata', given.metadata),
   };
 }
 

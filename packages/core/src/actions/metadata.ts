@@ -1,0 +1,101 @@
+/**
+ * The metadata service's side of the product: where guests reach it, and what each may know. A guest is who has the address on the network
+ * that the question came from; nothing that it says of itself counts.
+ */
+import { type Instance, type Network, networkSchema, type SecurityGroup } from '@wirt/api';
+import ipaddr from 'ipaddr.js';
+import { type MetadataCard, metadataTree } from '../domain/metadata.ts';
+import type { Json, Store } from '../ports/store.ts';
+import type { MetadataActions, MetadataEndpoint, MetadataGuest } from './actions.ts';
+import type { Shared } from './parts.ts';
+import { listAll, type Records } from './records.ts';
+
+/** Where plain HTTP is; the host leads 169.254.169.254 and fd00:ec2::254 there. */
+const port = 80;
+const prefix = 'network/';
+
+export interface MetadataParts extends Pick<Shared, 'store' | 'instances' | 'images' | 'seeds'> {
+  readonly networks: Pick<Records<Network>, 'get' | 'find'>;
+  readonly groups: Pick<Records<SecurityGroup>, 'find'>;
+}
+
+export function createMetadataActions(parts: MetadataParts): MetadataActions {
+  return {
+    endpoints: (signal) => endpoints(parts.store, signal),
+    guest: async (network, address) => {
+      const home = parts.networks.get(network);
+      const asked = canonical(address);
+      if (home === undefined || asked === undefined) return undefined;
+      for (const instance of parts.instances.after())
+        if (has(parts, instance, home, asked)) return guestOf(parts, instance);
+      return undefined;
+    },
+  };
+}
+
+/** Follows the records themselves, so that it misses no change whoever makes it. */
+async function* endpoints(store: Store, signal: AbortSignal): AsyncIterable<readonly MetadataEndpoint[]> {
+  const since = await store.revision();
+  const known = new Map<string, MetadataEndpoint[]>();
+  for await (const { key, value } of listAll(store, prefix)) known.set(key, endpointsOf(value));
+  let told = [...known.values()].flat();
+  yield told;
+  for await (const { key, value } of store.watch(prefix, { since, signal })) {
+    if (value === undefined) known.delete(key);
+    else known.set(key, endpointsOf(value));
+    const now = [...known.values()].flat();
+    if (JSON.stringify(now) === JSON.stringify(told)) continue;
+    told = now;
+    yield told;
+  }
+}
+
+function endpointsOf(value: Json): MetadataEndpoint[] {
+  const { id, spec, status } = networkSchema.omit({ revision: true }).parse(value);
+  if (status.driver !== 'bridge' || spec.kind === 'bridged') return [];
+  return status.gateways.map((address) => ({ network: id, address, port }));
+}
+
+function has(
+  { networks }: MetadataParts,
+  { spec, project }: Instance,
+  home: Network,
+  address: string,
+): boolean {
+  return spec.nics.some(
+    ({ network, ipv4, ipv6 }) =>
+      (ipv4 === address || (ipv6 !== undefined && canonical(ipv6) === address)) &&
+      networks.find(network, project)?.id === home.id,
+  );
+}
+
+/** One way of writing for each address, an IPv6 address in its eight groups; undefined for what is none. */
+function canonical(address: string): string | undefined {
+  return ipaddr.isValid(address) ? ipaddr.process(address).toNormalizedString() : undefined;
+}
+
+function guestOf(parts: MetadataParts, instance: Instance): MetadataGuest {
+  const { id, spec } = instance;
+  const hasUserData = spec.cloudInit?.userData === true;
+  return {
+    id,
+    enabled: spec.metadata.enabled,
+    tokens: spec.metadata.tokens,
+    hasUserData,
+    tree: () => {
+      const image = spec.image === undefined ? undefined : parts.images.find(spec.image, instance.project);
+      return metadataTree({ instance, imageId: image?.id, cards: cardsOf(parts, instance) });
+    },
+    userData: async () => (hasUserData ? parts.seeds.userData(id) : undefined),
+  };
+}
+
+function cardsOf({ networks, groups }: MetadataParts, { spec, project }: Instance): MetadataCard[] {
+  return spec.nics
+    .toSorted((a, b) => a.slot - b.slot)
+    .flatMap((nic) => {
+      const network = networks.find(nic.network, project);
+      const found = nic.securityGroups.flatMap((name) => groups.find(name, project) ?? []);
+      return network === undefined ? [] : [{ nic, network, groups: found }];
+    });
+}
