@@ -26,7 +26,7 @@ function commandsIn(overview: string): string[] {
     .split('\n\n')
     .filter((block) => !/^(Options|Exit codes|Usage|More|wirt:)/.test(block));
   return groups.flatMap((block) =>
-    [...block.matchAll(/^ {2}([a-z]+(?: [a-z]+)?) {2,}/gm)].map(([, name = '']) => name),
+    [...block.matchAll(/^ {2}([a-z-]+(?: [a-z]+)?) {2,}/gm)].map(([, name = '']) => name),
   );
 }
 

@@ -14,6 +14,10 @@ const disk = () => import('./commands/disk.ts');
 const diskMedia = () => import('./commands/disk-media.ts');
 const pool = () => import('./commands/pool.ts');
 const snapshot = () => import('./commands/snapshot.ts');
+const network = () => import('./commands/network.ts');
+const networkTrace = () => import('./commands/network-trace.ts');
+const nic = () => import('./commands/nic.ts');
+const securityGroup = () => import('./commands/security-group.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
 const operation = () => import('./commands/operation.ts');
@@ -122,6 +126,64 @@ export const catalogue: readonly Entry[] = [
     load: snapshot,
   },
 
+  { name: 'network ls', group: 'Networks', summary: 'List networks', load: network },
+  {
+    name: 'network show',
+    group: 'Networks',
+    summary: 'Draw who is on a network, with addresses, leases, rules and counters',
+    load: network,
+  },
+  { name: 'network create', group: 'Networks', summary: 'Create a network', load: network },
+  { name: 'network rm', group: 'Networks', summary: 'Remove networks that nobody is on', load: network },
+  { name: 'network attach', group: 'Networks', summary: 'Give an instance a card on a network', load: nic },
+  { name: 'network detach', group: 'Networks', summary: 'Take a network card away', load: nic },
+  {
+    name: 'network publish',
+    group: 'Networks',
+    summary: 'Let ports of the host lead into a guest',
+    load: nic,
+  },
+  { name: 'network unpublish', group: 'Networks', summary: 'Take published ports back', load: nic },
+  {
+    name: 'network float',
+    group: 'Networks',
+    summary: 'Let an address of the host’s network stand for a card',
+    load: nic,
+  },
+  { name: 'network groups', group: 'Networks', summary: 'Set the security groups of a card', load: nic },
+  {
+    name: 'network trace',
+    group: 'Networks',
+    summary: 'Say which rule lets a connection pass or drops it',
+    load: networkTrace,
+  },
+  { name: 'security-group ls', group: 'Networks', summary: 'List security groups', load: securityGroup },
+  {
+    name: 'security-group show',
+    group: 'Networks',
+    summary: 'Show a security group and its rules',
+    load: securityGroup,
+  },
+  {
+    name: 'security-group create',
+    group: 'Networks',
+    summary: 'Create a security group',
+    load: securityGroup,
+  },
+  {
+    name: 'security-group allow',
+    group: 'Networks',
+    summary: 'Allow traffic to or from a group’s cards',
+    load: securityGroup,
+  },
+  { name: 'security-group revoke', group: 'Networks', summary: 'Allow it no more', load: securityGroup },
+  {
+    name: 'security-group rm',
+    group: 'Networks',
+    summary: 'Remove security groups that nothing uses',
+    load: securityGroup,
+  },
+
   {
     name: 'import',
     group: 'Moving in and out',
@@ -203,6 +265,15 @@ const otherWords: Readonly<Record<string, string>> = {
   restore: 'snapshot restore',
   rollback: 'snapshot restore',
   revert: 'snapshot restore',
+  networks: 'network ls',
+  net: 'network',
+  nic: 'network attach',
+  nics: 'network attach',
+  publish: 'network publish',
+  trace: 'network trace',
+  sg: 'security-group',
+  firewall: 'security-group',
+  rule: 'security-group allow',
   convert: 'import',
   v2v: 'import',
   operations: 'operation ls',

@@ -4,9 +4,19 @@ import type { Io } from './io.ts';
 import type { OutputKind, View } from './print.ts';
 
 /** What the daemon has names of. */
-export type NamedKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot' | 'operation';
+export type NamedKind =
+  | 'instance'
+  | 'image'
+  | 'volume'
+  | 'pool'
+  | 'snapshot'
+  | 'network'
+  | 'nic'
+  | 'security-group'
+  | 'rule'
+  | 'operation';
 
-/** What the shell can complete. Snapshots are those of the instance that is the first argument. */
+/** What the shell can complete. Snapshots are those of the instance, rules those of the group that is the first argument. */
 export type Completable = NamedKind | 'file' | 'guest-file' | 'command';
 
 /** What a command is given: the client, its process, and how to tell people things while it works. */
@@ -136,6 +146,7 @@ export interface Entry {
     | 'Images'
     | 'Disks'
     | 'Snapshots'
+    | 'Networks'
     | 'Moving in and out'
     | 'Host'
     | 'Work'

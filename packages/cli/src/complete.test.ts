@@ -9,6 +9,10 @@ const names: NameSource = (kind, _prefix, of) => {
     volume: ['data'],
     pool: ['default', 'fast'],
     snapshot: of === undefined ? [] : [`before-${of}`],
+    network: ['default', 'lan'],
+    nic: ['demo/nic0', 'demo/nic0;reboot', 'db-1/nic0'],
+    'security-group': ['default', 'web'],
+    rule: of === undefined ? [] : [`rule-of-${of}`],
     operation: ['01KA'],
   }[kind];
   return Promise.resolve(found.map((value) => ({ value, description: '' })));
@@ -66,6 +70,18 @@ describe('completion', () => {
     expect(await completed('snapshot', 'restore', '')).toEqual(['demo', 'db-1']);
     expect(await completed('snapshot', 'restore', 'demo', '')).toEqual(['before-demo']);
     expect(await completed('snapshot', 'rm', 'db-1', '--timeout', '5', '')).toEqual(['before-db-1']);
+  });
+
+  it('offers networks, cards, security groups, and the rules of the group that was named before', async () => {
+    expect(await completed('run', 'micro', '--network', 'l')).toEqual(['lan']);
+    expect(await completed('run', '--group', '')).toEqual(['default', 'web']);
+    expect(await completed('network', 'attach', '')).toEqual(['default', 'lan']);
+    expect(await completed('network', 'attach', 'lan', 'de')).toEqual(['demo']);
+    expect(await completed('network', 'detach', 'demo/')).toEqual(['demo/nic0']);
+    expect(await completed('network', 'groups', 'demo/nic0', 'default', '')).toEqual(['web']);
+    expect(await completed('network', 'trace', 'demo', '')).toEqual(['db-1']);
+    expect(await completed('security-group', 'allow', 'web', '--from', 'w')).toEqual(['web']);
+    expect(await completed('security-group', 'revoke', 'web', '')).toEqual(['rule-of-web']);
   });
 
   it('never offers a name that means something to a shell', async () => {

@@ -25,7 +25,7 @@ export interface Completion {
   readonly files: boolean;
 }
 
-/** Names of a kind that begin with the prefix, of snapshots those of the instance `of`. Gives nothing rather than fail. */
+/** Names of a kind that begin with the prefix, of snapshots and rules those of the instance or group `of`. Gives nothing rather than fail. */
 export type NameSource = (kind: NamedKind, prefix: string, of?: string) => Promise<readonly Candidate[]>;
 
 const nothing: Completion = { candidates: [], files: false };
@@ -170,6 +170,10 @@ async function completeKind(
     case 'volume':
     case 'pool':
     case 'snapshot':
+    case 'network':
+    case 'nic':
+    case 'security-group':
+    case 'rule':
     case 'operation':
       return asCompletion(await safeNames(kind, current, names, of));
     case 'file':
@@ -191,5 +195,10 @@ async function safeNames(
   of?: string,
 ): Promise<Candidate[]> {
   const found = await names(kind, prefix, of);
-  return found.filter(({ value }) => value.startsWith(prefix) && /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(value));
+  return found.filter(({ value }) => value.startsWith(prefix) && isPlain(value));
+}
+
+/** A name, or INSTANCE/NIC. */
+function isPlain(value: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)?$/.test(value);
 }

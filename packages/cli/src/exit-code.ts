@@ -12,6 +12,9 @@ export const exitCodes = {
   interrupted: 130,
 } as const;
 
+/** Only of `wirt network trace`: the connection is dropped. */
+export const droppedExitCode = 6;
+
 /** For help: what each code means. */
 export const exitCodeMeanings: readonly (readonly [code: number, meaning: string])[] = [
   [exitCodes.ok, 'done'],

@@ -1,7 +1,7 @@
 /** The help texts, made from the catalogue and from the commands' descriptions. */
 import { catalogue } from './catalogue.ts';
 import type { Command, Entry, OptionSpec } from './command.ts';
-import { exitCodeMeanings } from './exit-code.ts';
+import { droppedExitCode, exitCodeMeanings } from './exit-code.ts';
 import { globalOptions, placeholder } from './parse.ts';
 
 /** `wirt help`: every command in its group. */
@@ -87,6 +87,7 @@ function exitCodeRows(): Row[] {
   return [
     ...exitCodeMeanings.map(([code, meaning]): Row => [String(code), meaning]),
     [passesExitCode.join(', '), 'the code of the program in the guest'],
+    ['network trace', `${droppedExitCode} when the connection is dropped`],
   ];
 }
 

@@ -76,6 +76,41 @@ export const anInstanceWithDisks = {
   },
 };
 
+export const aNetwork = {
+  id: '01KATESTTESTTESTTESTTESTN1',
+  name: 'default',
+  project: 'default',
+  labels: {},
+  revision: 4,
+  createdAt: '2026-11-22T10:00:00Z',
+  spec: { kind: 'nat', ipv4: '10.80.0.0/24', ipv6: 'fd12::/64', mtu: 1500, domain: 'wirt', dnsForward: true },
+  status: { driver: 'bridge', state: 'ready', interface: 'wb0123456789', gateways: ['10.80.0.1', 'fd12::1'] },
+};
+
+export const aSecurityGroup = {
+  id: '01KATESTTESTTESTTESTTESTG1',
+  name: 'web',
+  project: 'default',
+  labels: {},
+  revision: 4,
+  createdAt: '2026-11-22T10:00:00Z',
+  spec: {
+    description: 'Web servers',
+    rules: [
+      { id: '01KATESTTESTTESTTESTTESTR1', direction: 'egress', protocol: 'any' },
+      {
+        ...{ id: '01KATESTTESTTESTTESTTESTR2', direction: 'ingress', protocol: 'tcp' },
+        ...{ fromPort: 80, toPort: 80, description: 'HTTP' },
+      },
+      {
+        ...{ id: '01KATESTTESTTESTTESTTESTR3', direction: 'ingress', protocol: 'tcp' },
+        ...{ fromPort: 22, cidr: '192.0.2.0/24' },
+      },
+    ],
+  },
+  status: { members: 2 },
+};
+
 /** An operation that has ended well when it is answered. */
 export function done(kind: string, target: object, more: object = {}) {
   return { ...doneOperation, kind, target, ...more };

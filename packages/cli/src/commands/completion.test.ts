@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { completionScripts, shells } from '../completion-scripts.ts';
 import { anInstance, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
+import { aSecurityGroup } from '../scripted-records.ts';
 
 describe('wirt complete', () => {
   it('offers names live from the daemon, with what they are', async () => {
@@ -14,6 +15,18 @@ describe('wirt complete', () => {
     const { code, stdout } = await runWirt(['complete', '--', 'show', 'd'], { daemon });
     expect([code, stdout]).toEqual([0, 'demo\trunning, micro\n']);
     expect(daemon.asked[0]?.query).toMatchObject({ name: 'd' });
+  });
+
+  it('offers the cards of instances, and the rules of a group', async () => {
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances': () => ({ json: { items: [anInstance] } }),
+      'GET /v1/security-groups/web': () => ({ json: aSecurityGroup }),
+    });
+    const cards = await runWirt(['complete', '--', 'network', 'publish', 'demo/n'], { daemon });
+    expect(cards.stdout).toBe('demo/nic0\tdefault\n');
+    expect(daemon.asked[0]?.query).toMatchObject({ name: 'demo' });
+    const rules = await runWirt(['complete', '--', 'security-group', 'revoke', 'web', ''], { daemon });
+    expect(rules.stdout).toContain('01KATESTTESTTESTTESTTESTR2\tingress 80/tcp from anybody\n');
   });
 
   it('asks the daemon that the command line names', async () => {

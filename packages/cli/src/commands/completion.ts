@@ -6,6 +6,7 @@ import { completionScripts, type Shell, shells } from '../completion-scripts.ts'
 import { createContext } from '../context.ts';
 import { visible } from '../escape.ts';
 import { write } from '../io.ts';
+import { ruleText } from '../security-rule.ts';
 import { sizeText } from '../units.ts';
 
 /** Somebody waits at the keyboard. */
@@ -90,6 +91,27 @@ function namesFrom(client: Client): NameSource {
       const params = { instance };
       const { items } = await client.call('GET /v1/instances/{instance}/snapshots', { params, query });
       return items.map((each) => ({ value: each.name, description: each.createdAt }));
+    },
+    network: async () => {
+      const { items } = await client.call('GET /v1/networks', { query });
+      return items.map((each) => ({ value: each.name, description: each.spec.kind }));
+    },
+    nic: async (prefix) => {
+      const [name = ''] = prefix.split('/');
+      const query = { limit: maxNames, fields: 'name,spec.nics', ...(name === '' ? {} : { name }) };
+      const { items } = await client.call('GET /v1/instances', { query });
+      return items.flatMap((each) =>
+        each.spec.nics.map((nic) => ({ value: `${each.name}/${nic.name}`, description: nic.network })),
+      );
+    },
+    'security-group': async () => {
+      const { items } = await client.call('GET /v1/security-groups', { query });
+      return items.map((each) => ({ value: each.name, description: each.spec.description }));
+    },
+    rule: async (_, group) => {
+      if (group === undefined) return [];
+      const { spec } = await client.call('GET /v1/security-groups/{group}', { params: { group } });
+      return spec.rules.map((rule) => ({ value: rule.id, description: ruleText(rule) }));
     },
     operation: async () => {
       const { items } = await client.call('GET /v1/operations', { query });

@@ -99,6 +99,15 @@ describe('wirt run', () => {
       ['micro', '--network', 'none', '--nic-model', 'e1000'],
       '--network none and --nic-model exclude each other.',
     ],
+    [['micro', '--network', 'none', '-p', '8080:80'], '--network none and --publish exclude each other.'],
+    [['micro', '--group', 'none', '-g', 'web'], '--group none excludes every other --group.'],
+    [['micro', '--ip', '10.0.0.1', '--ip', '10.0.0.2'], '--ip takes one IPv4 and one IPv6 address at most.'],
+    [['micro', '--publish', '80'], '--publish needs both ports, of the host and of the guest: 80:80.'],
+    [['micro', '--publish', '8080:0'], '--publish has ports from 1 to 65535, and "8080:0" has 0.'],
+    [
+      ['micro', '--no-metadata', '--metadata-tokens', 'optional'],
+      '--no-metadata excludes --metadata-tokens and --metadata-hop-limit.',
+    ],
     [['micro', '--paused', '--wait', 'ready'], 'A paused guest does not get ready'],
     [['micro', '--cpus', '0'], '--cpus must be from 1 to 4096, and is 0.'],
     [['micro', '--memory', '2GB'], '--memory counts in powers of 1024: write 2G or 2GiB.'],
@@ -113,6 +122,53 @@ describe('wirt run', () => {
     expect(code).toBe(2);
     expect(stderr).toContain(reason);
     expect(lines).toEqual([]);
+  });
+});
+
+describe('the network cards of wirt run', () => {
+  it('have addresses and published ports on the first, groups and models on all', async () => {
+    const { spec } = await ran(
+      ...['imported', '--network', 'lan', '--network', 'back', '--ip', '10.80.0.9', '--ip', 'fd12::9'],
+      ...['--group', 'default', '-g', 'web', '--nic-model', 'e1000'],
+      ...['-p', '8080:80', '--publish', '[::1]:5353:53/udp'],
+    );
+    const all = { securityGroups: ['default', 'web'], model: 'e1000' };
+    expect(spec).toEqual({
+      image: 'imported',
+      nics: [
+        {
+          ...{ network: 'lan', ipv4: '10.80.0.9', ipv6: 'fd12::9', ...all },
+          publish: [
+            { protocol: 'tcp', hostPort: 8080, guestPort: 80 },
+            { protocol: 'udp', hostAddress: '::1', hostPort: 5353, guestPort: 53 },
+          ],
+        },
+        { network: 'back', ...all },
+      ],
+      ...plain,
+    });
+  });
+
+  it('are on the default network where only ports or groups were said', async () => {
+    expect((await ran('imported', '-p', '127.0.0.1:2222:22')).spec).toMatchObject({
+      nics: [
+        {
+          network: 'default',
+          publish: [{ protocol: 'tcp', hostAddress: '127.0.0.1', hostPort: 2222, guestPort: 22 }],
+        },
+      ],
+    });
+    expect((await ran('imported', '--group', 'none')).spec).toMatchObject({
+      nics: [{ network: 'default', securityGroups: [] }],
+    });
+  });
+
+  it('are told of by a metadata service as it was asked for', async () => {
+    const asked = ['--metadata-tokens', 'optional', '--metadata-hop-limit', '2'];
+    expect((await ran('imported', ...asked)).spec).toMatchObject({
+      metadata: { tokens: 'optional', hopLimit: 2 },
+    });
+    expect((await ran('imported', '--no-metadata')).spec).toMatchObject({ metadata: { enabled: false } });
   });
 });
 

@@ -7,6 +7,7 @@ import { usageError } from '../parse.ts';
 import { waitForAddresses } from '../wait.ts';
 import { actedOn, followInstance, type Waiting, waitOptions } from './instance-life.ts';
 import { diskOptions, diskSpec, hasDisk } from './instance-run-disks.ts';
+import { metadataSpec, nicOptions, nicSpec } from './instance-run-nics.ts';
 import { cloudInitSpec, seedOptions } from './instance-run-seed.ts';
 import { actedView } from './side-by-side.ts';
 
@@ -43,17 +44,7 @@ const options = {
   machine: { kind: 'choice', choices: ['q35', 'microvm'], summary: 'QEMU machine type (default q35)' },
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
-  network: {
-    kind: 'text',
-    value: 'NAME',
-    many: true,
-    summary: 'Network for a card, or none (default “default”)',
-  },
-  'nic-model': {
-    kind: 'choice',
-    choices: ['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'],
-    summary: 'How the guest sees its network cards (default virtio)',
-  },
+  ...nicOptions,
   paused: { kind: 'flag', summary: 'Leave the processors stopped' },
   console: { kind: 'flag', summary: 'Attach to its serial console' },
   ...waitOptions,
@@ -83,6 +74,7 @@ const run = command({
   notes: [
     'The first argument is always an image. Without --ssh-key, a guest with cloud-init gets your public keys',
     '(~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub), or where you have none that of a key made for Wirt in ~/.config/wirt.',
+    'With several --network, --ip and --publish are for the first card, --group and --nic-model for all.',
     'Without an image, the first disk is booted from before CD drives: while it is empty the medium boots.',
   ],
   async run(context, { args, options: given }) {
@@ -125,7 +117,8 @@ async function bodyOf(
       'Name an image (`wirt image ls`), or give --cdrom, --disk or --volume.',
     );
   const name = nameOf(args.name, given.name);
-  const nics = nicsOf(given.network, given['nic-model']);
+  const nics = nicSpec(given);
+  const metadata = metadataSpec(given);
   const from = args.image === undefined ? 'nothing' : 'image';
   const disks = diskSpec(given, from);
   const image =
@@ -145,7 +138,8 @@ async function bodyOf(
       ...(machine === undefined ? {} : { machine }),
       ...(accel === undefined ? {} : { accelerator: accel }),
       ...(cpu === undefined ? {} : { cpuModel: cpu }),
-      ...(nics === undefined ? {} : { nics }),
+      ...nics,
+      ...metadata,
       ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),
       ...(cloudInit === undefined ? {} : { cloudInit }),
       autostart: given.autostart,
@@ -170,19 +164,6 @@ function nameOf(argument: string | undefined, option: string | undefined): strin
   if (argument !== undefined && option !== undefined)
     throw usageError('run', 'The instance has two names: leave out --name or the second argument.');
   return argument ?? option;
-}
-
-function nicsOf(
-  networks: readonly string[],
-  model: (typeof options)['nic-model']['choices'][number] | undefined,
-): CreateInput['spec']['nics'] {
-  if (networks.includes('none') && networks.length > 1)
-    throw usageError('run', '--network none excludes every other --network.');
-  if (networks.includes('none') && model !== undefined)
-    throw usageError('run', '--network none and --nic-model exclude each other.');
-  if (networks.length === 0 && model === undefined) return undefined;
-  const cards = networks.length === 0 ? ['default'] : networks.filter((network) => network !== 'none');
-  return cards.map((network) => ({ network, ...(model === undefined ? {} : { model }) }));
 }
 
 /** How to get to it: the guest's own addresses, and the way in from here. */

@@ -5,6 +5,7 @@ import type { View } from '../print.ts';
 import type { Block, Cell, Tone } from '../table.ts';
 import { ageText, mibText } from '../units.ts';
 import { diskBlock, type Known, seedFields } from './instance-disks-view.ts';
+import { metadataText, nicBlock } from './instance-nics-view.ts';
 
 const stateTones: Readonly<Record<InstanceState, Tone | undefined>> = {
   running: 'good',
@@ -59,6 +60,7 @@ function instanceBlocks(instance: Instance, known: Known, nowMs: number): Block[
     { kind: 'fields', fields: [...statusFields(instance, nowMs), ...reachFields(instance, known)] },
     { kind: 'fields', title: 'Spec', fields: specFields(spec) },
     diskBlock(spec.disks, known),
+    nicBlock(spec.nics),
     { kind: 'fields', title: 'cloud-init', fields: seedFields(spec.cloudInit) },
     { kind: 'fields', title: 'Labels', fields: Object.entries(labels) },
     ...(status.exit === undefined
@@ -116,10 +118,6 @@ function reachFields({ name, status }: Instance, { snapshot }: Known): Field[] {
   ];
 }
 
-function nicText({ model, mac }: Instance['spec']['nics'][number]): string {
-  return ['user', ...(model === 'virtio' ? [] : [model]), ...(mac === undefined ? [] : [mac])].join(' ');
-}
-
 function specFields(spec: Instance['spec']): Field[] {
   return [
     ['Image', spec.image ?? 'none'],
@@ -129,7 +127,8 @@ function specFields(spec: Instance['spec']): Field[] {
     ['Firmware', spec.firmware ?? 'what the image boots by'],
     ['Accelerator', spec.accelerator],
     ...(spec.cpuModel === undefined ? [] : [['CPU model', spec.cpuModel] as const]),
-    ['Network', spec.nics.length === 0 ? 'none' : spec.nics.map(nicText).join(', ')],
+    ...(spec.nics.length === 0 ? [['Network', 'none'] as const] : []),
+    ['Metadata', metadataText(spec.metadata)],
     ['Restart', spec.restart],
     ['Autostart', spec.autostart ? 'yes' : 'no'],
   ];

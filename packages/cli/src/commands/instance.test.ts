@@ -165,7 +165,13 @@ describe('wirt show', () => {
       spec: {
         ...anInstanceWithDisks.spec,
         firmware: 'uefi',
-        nics: [{ network: 'default', model: 'e1000e', mac: '52:54:00:00:00:01' }],
+        nics: [
+          {
+            ...{ name: 'nic0', slot: 0, network: 'default', mac: '52:54:00:00:00:01', ipv4: '10.80.0.10' },
+            ...{ model: 'e1000e', securityGroups: ['default', 'web'], antiSpoofing: true },
+            publish: [{ protocol: 'tcp', hostPort: 8080, guestPort: 80 }],
+          },
+        ],
         cloudInit: {
           hostname: 'demo',
           sshKeys: ['ssh-ed25519 AAAAC3Nz me@home', 'ssh-rsa AAAAB3NzaC1yc2E'],
@@ -199,7 +205,8 @@ describe('wirt show', () => {
       /SSH +wirt ssh demo \(127\.9\.8\.7 port 20022\)/,
       /Snapshot +before/,
       /Firmware +uefi/,
-      /Network +user e1000e 52:54:00:00:00:01/,
+      /nic0 +default +10\.80\.0\.10 +52:54:00:00:00:01 +default, web +8080:80\/tcp +e1000e/,
+      /Metadata +tokens required, hop limit 1/,
       /SSH keys +ssh-ed25519 me@home, ssh-rsa …zaC1yc2E/,
       /Also +a password/,
       /detach +wirt volume detach demo\/DISK/,
