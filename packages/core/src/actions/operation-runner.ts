@@ -15,6 +15,8 @@ import type { LateWrites } from './late-writes.ts';
 import { createRate, type Rate } from './rate.ts';
 import { commit, listAll, type Staged } from './records.ts';
 
+/** The stage of an operation whose end, or whose undoing, cannot be stored yet. */
+const waitingForRoom = 'waiting-for-room';
 /** How long ended operations and idempotency keys are kept. */
 const keptMs = 24 * 3_600_000;
 /** Progress is written no more often than this; readers in this daemon see it at once. */
@@ -58,8 +60,6 @@ interface Active {
   record: Operation;
   readonly ended: Promise<Operation>;
   readonly abort: AbortController;
-  /** Aborts when it is cancelled, and not when the daemon stops. */
-  readonly cancelled: AbortController;
   /** Resolves when what it has done cannot be stored for want of room. */
   readonly outOfRoom: PromiseWithResolvers<WirtError>;
   writtenAtMs: number;
@@ -170,7 +170,6 @@ export class OperationRunner {
       record: first,
       ended,
       abort,
-      cancelled: new AbortController(),
       outOfRoom: Promise.withResolvers(),
       writtenAtMs: this.#parts.clock.monotonicMs(),
       rate: createRate(),
@@ -190,7 +189,7 @@ export class OperationRunner {
       stage: (name, counted) => this.#stage(active, name, counted),
       complete: (changes, result) => {
         const end = { state: 'done', stage: 'done', ...(result === undefined ? {} : { result }) } as const;
-        return this.#end(active, end, changes, active.cancelled.signal);
+        return this.#end(active, end, changes, signal);
       },
       record: (changes) => this.#late(active, changes),
     };
@@ -229,16 +228,16 @@ export class OperationRunner {
   async #late(active: Active, changes: readonly Staged[], signal?: AbortSignal): Promise<void> {
     const { stage } = active.record;
     const onWait = (refusal: WirtError): void => {
-      active.record = { ...active.record, stage: 'waiting-for-room' };
+      active.record = { ...active.record, stage: waitingForRoom };
       active.outOfRoom.resolve(refusal);
       const { id } = active.record;
       this.#parts.logger.warn('operation.waits_for_room', { operation: id, error: refusal });
     };
-    await this.#parts.late
-      .commit(changes, { onWait, ...(signal === undefined ? {} : { signal }) })
-      .finally(() => {
-        if (active.record.stage === 'waiting-for-room') active.record = { ...active.record, stage };
-      });
+    // What was aborted in vain, and is done all the same, waits like any other.
+    const cancellable = signal === undefined || signal.aborted ? {} : { signal };
+    await this.#parts.late.commit(changes, { onWait, ...cancellable }).finally(() => {
+      if (active.record.stage === waitingForRoom) active.record = { ...active.record, stage };
+    });
   }
 
   /** Gives back what those who wait for it are told. */
@@ -314,9 +313,9 @@ export class OperationRunner {
       const why = active === undefined ? `it is ${record.state}` : `${record.kind} cannot be cancelled`;
       throw new WirtError('operation.not_cancellable', `Operation ${id} was not cancelled: ${why}.`);
     }
-    const reason = new WirtError('operation.cancelled', `Operation ${id} (${record.kind}) was cancelled.`);
-    active.abort.abort(reason);
-    active.cancelled.abort(reason);
+    active.abort.abort(
+      new WirtError('operation.cancelled', `Operation ${id} (${record.kind}) was cancelled.`),
+    );
     return record;
   }
 
@@ -325,7 +324,8 @@ export class OperationRunner {
     this.#stopping = true;
     const stopping = new WirtError('daemon.stopping', 'wirtd is stopping.');
     const all = [...this.#active.values()];
-    for (const { abort } of all) abort.abort(stopping);
+    // What only waits for room is done, and must not be undone.
+    for (const { abort, record } of all) if (record.stage !== waitingForRoom) abort.abort(stopping);
     const deadline = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener('abort', () => resolve(), { once: true });
