@@ -35,13 +35,14 @@ function diskRow(disk: Disk, { volumes }: Known): Cell[] {
 
 export function seedFields(seed: CloudInitShown | undefined): (readonly [string, Cell])[] {
   if (seed === undefined) return [];
-  const { hostname, user, sshKeys, password, userData, networkConfig } = seed;
+  const { datasource, hostname, user, sshKeys, password, userData, networkConfig } = seed;
   const given = [
     ...(password ? [`a password${user === undefined ? '' : ` for ${user}`}`] : []),
     ...(userData ? ['user-data'] : []),
     ...(networkConfig ? ['a network configuration'] : []),
   ];
   return [
+    ['Told by', datasource === 'metadata' ? 'the metadata service, as in EC2' : 'a drive (NoCloud)'],
     ['Host name', hostname],
     ['SSH keys', sshKeys.length === 0 ? 'none' : sshKeys.map(keyText).join(', ')],
     ...(given.length === 0 ? [] : [['Also', given.join(', ')] as const]),

@@ -34,6 +34,11 @@ export const seedOptions = {
     complete: 'file',
     summary: 'Network configuration for cloud-init, version 1 or 2',
   },
+  'cloud-init': {
+    kind: 'choice',
+    choices: ['seed', 'metadata'],
+    summary: 'Where cloud-init is told: by a drive, or over the network as in EC2 (default seed)',
+  },
 } as const satisfies OptionSpecs;
 
 type SeedValues = OptionValues<typeof seedOptions>;
@@ -44,10 +49,12 @@ const maxNetworkConfigBytes = 262_144;
 const maxKeyFileBytes = 262_144;
 
 function asked(given: SeedValues): boolean {
-  const { password, user, hostname } = given;
+  const { password, user, hostname, 'cloud-init': datasource } = given;
   const files = [given['user-data'], given['network-config']];
   return (
-    password || given['ssh-key'].length > 0 || [...files, user, hostname].some((value) => value !== undefined)
+    password ||
+    given['ssh-key'].length > 0 ||
+    [...files, user, hostname, datasource].some((value) => value !== undefined)
   );
 }
 
@@ -59,6 +66,7 @@ export async function cloudInitSpec(
 ): Promise<CloudInit | undefined> {
   if (given['no-ssh-key'] && given['ssh-key'].length > 0)
     throw usageError('run', '--no-ssh-key and --ssh-key exclude each other.');
+  const { 'cloud-init': datasource } = given;
   if (!asked(given) && image?.status.cloudInit !== true) return undefined;
   if (image?.spec.format === 'kernel')
     throw usageError(
@@ -76,6 +84,7 @@ export async function cloudInitSpec(
   const networkConfig = await textOf('--network-config', networkFile, maxNetworkConfigBytes);
   const passwordHash = given.password ? await askedPassword(io) : undefined;
   return {
+    ...(datasource === undefined ? {} : { datasource }),
     ...(hostname === undefined ? {} : { hostname }),
     ...(user === undefined ? {} : { user }),
     ...(sshKeys.length === 0 ? {} : { sshKeys }),

@@ -100,6 +100,15 @@ describe('wirt run', () => {
       '--network none and --nic-model exclude each other.',
     ],
     [['micro', '--network', 'none', '-p', '8080:80'], '--network none and --publish exclude each other.'],
+    [
+      ['micro', '--cloud-init', 'metadata', '--password'],
+      '--cloud-init metadata and --password exclude each other.',
+    ],
+    [
+      ['micro', '--cloud-init', 'metadata', '--no-metadata'],
+      '--cloud-init metadata and --no-metadata exclude each other.',
+    ],
+    [['micro', '--cloud-init', 'metadata', '--network', 'none'], '--cloud-init metadata needs a network.'],
     [['micro', '--group', 'none', '-g', 'web'], '--group none excludes every other --group.'],
     [['micro', '--ip', '10.0.0.1', '--ip', '10.0.0.2'], '--ip takes one IPv4 and one IPv6 address at most.'],
     [['micro', '--publish', '80'], '--publish needs both ports, of the host and of the guest: 80:80.'],
@@ -260,6 +269,8 @@ describe('what wirt run tells cloud-init', () => {
   it('is the user’s own key, so that wirt ssh works without having asked for anything', async () => {
     expect((await atHome('debian-12')).spec?.['cloudInit']).toEqual({ sshKeys: [key] });
     expect((await atHome('debian-12', '--no-ssh-key')).spec?.['cloudInit']).toEqual({});
+    const byNetwork = await atHome('imported', '--no-ssh-key', '--cloud-init', 'metadata');
+    expect(byNetwork.spec?.['cloudInit']).toEqual({ datasource: 'metadata' });
   });
 
   it('is nothing where nothing was asked, and the image is not known to listen', async () => {

@@ -117,6 +117,7 @@ async function bodyOf(
       'Name an image (`wirt image ls`), or give --cdrom, --disk or --volume.',
     );
   const name = nameOf(args.name, given.name);
+  checkDatasource(given);
   const nics = nicSpec(given);
   const metadata = metadataSpec(given);
   const from = args.image === undefined ? 'nothing' : 'image';
@@ -148,6 +149,21 @@ async function bodyOf(
     start: true,
     startPaused: given.paused,
   };
+}
+
+/** Over the network go no passwords, since every program in the guest can ask there. */
+function checkDatasource(given: OptionValues<typeof options>): void {
+  if (given['cloud-init'] !== 'metadata') return;
+  const excluded = given.password
+    ? 'password'
+    : given['network-config'] !== undefined
+      ? 'network-config'
+      : given['no-metadata']
+        ? 'no-metadata'
+        : undefined;
+  if (excluded !== undefined)
+    throw usageError('run', `--cloud-init metadata and --${excluded} exclude each other.`);
+  if (given.network.includes('none')) throw usageError('run', '--cloud-init metadata needs a network.');
 }
 
 /** A kernel has no disk that could be copied, and what was asked for it would be passed over in silence. */
