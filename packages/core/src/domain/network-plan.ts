@@ -82,5 +82,9 @@ export type NicBackend =
       readonly queues: number;
       readonly vhost: boolean;
     }
-  /** A Unix socket that passt serves. */
-  | { readonly type: 'stream'; readonly path: string };
+  /** A Unix socket that passt serves; and by which of its options QEMU connects again, where it has one. */
+  | {
+      readonly type: 'stream';
+      readonly path: string;
+      readonly reconnect?: 'reconnect' | 'reconnect-ms';
+    };

@@ -11,7 +11,7 @@ const kvm = judgeKvm({
   virtualization: 'vmx',
   isPrivileged: true,
 });
-const probed = parseProbe(probeOutput());
+const probed = parseProbe(probeOutput({ streamOptions: ['addr', 'server', 'reconnect'] }));
 
 const host: Host = {
   hostname: 'example',
@@ -63,7 +63,12 @@ export const goodFacts: HostFacts = {
     'apt-get': true,
     mmdebstrap: true,
     genisoimage: true,
+    ip: true,
+    nft: true,
+    dnsmasq: true,
+    passt: true,
   },
+  tun: 0o666,
   uefi: '/usr/share/OVMF/OVMF_CODE_4M.fd',
   uids: { first: 2_130_706_432, count: 65_536, clashes: [] },
 };
@@ -89,6 +94,7 @@ export const bareFacts: HostFacts = withoutQemu(
     },
     cgroupWritable: false,
     tools: {},
+    tun: undefined,
     uefi: undefined,
     uids: { first: 2_130_706_432, count: 65_536, clashes: ['far in /etc/passwd'] },
     host: {

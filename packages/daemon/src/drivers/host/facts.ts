@@ -20,6 +20,8 @@ export interface HostFacts {
   readonly cgroupWritable: boolean;
   /** Programs that Wirt runs, and whether they are installed. */
   readonly tools: Readonly<Record<string, boolean>>;
+  /** Mode of /dev/net/tun; undefined where there is none. */
+  readonly tun: number | undefined;
   /** UEFI code that guests can be given, or none. */
   readonly uefi: string | undefined;
   readonly uids: {

@@ -8,6 +8,7 @@ import { findUefiImages } from '../../platform/uefi-images.ts';
 import { readCpu, readVirtualization } from './cpu.ts';
 import type { HostFacts } from './facts.ts';
 import { findingsOf } from './findings/findings.ts';
+import { networkTools } from './findings/network.ts';
 import { neededTools } from './findings/tools.ts';
 import { createHostFiles, type HostFiles } from './host-files.ts';
 import { type KvmFacts, readKvm } from './kvm.ts';
@@ -168,6 +169,7 @@ async function readFacts(
     qemuProblem: undefined,
     cgroupWritable: cgroup.writable,
     tools: await findTools(files),
+    tun: (await files.mode('/dev/net/tun'))?.mode,
     uefi: (await findUefiImages(architecture, files))[0]?.code,
     uids: { ...uidRange, clashes: await findClashes(files, uidRange) },
   };
@@ -176,7 +178,7 @@ async function readFacts(
 async function findTools(files: HostFiles): Promise<Record<string, boolean>> {
   const directories = (process.env['PATH'] ?? '').split(delimiter).filter(Boolean);
   const found: Record<string, boolean> = {};
-  for (const name of Object.keys(neededTools)) {
+  for (const name of [...Object.keys(neededTools), ...Object.keys(networkTools)]) {
     const places = await Promise.all(directories.map((directory) => files.exists(`${directory}/${name}`)));
     found[name] = places.includes(true);
   }

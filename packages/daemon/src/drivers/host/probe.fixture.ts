@@ -6,6 +6,8 @@ interface Lack {
   readonly withoutCommands?: readonly string[];
   readonly withoutMachines?: readonly string[];
   readonly withoutDefaultRamId?: boolean;
+  /** Of the stream netdev; by default those of QEMU 7.2. */
+  readonly streamOptions?: readonly string[];
 }
 
 const types = [
@@ -55,6 +57,23 @@ export function probeOutput(lack: Lack = {}): string {
     machines: machines.filter(({ name, alias }) => keep(lack.withoutMachines)(alias ?? name)),
     schema: [
       ...commands.filter(keep(lack.withoutCommands)).map((name) => ({ name, 'meta-type': 'command' })),
+      { name: 'netdev_add', 'meta-type': 'command', 'arg-type': '900' },
+      {
+        name: '900',
+        'meta-type': 'object',
+        members: [{ name: 'id', type: 'str' }],
+        tag: 'type',
+        variants: [
+          { case: 'user', type: '901' },
+          { case: 'stream', type: '902' },
+        ],
+      },
+      { name: '901', 'meta-type': 'object', members: [{ name: 'hostfwd', type: '903' }] },
+      {
+        name: '902',
+        'meta-type': 'object',
+        members: (lack.streamOptions ?? ['addr', 'server']).map((name) => ({ name, type: 'any' })),
+      },
       ...enums.map((values, index) => ({ name: String(index), 'meta-type': 'enum', values })),
     ],
     types: types.filter(keep(lack.withoutTypes)).map((name) => ({ name })),

@@ -17,6 +17,22 @@ describe('what a QEMU binary can do', () => {
       'user-network': true,
       'ignore-shared-migration': true,
       'mapped-ram-migration': false,
+      'stream-network': true,
+      'stream-reconnect': false,
+      'stream-reconnect-ms': false,
+    });
+  });
+
+  it('includes whether a card on a socket is connected again, by whatever option', () => {
+    const features = (options: readonly string[]) =>
+      parseProbe(probeOutput({ streamOptions: options })).features;
+    expect(features(['addr', 'server', 'reconnect'])).toMatchObject({
+      'stream-reconnect': true,
+      'stream-reconnect-ms': false,
+    });
+    expect(features(['addr', 'server', 'reconnect-ms'])).toMatchObject({
+      'stream-reconnect': false,
+      'stream-reconnect-ms': true,
     });
   });
 

@@ -58,6 +58,9 @@ interface SchemaEntry {
   readonly name: string;
   readonly 'meta-type': string;
   readonly values?: readonly string[];
+  readonly 'arg-type'?: string;
+  readonly members?: readonly { readonly name: string }[];
+  readonly variants?: readonly { readonly case: string; readonly type: string }[];
 }
 interface OptionGroup {
   readonly option: string;
@@ -121,6 +124,7 @@ function featuresOf(seen: {
   /** Whether an enum that has all of `marks` has `value` too. QEMU hides the names of enums, so they are known by content. */
   const inEnum = (marks: readonly string[], value: string): boolean =>
     seen.schema.some(({ values }) => values?.includes(value) && marks.every((mark) => values.includes(mark)));
+  const netdevs = netdevsOf(seen.schema);
   const denials = ['obsolete', 'elevateprivileges', 'spawn', 'resourcecontrol'];
   const sandbox = seen.options.find(({ option }) => option === 'sandbox')?.parameters ?? [];
   const usable = new Map(usableMachines(seen.machines));
@@ -139,6 +143,10 @@ function featuresOf(seen: {
     iothread: seen.types.has('iothread'),
     'user-network': inEnum(['tap', 'hubport'], 'user'),
     'tap-network': inEnum(['hubport'], 'tap'),
+    // By a Unix socket, which passt serves; and whether QEMU connects again when passt was started anew.
+    'stream-network': netdevs.has('stream'),
+    'stream-reconnect': netdevs.get('stream')?.has('reconnect') === true,
+    'stream-reconnect-ms': netdevs.get('stream')?.has('reconnect-ms') === true,
     'io-uring': inEnum(['threads', 'native'], 'io_uring'),
     vfio: seen.types.has('vfio-pci'),
     'intel-iommu': seen.types.has('intel-iommu'),
@@ -146,4 +154,19 @@ function featuresOf(seen: {
     'ignore-shared-migration': inEnum(['postcopy-ram', 'multifd'], 'x-ignore-shared'),
     'mapped-ram-migration': inEnum(['postcopy-ram', 'multifd'], 'mapped-ram'),
   };
+}
+
+/** The options of each kind of netdev. */
+function netdevsOf(schema: readonly SchemaEntry[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const types = new Map(
+    schema.filter((entry) => entry['meta-type'] === 'object').map((entry) => [entry.name, entry]),
+  );
+  const command = schema.find((entry) => entry['meta-type'] === 'command' && entry.name === 'netdev_add');
+  const { variants = [] } = types.get(command?.['arg-type'] ?? '') ?? {};
+  return new Map(
+    variants.map((variant) => [
+      variant.case,
+      new Set(types.get(variant.type)?.members?.map(({ name }) => name)),
+    ]),
+  );
 }

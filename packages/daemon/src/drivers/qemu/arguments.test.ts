@@ -75,7 +75,10 @@ const cases: Record<string, LaunchPlan> = {
     nics: [
       { ...nic(1), backend: { type: 'tap', interface: 'wt0123456789', queues: 2, vhost: true } },
       { ...nic(2), mtu: 9000, backend: { type: 'tap', interface: 'wt9876543210', queues: 1, vhost: false } },
-      { ...nic(8, 'e1000e'), backend: { type: 'stream', path: '/run/passt.sock' } },
+      {
+        ...nic(8, 'e1000e'),
+        backend: { type: 'stream', path: '/run/passt.sock', reconnect: 'reconnect-ms' },
+      },
     ],
   },
   'microvm-tap': {

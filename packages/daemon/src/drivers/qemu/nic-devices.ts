@@ -60,8 +60,21 @@ export function netdev({ name, backend }: Pick<PlannedNic, 'name' | 'backend'>):
         ...(backend.vhost ? { vhost: true } : {}),
       };
     case 'stream':
-      return { type: 'stream', id, server: false, addr: { type: 'unix', path: backend.path } };
+      return {
+        type: 'stream',
+        id,
+        server: false,
+        addr: { type: 'unix', path: backend.path },
+        ...reconnect(backend),
+      };
   }
+}
+
+const reconnectUnits = { reconnect: 1, 'reconnect-ms': 1000 } as const;
+
+/** A second after it broke, and every second until there is a peer. */
+function reconnect({ reconnect: option }: Extract<NicBackend, { type: 'stream' }>): object {
+  return option === undefined ? {} : { [option]: reconnectUnits[option] };
 }
 
 type Forward = Extract<NicBackend, { type: 'user' }>['forwards'][number];

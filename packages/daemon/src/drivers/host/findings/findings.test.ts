@@ -25,7 +25,18 @@ const topics = [
     'uids',
     'cgroup',
   ],
-  ...['security-module', 'iommu', 'sr-iov', 'io-uring', 'vhost-net', 'uefi', 'tools'],
+  ...[
+    'security-module',
+    'iommu',
+    'sr-iov',
+    'io-uring',
+    'vhost-net',
+    'networks',
+    'passt',
+    'tun',
+    'uefi',
+    'tools',
+  ],
 ];
 
 describe('the findings about a host', () => {
@@ -194,6 +205,34 @@ describe('programs that are not installed', () => {
       found: 'without setpriv, cpio',
       fix: 'apt-get install -y util-linux cpio',
     });
+  });
+});
+
+describe('what networks take', () => {
+  it('that is missing is named with the packages that have it', () => {
+    const tools = { ...goodFacts.tools, nft: false, dnsmasq: false };
+    expect(finding(changed({ tools }), 'networks')).toMatchObject({
+      level: 'missing',
+      found: 'without nft, dnsmasq',
+      fix: 'apt-get install -y --no-install-recommends nftables dnsmasq-base',
+    });
+  });
+
+  it('is passt where QEMU connects to it again, and else a newer QEMU', () => {
+    const { qemu } = goodFacts.host;
+    if (qemu === undefined) throw new Error('There is a QEMU among the good facts.');
+    const features = { ...qemu.features, 'stream-reconnect': false };
+    const tools = { ...goodFacts.tools, passt: false };
+    expect(finding(changed({ tools }), 'passt').fix).toBe('apt-get install -y passt');
+    expect(finding(changed({ host: { qemu: { ...qemu, features } } }), 'passt').fix).toMatch(/QEMU 8/);
+  });
+
+  it('includes a device that guests may open, which wirtd sees to as root', () => {
+    const why = (privileged: boolean) =>
+      finding(changed({ tun: 0o600, host: { security: { ...goodFacts.host.security, privileged } } }), 'tun');
+    expect(why(true)).toMatchObject({ level: 'better', fix: 'chmod 0666 /dev/net/tun' });
+    expect(why(true).why).toContain('wirtd opens it');
+    expect(why(false).why).not.toContain('wirtd');
   });
 });
 

@@ -4,6 +4,7 @@ import type { HostFacts } from '../facts.ts';
 import { deviceFindings } from './devices.ts';
 import { isolationFindings } from './isolation.ts';
 import { memoryFindings } from './memory.ts';
+import { networkFindings } from './network.ts';
 import { processorFindings } from './processor.ts';
 import { firmwareFindings, toolFindings } from './tools.ts';
 import { virtualizationFindings } from './virtualization.ts';
@@ -15,6 +16,7 @@ export function findingsOf(facts: HostFacts): HostFinding[] {
     ...memoryFindings(facts),
     ...isolationFindings(facts),
     ...deviceFindings(facts),
+    ...networkFindings(facts),
     ...firmwareFindings(facts),
     ...toolFindings(facts),
   ];
