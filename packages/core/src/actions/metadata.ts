@@ -3,8 +3,8 @@
  * that the question came from; nothing that it says of itself counts.
  */
 import { type Instance, type Network, networkSchema, type SecurityGroup } from '@wirt/api';
-import ipaddr from 'ipaddr.js';
 import { type MetadataCard, metadataTree } from '../domain/metadata.ts';
+import { canonicalAddress } from '../domain/network/ip.ts';
 import type { Json, Store } from '../ports/store.ts';
 import type { MetadataActions, MetadataEndpoint, MetadataGuest } from './actions.ts';
 import type { Shared } from './parts.ts';
@@ -24,7 +24,7 @@ export function createMetadataActions(parts: MetadataParts): MetadataActions {
     endpoints: (signal) => endpoints(parts.store, signal),
     guest: async (network, address) => {
       const home = parts.networks.get(network);
-      const asked = canonical(address);
+      const asked = canonicalAddress(address);
       if (home === undefined || asked === undefined) return undefined;
       for (const instance of parts.instances.after())
         if (has(parts, instance, home, asked)) return guestOf(parts, instance);
@@ -56,6 +56,7 @@ function endpointsOf(value: Json): MetadataEndpoint[] {
   return status.gateways.map((address) => ({ network: id, address, port }));
 }
 
+/** The addresses of cards are in the records as `canonicalAddress` writes them. */
 function has(
   { networks }: MetadataParts,
   { spec, project }: Instance,
@@ -64,14 +65,8 @@ function has(
 ): boolean {
   return spec.nics.some(
     ({ network, ipv4, ipv6 }) =>
-      (ipv4 === address || (ipv6 !== undefined && canonical(ipv6) === address)) &&
-      networks.find(network, project)?.id === home.id,
+      (ipv4 === address || ipv6 === address) && networks.find(network, project)?.id === home.id,
   );
-}
-
-/** One way of writing for each address, an IPv6 address in its eight groups; undefined for what is none. */
-function canonical(address: string): string | undefined {
-  return ipaddr.isValid(address) ? ipaddr.process(address).toNormalizedString() : undefined;
 }
 
 function guestOf(parts: MetadataParts, instance: Instance): MetadataGuest {

@@ -67,6 +67,8 @@ async function bind(
   while (!signal.aborted) {
     try {
       await listenOnce(server, address, port);
+      // None is known of a socket that listens; but an error that nobody hears would end wirtd.
+      server.on('error', (error) => logger.warn('metadata.server_error', { network, address, port, error }));
       logger.info('metadata.listening', { network, address, port });
       return;
     } catch (error) {
@@ -90,6 +92,7 @@ function listenOnce(server: Server, address: string, port: number): Promise<void
 function createMetadataServer({ network }: MetadataEndpoint, parts: ListenerParts): Server {
   const { actions, tokens, shares, logger, times = listenerTimes } = parts;
   const busy = new WeakSet<Socket>();
+  const userDataFor = createUserDataReads();
   const server = createServer({
     maxHeaderSize: maxHeaderBytes,
     requestTimeout: times.requestMs,
@@ -131,7 +134,8 @@ function createMetadataServer({ network }: MetadataEndpoint, parts: ListenerPart
     else if (!shares.spend(guest.id, 1)) send(response, tooMany());
     else if (hasBody(request)) send(response, problem(400, 'Bad Request', { connection: 'close' }));
     else {
-      const given = await answer(questionOf(request), guest, tokens);
+      const asked = { ...guest, userData: () => userDataFor(guest, response) };
+      const given = await answer(questionOf(request), asked, tokens);
       shares.spend(guest.id, Math.floor(given.body.length / bytesOfCost));
       send(response, given);
     }
@@ -148,8 +152,6 @@ function createMetadataServer({ network }: MetadataEndpoint, parts: ListenerPart
   // Without waiting for the body that it announces.
   server.on('checkContinue', handle);
   server.on('checkExpectation', handle);
-  // Of a socket that listens no kind is known; but one without a listener would end wirtd.
-  server.on('error', (error) => logger.debug('metadata.server_error', { network, error }));
   server.on('connection', (socket) => {
     admit(socket).catch((error: unknown) => {
       logger.error('metadata.failed', { network, error });
@@ -157,6 +159,26 @@ function createMetadataServer({ network }: MetadataEndpoint, parts: ListenerPart
     });
   });
   return server;
+}
+
+/** A guest's user-data is in memory once, however many of its answers are slow to be taken. */
+function createUserDataReads(): (
+  guest: MetadataGuest,
+  response: ServerResponse,
+) => ReturnType<MetadataGuest['userData']> {
+  const reads = new Map<string, { readonly content: ReturnType<MetadataGuest['userData']>; users: number }>();
+  return (guest, response) => {
+    // It would not be closed again.
+    if (response.destroyed) return Promise.resolve(undefined);
+    const read = reads.get(guest.id) ?? { content: guest.userData(), users: 0 };
+    reads.set(guest.id, read);
+    read.users += 1;
+    response.once('close', () => {
+      read.users -= 1;
+      if (read.users === 0) reads.delete(guest.id);
+    });
+    return read.content;
+  };
 }
 
 function tooMany(): Answer {

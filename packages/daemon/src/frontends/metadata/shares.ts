@@ -43,10 +43,12 @@ export function createShares(limits: ShareLimits = shareLimits, nowMs = () => pe
   const shares = new Map<string, Share>();
   let connections = 0;
 
+  const refill = (sinceMs: number): number => ((nowMs() - sinceMs) / 1000) * limits.perSecond;
+
   function shareOf(guest: string): Share {
     const now = nowMs();
     const share = shares.get(guest) ?? { connections: new Set(), left: limits.burst, atMs: now };
-    share.left = Math.min(limits.burst, share.left + ((now - share.atMs) / 1000) * limits.perSecond);
+    share.left = Math.min(limits.burst, share.left + refill(share.atMs));
     share.atMs = now;
     if (!shares.has(guest)) {
       if (shares.size >= keptShares) forget();
@@ -56,9 +58,10 @@ export function createShares(limits: ShareLimits = shareLimits, nowMs = () => pe
   }
 
   function forget(): void {
-    const fullMs = (limits.burst / limits.perSecond) * 1000;
-    for (const [guest, { connections: open, atMs }] of shares)
-      if (open.size === 0 && nowMs() - atMs > fullMs) shares.delete(guest);
+    for (const [guest, { connections: open, left, atMs }] of shares) {
+      const isFull = left + refill(atMs) >= limits.burst;
+      if (open.size === 0 && isFull) shares.delete(guest);
+    }
   }
 
   function makeRoom(): void {

@@ -12,32 +12,33 @@ export interface Tokens {
   secondsLeft(guest: string, token: string): number | undefined;
 }
 
-const expiryBytes = 8;
+/** A salt, so that no two tokens are the same and base64url has no bits to spare, and the time at which it expires. */
+const saltBytes = 2;
+const claimBytes = saltBytes + 8;
 const hashBytes = 32;
-/** In base64url, which 40 bytes take without padding. */
-const form = /^[A-Za-z0-9_-]{54}$/;
+const form = /^[A-Za-z0-9_-]{56}$/;
 
 /** `nowMs` is monotonic, so that a clock that is set harms nothing. */
 export function createTokens(nowMs: () => number = () => performance.now()): Tokens {
   const secret = randomBytes(32);
 
-  const seal = (guest: string, expiry: Uint8Array): Buffer =>
-    createHmac('sha256', secret).update(expiry).update(guest).digest();
+  const seal = (guest: string, claim: Uint8Array): Buffer =>
+    createHmac('sha256', secret).update(claim).update(guest).digest();
 
   return {
     issue: (guest, ttlSeconds) => {
-      const expiry = Buffer.alloc(expiryBytes);
-      expiry.writeBigUInt64BE(BigInt(Math.round(nowMs() + ttlSeconds * 1000)));
-      return Buffer.concat([expiry, seal(guest, expiry)]).toString('base64url');
+      const claim = randomBytes(claimBytes);
+      claim.writeBigUInt64BE(BigInt(Math.round(nowMs() + ttlSeconds * 1000)), saltBytes);
+      return Buffer.concat([claim, seal(guest, claim)]).toString('base64url');
     },
 
     secondsLeft: (guest, token) => {
       if (!form.test(token)) return undefined;
       const bytes = Buffer.from(token, 'base64url');
-      if (bytes.length !== expiryBytes + hashBytes) return undefined;
-      const expiry = bytes.subarray(0, expiryBytes);
-      if (!timingSafeEqual(seal(guest, expiry), bytes.subarray(expiryBytes))) return undefined;
-      const leftMs = Number(expiry.readBigUInt64BE()) - nowMs();
+      if (bytes.length !== claimBytes + hashBytes) return undefined;
+      const claim = bytes.subarray(0, claimBytes);
+      if (!timingSafeEqual(seal(guest, claim), bytes.subarray(claimBytes))) return undefined;
+      const leftMs = Number(claim.readBigUInt64BE(saltBytes)) - nowMs();
       return leftMs > 0 ? Math.floor(leftMs / 1000) : undefined;
     },
   };
