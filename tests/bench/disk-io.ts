@@ -1,14 +1,13 @@
 // fio in a Debian guest: Wirt's disk beside QEMU started by hand with the best settings known, and beside what virt-install
 // makes without being told more. All three guests run side by side, and take turns at each job.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, spawn } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type AgentConnection, agentExec, agentPing, connectAgent } from '@wirt/qemu';
+import { agentExec } from '@wirt/qemu';
 import { startDaemon, type TestDaemon } from '../functional/harness/daemon.ts';
+import { bootedAgent, killed } from './by-hand.ts';
 import { type Figure, median } from './measure.ts';
 
 const run = promisify(execFile);
@@ -16,7 +15,7 @@ const rounds = 3;
 const jobSeconds = 3;
 const dataBytes = 1024 ** 3;
 const wait = { wait: 'done', waitSeconds: 1800 } as const;
-const bootMs = 300_000;
+const bootMs = 900_000;
 
 /** Direct in the guest too, so that its own cache is not what is measured. */
 const jobs = {
@@ -178,8 +177,8 @@ async function handGuest(
     ],
     { stdio: ['ignore', 'inherit', 'inherit'] },
   );
-  held.defer(() => ended(child));
-  const agent = await connected(agentPath);
+  held.defer(() => killed(child));
+  const agent = await bootedAgent(agentPath, bootMs);
   held.defer(async () => agent.close());
   return {
     name,
@@ -189,31 +188,6 @@ async function handGuest(
       return result.stdout.toString();
     },
   };
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const exit = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exit;
-}
-
-/** The agent answers when the guest has booted. */
-async function connected(path: string): Promise<AgentConnection> {
-  const deadline = AbortSignal.timeout(bootMs);
-  for (;;) {
-    const agent = await connectAgent({ path }).catch(() => undefined);
-    try {
-      if (agent !== undefined) {
-        await agentPing(agent, { timeoutMs: 2_000 });
-        return agent;
-      }
-    } catch {
-      await agent?.close();
-    }
-    deadline.throwIfAborted();
-    await pause(500);
-  }
 }
 
 /** Bytes a second. */
