@@ -1,6 +1,17 @@
 // The host's packet filter for Wirt's networks: two nftables tables, `wirt_<tag>` in the families inet and bridge, that say what the plan says
 // and nothing else. Every change is one transaction; tables of others are read (`shadows`) and never written.
+import { causeText } from '@wirt/api';
 import type { Logger, NetworkPlan } from '@wirt/core';
+import { filterTable } from './firewall-filter.ts';
+import { counterOf } from './firewall-groups.ts';
+import { guardTable, spoofedSet } from './firewall-guard.ts';
+import { findShadows, type Shadow } from './firewall-shadows.ts';
+import { type FirewallView, viewOf } from './firewall-view.ts';
+import { isMissing, runNft, runScript } from './nft.ts';
+import { parseCounters, parseElementCounters } from './nft-counters.ts';
+import { type Listing, listingDiffers, listingFits, parseListing } from './nft-listing.ts';
+import { changeScript, type NftTable, removeScript, replaceScript } from './nft-table.ts';
+import { idWord } from './nft-words.ts';
 
 export interface FirewallSettings {
   /** Short id of the daemon: letters, digits, `_`. */
@@ -32,13 +43,6 @@ export interface FirewallCounters {
   readonly spoofed: ReadonlyMap<string, number>;
 }
 
-/** A chain of somebody else that drops what ours let pass, and what to do about it. */
-export interface Shadow {
-  readonly table: string;
-  readonly why: string;
-  readonly hint: string;
-}
-
 export interface Firewall {
   /**
    * Makes the tables as the plan says, in one transaction; changes only what differs from what was applied last. The first call, and one
@@ -56,6 +60,119 @@ export interface Firewall {
   shadows(signal: AbortSignal): Promise<readonly Shadow[]>;
 }
 
+/** What was applied last, and how the kernel lists it: as it was found at the first look, where names and numbers were right. */
+interface Applied {
+  readonly tables: readonly NftTable[];
+  /** Name of the group of each rule, by the name of the rule's counter. */
+  rules: ReadonlyMap<string, { readonly group: string; readonly rule: string }>;
+  listings?: readonly Listing[];
+}
+
 export function createFirewall(settings: FirewallSettings): Firewall {
-  throw new Error(`The firewall of ${settings.tag} is not written yet.`);
+  const name = `wirt_${idWord(settings.tag)}`;
+  const families = ['inet', 'bridge'] as const;
+  let applied: Applied | undefined;
+  let bridges: readonly string[] = [];
+
+  const list = async (signal: AbortSignal): Promise<Listing[]> =>
+    await Promise.all(
+      families.map(async (family) =>
+        parseListing(
+          await runNft(['-s', 'list', 'table', family, name], `list table ${family} ${name}`, signal),
+        ),
+      ),
+    );
+
+  const firewall: Firewall = {
+    async apply(plan, facts, signal) {
+      const view = viewOf(plan, facts.uplinks, settings);
+      const tables = [filterTable(name, view), guardTable(name, view)];
+      const before = applied?.tables;
+      const script =
+        before === undefined
+          ? tables.map(replaceScript).join('')
+          : tables.map((table, at) => changeScript(before[at] ?? table, table)).join('');
+      bridges = plan.networks.map(({ id }) => settings.bridgeName(id));
+      const rules = rulesOf(view);
+      if (script === '' && applied !== undefined) {
+        applied.rules = rules;
+        return;
+      }
+      // Until the transaction's end is known, nobody knows what the kernel has.
+      applied = undefined;
+      await commit(script, before === undefined ? undefined : tables, signal);
+      applied = { tables, rules };
+    },
+    async differs(signal) {
+      const now = applied;
+      if (now === undefined) return `table ${name} is not applied`;
+      let found: Listing[];
+      try {
+        found = await list(signal);
+      } catch (error) {
+        if (isMissing(error)) return `table ${name} is gone`;
+        throw error;
+      }
+      const [said] = now.tables.flatMap((table, at) => {
+        const listing = found[at] ?? new Map();
+        const expected = now.listings?.[at];
+        const why = expected === undefined ? listingFits(table, listing) : listingDiffers(expected, listing);
+        return why === undefined ? [] : [`in table ${table.family} ${name}, ${why}`];
+      });
+      if (said === undefined) now.listings ??= found;
+      return said;
+    },
+    forget() {
+      applied = undefined;
+    },
+    async observe(signal) {
+      const rules = applied?.rules;
+      if (rules === undefined) return { rules: [], spoofed: new Map() };
+      const [counters, spoofed] = await Promise.all([
+        runNft(['-j', 'list', 'counters', 'table', 'inet', name], 'list the counters of rules', signal),
+        runNft(['-j', 'list', 'set', 'bridge', name, spoofedSet], 'list the counters of ports', signal),
+      ]);
+      return {
+        rules: parseCounters(counters).flatMap(({ name: counter, packets, bytes }) => {
+          const rule = rules.get(counter);
+          return rule === undefined ? [] : [{ ...rule, packets, bytes }];
+        }),
+        spoofed: parseElementCounters(spoofed),
+      };
+    },
+    async remove(signal) {
+      applied = undefined;
+      const script = families.map((family) => removeScript({ family, name })).join('');
+      await runScript(script, `remove table ${name}`, signal);
+    },
+    async shadows(signal) {
+      const text = await runNft(['-j', '-t', 'list', 'ruleset'], 'list the rules of others', signal);
+      return findShadows(text, bridges, name);
+    },
+  };
+
+  /** `whole`: when a change is refused, somebody may have changed what it builds on; then all is replaced. */
+  async function commit(
+    script: string,
+    whole: readonly NftTable[] | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await runScript(script, `change table ${name}`, signal);
+    } catch (error) {
+      if (whole === undefined || signal.aborted) throw error;
+      settings.logger.warn('firewall.replaced', { table: name, why: causeText(error) });
+      await runScript(whole.map(replaceScript).join(''), `replace table ${name}`, signal);
+    }
+  }
+
+  return firewall;
+}
+
+function rulesOf({ groups }: FirewallView): Applied['rules'] {
+  return new Map(
+    [...groups.values()].flatMap(({ name, rules }) =>
+      rules.map(({ id }) => [counterOf(id), { group: name, rule: id }] as const),
+    ),
+  );
 }

@@ -1,0 +1,143 @@
+// The table in the family inet: who may talk with whom, routed or within a bridge (the bridges hand their frames to these hooks), what
+// guests may ask of the host, and address translation. Pure.
+
+import { groupParts, profileJumps } from './firewall-groups.ts';
+import { metadataIpv4, metadataIpv6, neighbourTypes, setOf } from './firewall-guard.ts';
+import { natParts, publishedRules } from './firewall-nat.ts';
+import type { FirewallView, NetworkView } from './firewall-view.ts';
+import type { NftChain, NftSet, NftTable } from './nft-table.ts';
+import { addressWord, cidrWord } from './nft-words.ts';
+
+/** Bits of the conntrack mark that say under which generation of the plan a connection was let pass; the others are of others. */
+const generationMask = '0xfff00000';
+const otherBits = '0x000fffff';
+
+export function filterTable(name: string, view: FirewallView): NftTable {
+  const groups = groupParts(view);
+  const nat = natParts(view);
+  return {
+    family: 'inet',
+    name,
+    counters: groups.counters,
+    sets: new Map([...networkSets(view.networks), ...groups.sets, ...nat.sets]),
+    chains: new Map<string, NftChain>([
+      ['early', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: early }],
+      [
+        'egress',
+        {
+          hook: 'type filter hook forward priority -1; policy accept;',
+          rules: [...passing(view), ...strangers, ...profileJumps('egress')],
+        },
+      ],
+      [
+        'ingress',
+        {
+          hook: 'type filter hook forward priority 0; policy accept;',
+          rules: [...passing(view), related, ...publishedRules, ...profileJumps('ingress')],
+        },
+      ],
+      [
+        'seal',
+        {
+          hook: 'type filter hook forward priority 1; policy accept;',
+          rules: [...passing(view), `ct mark set ct mark & ${otherBits} | ${generationMark(view)}`],
+        },
+      ],
+      ['input', { hook: 'type filter hook input priority -1; policy accept;', rules: input }],
+      ['closed', { rules: ['iifname . oifname @within return', 'drop'] }],
+      ...groups.chains,
+      ...nat.chains,
+    ]),
+  };
+}
+
+function networkSets(networks: readonly NetworkView[]): [string, NftSet][] {
+  const bridges = (kinds: readonly string[]): string[] =>
+    networks.filter(({ network }) => kinds.includes(network.kind)).map(({ bridge }) => bridge);
+  const subnets = (family: 'ipv4' | 'ipv6'): string[] =>
+    networks.flatMap(({ network }) => {
+      const subnet = network[family]?.subnet;
+      return network.kind === 'bridged' || subnet === undefined ? [] : [cidrWord(subnet)];
+    });
+  const gateways = (family: 'ipv4' | 'ipv6'): string[] =>
+    networks.flatMap(({ network, bridge }) => {
+      const gateway = network[family]?.gateway;
+      return network.kind === 'bridged' || gateway === undefined
+        ? []
+        : [`${bridge} . ${addressWord(gateway)}`];
+    });
+  const closed = bridges(['isolated', 'bridged']);
+  return [
+    ['bridges', setOf('type ifname;', bridges(['nat', 'routed', 'isolated', 'bridged']))],
+    ['lans', setOf('type ifname;', bridges(['bridged']))],
+    ['closed', setOf('type ifname;', closed)],
+    [
+      'within',
+      setOf(
+        'type ifname . ifname;',
+        closed.map((bridge) => `${bridge} . ${bridge}`),
+      ),
+    ],
+    ['inside4', setOf('type ipv4_addr; flags interval;', subnets('ipv4'))],
+    ['inside6', setOf('type ipv6_addr; flags interval;', subnets('ipv6'))],
+    ['gateways4', setOf('type ifname . ipv4_addr;', gateways('ipv4'))],
+    ['gateways6', setOf('type ifname . ipv6_addr;', gateways('ipv6'))],
+  ];
+}
+
+/** Before conntrack and translation. */
+const early = [
+  'iifname @bridges ip daddr 127.0.0.0/8 drop',
+  // Groups know guests by their addresses: from outside nobody has them.
+  'iifname != "lo" iifname != @bridges ip saddr @inside4 drop',
+  'iifname != "lo" iifname != @bridges ip6 saddr @inside6 drop',
+];
+
+function generationMark({ generation }: FirewallView): string {
+  if (!Number.isInteger(generation) || generation < 1 || generation > 4095)
+    throw new RangeError(`${generation} is no generation of a network plan: it is 1 to 4095.`);
+  return `0x${((generation << 20) >>> 0).toString(16).padStart(8, '0')}`;
+}
+
+/** What every chain at the forward hook lets pass unasked: others' packets, and connections that were asked under this generation. */
+function passing(view: FirewallView): string[] {
+  return [
+    'iifname != @bridges oifname != @bridges accept',
+    `ct mark & ${generationMask} == ${generationMark(view)} accept`,
+    `meta nfproto ipv6 icmpv6 type ${neighbourTypes} accept`,
+    'iifname @lans udp sport 67 udp dport 68 accept',
+    'iifname @lans udp sport 547 udp dport 546 accept',
+  ];
+}
+
+const related = 'ct state related accept';
+
+/** Before egress: what belongs to no connection, and what may not leave or enter a bridge whoever sends it. */
+const strangers = [
+  'ct state invalid,untracked drop',
+  'iifname @closed jump closed',
+  'oifname @closed jump closed',
+  // Metadata is of this host: never asked for at another one.
+  `iifname @bridges iifname != @lans ip daddr ${metadataIpv4} drop`,
+  `iifname @bridges iifname != @lans ip6 daddr ${metadataIpv6} drop`,
+  related,
+];
+
+/** What guests may ask of the host: addresses, names, metadata, and whether it is there. */
+const input = [
+  'iifname != @bridges accept',
+  'ct state established,related accept',
+  'iifname @lans drop',
+  `meta nfproto ipv6 icmpv6 type ${neighbourTypes} accept`,
+  'udp sport 68 udp dport 67 accept',
+  'udp sport 546 udp dport 547 accept',
+  'iifname . ip daddr @gateways4 meta l4proto { tcp, udp } th dport 53 accept',
+  'iifname . ip6 daddr @gateways6 meta l4proto { tcp, udp } th dport 53 accept',
+  'ip6 daddr fe80::/10 meta l4proto { tcp, udp } th dport 53 accept',
+  'iifname . ip daddr @gateways4 icmp type echo-request accept',
+  'iifname . ip6 daddr @gateways6 icmpv6 type echo-request accept',
+  'ip6 daddr fe80::/10 icmpv6 type echo-request accept',
+  `ct original ip daddr ${metadataIpv4} tcp dport 80 accept`,
+  `ct original ip6 daddr ${metadataIpv6} tcp dport 80 accept`,
+  'drop',
+];

@@ -1,0 +1,177 @@
+// Security groups as chains: one for each group and direction, one profile for each set of groups that a card has, and maps that lead a
+// guest's address to its profile. Who is source and who is destination is said by the connection and not by the packet, so that a
+// rule reads the same before and after address translation and in both directions. Pure.
+import type { PlannedGroup, PlannedRule } from '@wirt/core';
+import { setOf } from './firewall-guard.ts';
+import { type CardView, type FirewallView, ipv6Of } from './firewall-view.ts';
+import type { NftChain, NftSet } from './nft-table.ts';
+import { cidrWord, familyOf, idWord, portWord } from './nft-words.ts';
+
+export type Direction = 'ingress' | 'egress';
+export const directions = ['ingress', 'egress'] as const;
+
+export interface GroupParts {
+  readonly counters: ReadonlySet<string>;
+  readonly sets: ReadonlyMap<string, NftSet>;
+  readonly chains: ReadonlyMap<string, NftChain>;
+}
+
+/** The counter of a rule, by the rule's id. */
+export function counterOf(rule: string): string {
+  return `r_${idWord(rule)}`;
+}
+
+/** Matches on the two ends of a connection: as its source and its destination know themselves. */
+const ends = {
+  source: { 4: 'ct original ip saddr', 6: 'ct original ip6 saddr' },
+  destination: { 4: 'ct reply ip saddr', 6: 'ct reply ip6 saddr' },
+} as const;
+
+/** By MAC address, for guests whose addresses are not known: in the packets of one direction each. */
+const macEnds = {
+  source: ['ct direction original ether saddr', 'ct direction reply ether daddr'],
+  destination: ['ct direction original ether daddr', 'ct direction reply ether saddr'],
+} as const;
+
+const ownEnd = { ingress: 'destination', egress: 'source' } as const;
+const otherEnd = { ingress: 'source', egress: 'destination' } as const;
+
+/** Rules of a base chain that lead to the profile of the guest that the direction guards. */
+export function profileJumps(direction: Direction): string[] {
+  const end = ownEnd[direction];
+  return [
+    `${ends[end][4]} vmap @${direction}4`,
+    `${ends[end][6]} vmap @${direction}6`,
+    ...macEnds[end].map((match) => `iifname @lans ${match} vmap @${direction}_mac`),
+  ];
+}
+
+export function groupParts(view: FirewallView): GroupParts {
+  const counters = new Set<string>();
+  const chains = new Map<string, NftChain>();
+  const remotes = new Set<string>();
+  for (const group of view.groups.values())
+    for (const direction of directions) {
+      const rules = group.rules.filter((rule) => rule.direction === direction);
+      for (const rule of rules) {
+        counters.add(counterOf(rule.id));
+        if (rule.groupId !== undefined) remotes.add(rule.groupId);
+      }
+      chains.set(groupChain(direction, group), {
+        rules: rules.flatMap((rule) => renderRule(rule, view)),
+      });
+    }
+  for (const card of view.cards)
+    for (const direction of directions) {
+      const jumps = card.groups.map((id) => `jump ${groupChain(direction, { id })}`);
+      chains.set(profileChain(direction, card), { rules: [...jumps, 'drop'] });
+    }
+  const sets = new Map([
+    ...directions.flatMap((direction) => profileMaps(view, direction)),
+    ...members(view, remotes),
+  ]);
+  return { counters, chains, sets };
+}
+
+function groupChain(direction: Direction, { id }: Pick<PlannedGroup, 'id'>): string {
+  return `${direction}_group_${idWord(id)}`;
+}
+
+function profileChain(direction: Direction, { profile }: CardView): string {
+  return `${direction}_profile_${profile}`;
+}
+
+function profileMaps(view: FirewallView, direction: Direction): [string, NftSet][] {
+  const map = (type: string, keysOf: (card: CardView) => readonly string[]): NftSet => ({
+    kind: 'map',
+    definition: `type ${type} : verdict;`,
+    elements: new Map(
+      view.cards.flatMap((card) =>
+        keysOf(card).map((key) => [key, `jump ${profileChain(direction, card)}`] as const),
+      ),
+    ),
+  });
+  return [
+    [`${direction}4`, map('ipv4_addr', ipv4Keys)],
+    [`${direction}6`, map('ipv6_addr', ipv6Of)],
+    [`${direction}_mac`, map('ether_addr', macKeys)],
+  ];
+}
+
+function ipv4Keys({ ipv4 }: CardView): string[] {
+  return ipv4 === undefined ? [] : [ipv4];
+}
+
+function macKeys({ mac, anyIpv4, anyIpv6 }: CardView): string[] {
+  return anyIpv4 || anyIpv6 ? [mac] : [];
+}
+
+/** Sets of the addresses of groups that rules name as the other end. */
+function members(view: FirewallView, remotes: ReadonlySet<string>): [string, NftSet][] {
+  return [...remotes].sort().flatMap((id): [string, NftSet][] => {
+    const cards = view.cards.filter(({ groups }) => groups.includes(id));
+    return [
+      [`members4_${idWord(id)}`, setOf('type ipv4_addr;', cards.flatMap(ipv4Keys))],
+      [`members6_${idWord(id)}`, setOf('type ipv6_addr;', cards.flatMap(ipv6Of))],
+      [`members_mac_${idWord(id)}`, setOf('type ether_addr;', cards.flatMap(macKeys))],
+    ];
+  });
+}
+
+/** One rule of a group: an nft rule for each way in which the other end can be told. */
+function renderRule(rule: PlannedRule, view: FirewallView): string[] {
+  const what = protocolMatch(rule);
+  const verdict = `counter name "${counterOf(rule.id)}" accept comment "${idWord(rule.id)}"`;
+  return remoteMatches(rule, view).map((remote) =>
+    [what.protocol, remote, what.ports, verdict].filter((part) => part !== '').join(' '),
+  );
+}
+
+function remoteMatches(rule: PlannedRule, view: FirewallView): string[] {
+  const end = otherEnd[rule.direction];
+  if (rule.cidr !== undefined) return [`${ends[end][familyOf(rule.cidr)]} ${cidrWord(rule.cidr)}`];
+  if (rule.group === undefined && rule.groupId === undefined) return [''];
+  // A group that is gone has no members.
+  if (rule.groupId === undefined) return [];
+  const id = idWord(rule.groupId);
+  const byMac = view.cards.some((card) => card.groups.includes(id) && macKeys(card).length > 0);
+  return [
+    ...(rule.protocol === 'icmpv6' ? [] : [`${ends[end][4]} @members4_${id}`]),
+    ...(rule.protocol === 'icmp' ? [] : [`${ends[end][6]} @members6_${id}`]),
+    ...(byMac ? macEnds[end].map((match) => `iifname @lans ${match} @members_mac_${id}`) : []),
+  ];
+}
+
+function protocolMatch({ protocol, fromPort, toPort }: PlannedRule): { protocol: string; ports: string } {
+  switch (protocol) {
+    case 'any':
+      return { protocol: '', ports: '' };
+    case 'tcp':
+    case 'udp':
+      return {
+        protocol: `meta l4proto ${protocol}`,
+        ports: range('ct reply proto-src', fromPort, toPort ?? fromPort),
+      };
+    case 'icmp':
+    case 'icmpv6':
+      // The connection's port is the type and the code, of 8 bits each.
+      return {
+        protocol: `meta l4proto ${protocol === 'icmp' ? 'icmp' : 'ipv6-icmp'}`,
+        ports:
+          fromPort === undefined
+            ? ''
+            : range(
+                'ct original proto-dst',
+                fromPort * 256 + (toPort ?? 0),
+                fromPort * 256 + (toPort ?? 255),
+              ),
+      };
+    default:
+      return protocol satisfies never;
+  }
+}
+
+function range(match: string, from: number | undefined, to: number | undefined): string {
+  if (from === undefined || to === undefined || (from === 0 && to === 65_535)) return '';
+  return from === to ? `${match} ${portWord(from)}` : `${match} ${portWord(from)}-${portWord(to)}`;
+}

@@ -1,0 +1,51 @@
+// Runs nft: scripts go in by standard input and never as arguments. What nft refuses is `network.failed` with its own words as the cause.
+import { WirtError } from '@wirt/api';
+import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
+
+const timeoutMs = 20_000;
+const maxStdoutBytes = 64 * 1024 * 1024;
+const maxCauseLines = 4;
+
+/** One transaction: all of the script, or nothing. `doing` says it in words, for the error. */
+export async function runScript(script: string, doing: string, signal: AbortSignal): Promise<void> {
+  if (script === '') return;
+  await run(['-f', '-'], doing, signal, script);
+}
+
+export async function runNft(args: readonly string[], doing: string, signal: AbortSignal): Promise<string> {
+  return await run(args, doing, signal);
+}
+
+async function run(
+  args: readonly string[],
+  doing: string,
+  signal: AbortSignal,
+  stdin?: string,
+): Promise<string> {
+  try {
+    const options = { timeoutMs, maxStdoutBytes, signal, ...(stdin === undefined ? {} : { stdin }) };
+    return (await runToSuccess('nft', args, options)).stdout;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new WirtError('network.failed', `nft could not ${doing}.`, {
+      cause: causeOf(error),
+      hint: 'See `nft list ruleset`.',
+    });
+  }
+}
+
+/** nft's message has the sentence first, and below it the statement with marks, which may be long. */
+function causeOf(error: unknown): unknown {
+  if (!(error instanceof SubprocessError) || error.result === undefined) return error;
+  const lines = error.result.stderr.split('\n').filter((line) => /\b[Ee]rror\b/.test(line));
+  return lines.length === 0 ? error : new Error(lines.slice(0, maxCauseLines).join(' '));
+}
+
+/** Whether nft says that there is no such table. */
+export function isMissing(error: unknown): boolean {
+  return (
+    error instanceof WirtError &&
+    error.cause instanceof Error &&
+    /No such file or directory/.test(error.cause.message)
+  );
+}
