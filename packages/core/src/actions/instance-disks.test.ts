@@ -181,6 +181,18 @@ describe('a seed', () => {
     expect(scene.fake.host.storage.remains()).toEqual([]);
   });
 
+  it('is none where the metadata service tells the guest: the user-data is kept, and goes with it', async () => {
+    const scene = await withImages();
+    const { seeds } = scene.fake.host.storage;
+    await create(scene, { cloudInit: { datasource: 'metadata', sshKeys: [], userData: '#!/bin/sh' } }, true);
+    const { id, spec } = await web(scene);
+    expect(spec.cloudInit).toMatchObject({ datasource: 'metadata', hostname: 'web', userData: true });
+    expect(scene.fake.host.processes.get(id)?.disks.has('cidata')).toBe(false);
+    expect(String.fromCharCode(...((await seeds.userData(id)) ?? []))).toBe('#!/bin/sh');
+    await remove(scene, true);
+    expect(scene.fake.host.storage.remains()).toEqual([]);
+  });
+
   it('is written once when the same request comes twice', async () => {
     const scene = await withImages();
     const { fake } = scene;

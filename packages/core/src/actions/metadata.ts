@@ -2,9 +2,10 @@
  * The metadata service's side of the product: where guests reach it, and what each may know. A guest is who has the address on the network
  * that the question came from; nothing that it says of itself counts.
  */
-import { type Instance, type Network, networkSchema, type SecurityGroup } from '@wirt/api';
+import { type Image, type Instance, type Network, networkSchema, type SecurityGroup } from '@wirt/api';
 import { type MetadataCard, metadataTree } from '../domain/metadata.ts';
 import { canonicalAddress } from '../domain/network/ip.ts';
+import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Json, Store } from '../ports/store.ts';
 import type { MetadataActions, MetadataEndpoint, MetadataGuest } from './actions.ts';
 import type { Shared } from './parts.ts';
@@ -14,7 +15,10 @@ import { listAll, type Records } from './records.ts';
 const port = 80;
 const prefix = 'network/';
 
-export interface MetadataParts extends Pick<Shared, 'store' | 'instances' | 'images' | 'seeds'> {
+export interface MetadataParts extends Pick<Shared, 'store'> {
+  readonly instances: Pick<Records<Instance>, 'after'>;
+  readonly images: Pick<Records<Image>, 'find'>;
+  readonly seeds: Pick<SeedFiles, 'userData'>;
   readonly networks: Pick<Records<Network>, 'get' | 'find'>;
   readonly groups: Pick<Records<SecurityGroup>, 'find'>;
 }

@@ -1,7 +1,9 @@
+import type { Instance } from '@wirt/api';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type CloudInitRequest,
+  requireMetadata,
   type SeedContent,
   seedContentOf,
   seedLimitsBytes,
@@ -248,6 +250,31 @@ describe('a host name', () => {
 
   it.each(['a', 'web-1', 'web-1.example.com', '0'])('%j is taken', (hostname) => {
     expect(JSON.parse(seed({ hostname })['meta-data'])['local-hostname']).toBe(hostname);
+  });
+});
+
+describe('the metadata service', () => {
+  const spec = {
+    machine: 'q35',
+    metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
+    nics: [{ name: 'nic0' }],
+  };
+  const check = (given: object, cloudInit: object = {}) =>
+    // Nothing else of the record is looked at.
+    requireMetadata({ name: 'web', spec: { ...spec, ...given } as unknown as Instance['spec'] }, cloudInit);
+
+  it('is enough for keys and user-data', () => {
+    check({});
+  });
+
+  it.each([
+    ['a password', {}, { passwordHash: '$6$a$b' }],
+    ['network-config', {}, { networkConfig: 'version: 2' }],
+    ['microvm', { machine: 'microvm' }, {}],
+    ['no network card', { nics: [] }, {}],
+    ['switched off', { metadata: { ...spec.metadata, enabled: false } }, {}],
+  ])('is refused with %s', (what, given, cloudInit) => {
+    expect(() => check(given, cloudInit)).toThrow(what);
   });
 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { macOf, nameFor, ulidBytes, uuidOf } from './identity.ts';
+import { ec2Id, ec2Uuid, macOf, nameFor, ulidBytes, uuidOf } from './identity.ts';
 
 const ulids = fc.ulid();
 
@@ -8,6 +8,11 @@ describe('what is derived from an id', () => {
   it('is the UUID of the same 128 bits', () => {
     expect(uuidOf('01ARZ3NDEKTSV4RRFFQ69G5FAV')).toBe('01563e3a-b5d3-d676-4c61-efb99302bd5b');
     expect(uuidOf('7ZZZZZZZZZZZZZZZZZZZZZZZZZ')).toBe('ffffffff-ffff-ffff-ffff-ffffffffffff');
+  });
+
+  it('is a UUID that cloud-init takes for one of EC2, and an id in EC2’s form', () => {
+    expect(ec2Uuid(uuidOf('01ARZ3NDEKTSV4RRFFQ69G5FAV'))).toBe('ec263e3a-b5d3-d676-4c61-efb99302bd5b');
+    expect(ec2Id('i', '01ARZ3NDEKTSV4RRFFQ69G5FAV')).toBe('i-64c61efb99302bd5b');
   });
 
   it('differs where ids differ', () => {

@@ -2,6 +2,7 @@
 import type { Image, Instance } from '@wirt/api';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ec2Uuid, uuidOf } from './identity.ts';
 import { loopbackOf, type PlanParts, planLaunch } from './launch-plan.ts';
 
 const id = '01J0000000000000000000ABCD';
@@ -47,6 +48,15 @@ describe('a plan', () => {
     expect(planLaunch(instanceWith({}), parts).cpuModel).toBe('max');
     expect(planLaunch(instanceWith({}), { ...parts, accelerator: 'kvm' }).cpuModel).toBe('host');
     expect(planLaunch(instanceWith({ cpuModel: 'EPYC' }), parts).cpuModel).toBe('EPYC');
+  });
+
+  it('tells the guest that it is in EC2 only where it is to ask the metadata service', () => {
+    const told = { hostname: 'web', sshKeys: [], password: false, userData: true, networkConfig: false };
+    const plan = (datasource: 'seed' | 'metadata') =>
+      planLaunch(instanceWith({ cloudInit: { ...told, datasource } }), parts);
+    expect(plan('metadata')).toMatchObject({ uuid: ec2Uuid(uuidOf(id)), serial: ec2Uuid(uuidOf(id)) });
+    expect(plan('seed').uuid).toBe(uuidOf(id));
+    expect(plan('seed').serial).toBeUndefined();
   });
 
   it('gives a kernel to the guest only from an image that is one', () => {

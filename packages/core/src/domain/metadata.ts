@@ -135,12 +135,11 @@ function interfaceOf(instance: Instance, card: MetadataCard): MetadataFolder {
 function deviceNames(disks: readonly Disk[]): Given {
   const counts = { vd: 0, sd: 0, nvme: 0 };
   const names: Record<string, string> = {};
-  for (const disk of disks.filter(({ device }) => device === 'disk')) {
+  for (const [number, disk] of disks.filter(({ device }) => device === 'disk').entries()) {
     const kind = disk.bus === 'virtio' ? 'vd' : disk.bus === 'nvme' ? 'nvme' : 'sd';
     const at = counts[kind];
     counts[kind] += 1;
     const device = kind === 'nvme' ? `nvme${at}n1` : `${kind}${String.fromCharCode(97 + at)}`;
-    const number = Object.keys(names).length;
     if (number === 0) {
       names['ami'] = device;
       names['root'] = `/dev/${device}`;
