@@ -75,8 +75,8 @@ describe('completion', () => {
   it('offers networks, cards, security groups, and the rules of the group that was named before', async () => {
     expect(await completed('run', 'micro', '--network', 'l')).toEqual(['lan']);
     expect(await completed('run', '--group', '')).toEqual(['default', 'web']);
-    expect(await completed('network', 'attach', '')).toEqual(['default', 'lan']);
-    expect(await completed('network', 'attach', 'lan', 'de')).toEqual(['demo']);
+    expect(await completed('network', 'attach', 'de')).toEqual(['demo']);
+    expect(await completed('network', 'attach', 'demo', '')).toEqual(['default', 'lan']);
     expect(await completed('network', 'detach', 'demo/')).toEqual(['demo/nic0']);
     expect(await completed('network', 'groups', 'demo/nic0', 'default', '')).toEqual(['web']);
     expect(await completed('network', 'trace', 'demo', '')).toEqual(['db-1']);

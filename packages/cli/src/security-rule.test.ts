@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseOtherEnd, parseTraffic, ruleText, sameRule, trafficText } from './security-rule.ts';
+import {
+  parseOtherEnd,
+  parseTraffic,
+  parseTraffics,
+  ruleText,
+  sameRule,
+  trafficText,
+} from './security-rule.ts';
 
 describe('the traffic of a rule', () => {
   it.each([
@@ -42,12 +49,35 @@ describe('the traffic of a rule', () => {
   });
 });
 
+describe('several in a row', () => {
+  it.each([
+    ['80 53/udp any', ['80/tcp', '53/udp', 'any']],
+    ['tcp 80 443', ['80/tcp', '443/tcp']],
+    ['udp 53 tcp 80-90', ['53/udp', '80-90/tcp']],
+    ['icmp 8 80/tcp', ['icmp:8', '80/tcp']],
+    ['icmp 8 443/tcp 80', ['icmp:8', '443/tcp', '80/tcp']],
+    ['tcp', ['tcp']],
+    ['tcp icmp', ['tcp', 'icmp']],
+  ])('are read from %s', (line, texts) => {
+    expect(parseTraffics(line.split(' ')).map(trafficText)).toEqual(texts);
+  });
+
+  it.each([
+    ['any 80', 'has no ports for any protocol'],
+    ['icmp 8-9', 'takes 80, 8000-8080/tcp'],
+    ['tcp 80/udp', 'names a protocol twice: "tcp 80/udp"'],
+  ])('are not read from %s', (line, reason) => {
+    expect(() => parseTraffics(line.split(' '))).toThrow(reason);
+  });
+});
+
 describe('a rule', () => {
   it('has another end by subnet, address or group', () => {
     expect(parseOtherEnd('192.0.2.0/24')).toEqual({ cidr: '192.0.2.0/24' });
     expect(parseOtherEnd('192.0.2.7')).toEqual({ cidr: '192.0.2.7/32' });
     expect(parseOtherEnd('fd12::7')).toEqual({ cidr: 'fd12::7/128' });
     expect(parseOtherEnd('web')).toEqual({ group: 'web' });
+    expect(parseOtherEnd('group:web')).toEqual({ group: 'web' });
   });
 
   it('is the same whatever the contract has filled in', () => {

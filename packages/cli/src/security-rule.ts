@@ -1,4 +1,4 @@
-/** Rules of security groups as people write them: `80`, `8000-8080/tcp`, `53/udp`, `icmp`, `any`, and who the other end is. */
+/** Rules of security groups as people write them: `80`, `tcp 80`, `8000-8080/tcp`, `53/udp`, `icmp`, `any`, and who the other end is. */
 import type { SecurityRuleCreate } from '@wirt/api';
 import { BadValue, quote } from './units.ts';
 
@@ -8,6 +8,39 @@ type Rule = Traffic & OtherEnd & Pick<SecurityRuleCreate, 'direction'>;
 
 const ports = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp))?$/;
 const icmp = /^(icmp|icmpv6):(\d{1,3})(?::(\d{1,3}))?$/;
+
+/**
+ * One or several in a row, as `parseTraffic` has them; and `tcp 80 443`, `icmp 8`: what follows a protocol is of it, so that a
+ * protocol before a port is never taken for all of its ports.
+ */
+export function parseTraffics(words: readonly string[]): Traffic[] {
+  const found: Traffic[] = [];
+  let protocol: string | undefined;
+  for (const [at, word] of words.entries()) {
+    const next = words[at + 1] ?? '';
+    if (isNumber.test(word)) found.push(parseTraffic(protocol === undefined ? word : within(protocol, word)));
+    else if (isProtocol(word) && isNumber.test(next)) protocol = word;
+    else if (isProtocol(word) && /^\d/.test(next))
+      throw new BadValue(`names a protocol twice: ${quote(`${word} ${next}`)}`);
+    else {
+      protocol = undefined;
+      found.push(parseTraffic(word));
+    }
+  }
+  return found;
+}
+
+const isNumber = /^\d+(-\d+)?$/;
+
+function isProtocol(word: string): boolean {
+  return ['any', 'tcp', 'udp', 'icmp', 'icmpv6'].includes(word);
+}
+
+function within(protocol: string, word: string): string {
+  if (protocol === 'any')
+    throw new BadValue(`has no ports for any protocol: leave ${word} out, or say tcp or udp`);
+  return protocol.startsWith('icmp') ? `${protocol}:${word}` : `${word}/${protocol}`;
+}
 
 /** A port or range, of TCP unless it says `/udp`; a protocol alone for all of it; `icmp:TYPE[:CODE]`. */
 export function parseTraffic(text: string): Traffic {
@@ -42,8 +75,9 @@ function portRange(protocol: 'tcp' | 'udp', first: string, last: string): Traffi
   return { protocol, fromPort, toPort };
 }
 
-/** An address, a subnet in CIDR notation, or the name of a security group. */
+/** An address, a subnet in CIDR notation, or the name of a security group, perhaps with `group:` before it. */
 export function parseOtherEnd(text: string): OtherEnd {
+  if (text.startsWith('group:')) return { group: text.slice(6) };
   if (text.includes('/')) return { cidr: text };
   if (text.includes(':')) return { cidr: `${text}/128` };
   if (text.includes('.')) return { cidr: `${text}/32` };

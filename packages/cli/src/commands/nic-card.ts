@@ -60,7 +60,7 @@ export async function cardOf(context: Context, text: string): Promise<Card> {
       {
         hint:
           nics.length === 0
-            ? `Attach one: \`wirt network attach NETWORK ${instance.name}\`.`
+            ? `Attach one: \`wirt network attach ${instance.name} NETWORK\`.`
             : `It has ${cardNames(instance)}.`,
       },
     );

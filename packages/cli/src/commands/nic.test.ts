@@ -42,7 +42,7 @@ async function ran(argv: readonly string[], instance: object, more: Readonly<Rec
 
 describe('wirt network attach', () => {
   it('leaves to the contract what was not said, and tells the card and its addresses', async () => {
-    const { json, stdout, asked } = await ran(['attach', 'back', 'demo'], instanceWith(nic0, nic1));
+    const { json, stdout, asked } = await ran(['attach', 'demo', 'back'], instanceWith(nic0, nic1));
     expect(json).toEqual({ network: 'back' });
     expect(stdout).toBe('demo is on back by nic1 at 10.80.1.10, fd13::10\n');
     expect(asked[0]?.headers['idempotency-key']).toBeDefined();
@@ -51,7 +51,7 @@ describe('wirt network attach', () => {
   it('passes on everything that was said', async () => {
     const { json, stdout } = await ran(
       [
-        ...['attach', 'back', 'demo', '--name', 'nic0', '--ip', '10.80.1.9', '--ip', 'fd13::9', '-g', 'none'],
+        ...['attach', 'demo', 'back', '--name', 'nic0', '--ip', '10.80.1.9', '--ip', 'fd13::9', '-g', 'none'],
         ...['-p', '8080:80', '--floating', '192.0.2.80', '--mac', '02:00:00:00:00:09', '--model', 'e1000'],
         ...['--queues', '2', '--boot', '3', '--no-anti-spoofing'],
       ],
@@ -72,12 +72,14 @@ describe('a card of an instance', () => {
     const { lines, stdout } = await ran(['detach', 'demo'], instanceWith(nic0));
     expect(lines).toEqual([`DELETE /v1/instances/${anInstance.id}/nics/nic0`]);
     expect(stdout).toBe('nic0 of demo is off default\n');
+    const two = await ran(['detach', 'demo', 'nic1'], instanceWith(nic0, nic1));
+    expect(two.lines).toEqual([`DELETE /v1/instances/${anInstance.id}/nics/nic1`]);
   });
 
   it.each([
     ['demo', [nic0, nic1], 2, 'Name one: demo/nic0, demo/nic1.'],
     ['demo/nic7', [nic0], 3, 'Instance demo has no network card nic7.\n  hint: It has demo/nic0.'],
-    ['demo', [], 3, 'hint: Attach one: `wirt network attach NETWORK demo`.'],
+    ['demo', [], 3, 'hint: Attach one: `wirt network attach demo NETWORK`.'],
     ['demo/', [nic0], 2, 'A card is named INSTANCE/NIC, and not "demo/".'],
     ['demo/a/b', [nic0], 2, 'A card is named INSTANCE/NIC, and not "demo/a/b".'],
   ])('%s of %j is asked for again', async (card, nics, status, reason) => {

@@ -32,8 +32,8 @@ const attempts = 5;
 
 const attach = command({
   arguments: {
-    network: { summary: 'Name or id of the network', complete: 'network' },
     instance: { summary: 'Name or id of the instance', complete: 'instance' },
+    network: { summary: 'Name or id of the network', complete: 'network' },
   },
   options: {
     name: { kind: 'text', value: 'NIC', summary: 'Name of the card (default nic0, nic1, …)' },
@@ -57,9 +57,9 @@ const attach = command({
     ...following,
   },
   examples: [
-    { line: 'wirt network attach back web', does: 'A running guest gets the card at once.' },
+    { line: 'wirt network attach web back', does: 'A running guest gets the card at once.' },
     {
-      line: 'wirt network attach back db --ip 10.80.1.10 --group db',
+      line: 'wirt network attach db back --ip 10.80.1.10 --group db',
       does: 'With an address of its own choice, guarded by the group db.',
     },
   ],
@@ -94,14 +94,18 @@ const attach = command({
 });
 
 const detach = command({
-  arguments: cardArgument,
+  arguments: {
+    ...cardArgument,
+    nic: { summary: 'Name of the card, where it is not named with the instance', optional: true },
+  },
   options: following,
   examples: [
     { line: 'wirt network detach web/nic1', does: 'A running guest has to let go of it.' },
     { line: 'wirt network detach web', does: 'The only card it has.' },
   ],
   async run(context, { args, options }) {
-    const { instance, nic } = await cardOf(context, args.card);
+    const named = args.nic === undefined ? args.card : `${args.card}/${args.nic}`;
+    const { instance, nic } = await cardOf(context, named);
     const operation = await context.client.call('DELETE /v1/instances/{instance}/nics/{nic}', {
       params: { instance: instance.id, nic: nic.name },
     });

@@ -70,6 +70,14 @@ describe('wirt security-group allow', () => {
     expect(stdout).toBe('web allows ingress 80/tcp from anybody\nweb allows ingress 53/udp from anybody\n');
   });
 
+  it('takes a protocol before its ports, and never for all of them', async () => {
+    const tcp = { direction: 'ingress', protocol: 'tcp' };
+    expect((await ran('allow', 'web', 'tcp', '80', '443', '--from', 'group:db')).bodies).toEqual([
+      { ...tcp, fromPort: 80, toPort: 80, group: 'db' },
+      { ...tcp, fromPort: 443, toPort: 443, group: 'db' },
+    ]);
+  });
+
   it.each([
     [['--from', 'db'], { direction: 'ingress', group: 'db' }],
     [['--from', '192.0.2.7'], { direction: 'ingress', cidr: '192.0.2.7/32' }],
@@ -100,7 +108,7 @@ describe('wirt security-group revoke', () => {
     expect(stdout).toBe(
       'web allows ingress 80/tcp from anybody no more\nweb allows ingress 22/tcp from 192.0.2.0/24 no more\n',
     );
-    expect((await ran('revoke', 'web', '22', '--from', '192.0.2.0/24')).code).toBe(0);
+    expect((await ran('revoke', 'web', 'tcp', '22', '--from', '192.0.2.0/24')).code).toBe(0);
   });
 
   it('removes nothing when one of them is not there', async () => {

@@ -9,7 +9,7 @@ import type { View } from '../print.ts';
 import {
   otherEndText,
   parseOtherEnd,
-  parseTraffic,
+  parseTraffics,
   ruleText,
   sameRule,
   trafficText,
@@ -155,7 +155,7 @@ const endOptions = {
   egress: { kind: 'flag', summary: 'Goes out, to anybody' },
 } as const;
 
-const trafficSummary = '80, 8000-8080/tcp, 53/udp, tcp, udp, icmp, icmp:8, icmpv6 or any';
+const trafficSummary = '80, tcp 80, 8000-8080/tcp, 53/udp, tcp, udp, icmp, icmp 8, icmpv6 or any';
 
 /** The rules that a command line means. */
 function rulesOf(command: string, traffic: readonly string[], options: OptionValues<typeof endOptions>) {
@@ -164,9 +164,9 @@ function rulesOf(command: string, traffic: readonly string[], options: OptionVal
     throw usageError(command, '--from is for what comes in, --to and --egress are for what goes out.');
   const other = from ?? to;
   const direction = to !== undefined || egress ? ('egress' as const) : ('ingress' as const);
-  return traffic.map((text) => ({
+  return readAs(command, 'TRAFFIC', () => parseTraffics(traffic)).map((each) => ({
     direction,
-    ...readAs(command, 'TRAFFIC', () => parseTraffic(text)),
+    ...each,
     ...(other === undefined ? {} : parseOtherEnd(other)),
   }));
 }
@@ -210,7 +210,7 @@ const revoke = command({
   ],
   async run(context, { args, options }) {
     const found = await getGroup(context, args.group);
-    const ids = args.rule.map((text) => ruleIdOf(found, text, options));
+    const ids = ruleIdsOf(found, args.rule, options);
     let group = found;
     for (const rule of ids)
       group = await context.client.call('DELETE /v1/security-groups/{group}/rules/{rule}', {
@@ -223,15 +223,26 @@ const revoke = command({
   },
 });
 
-function ruleIdOf(group: SecurityGroup, text: string, options: OptionValues<typeof endOptions>): string {
-  if (/^[0-9A-HJKMNP-TV-Z]{26}$/.test(text)) {
-    if (group.spec.rules.some(({ id }) => id === text)) return text;
-    throw noRule(group, text);
-  }
-  const [wanted] = rulesOf('security-group revoke', [text], options);
-  const rule = group.spec.rules.find((each) => wanted !== undefined && sameRule(each, wanted));
-  if (rule === undefined) throw noRule(group, wanted === undefined ? text : ruleText(wanted));
-  return rule.id;
+const ruleId = /^[0-9A-HJKMNP-TV-Z]{26}$/;
+
+/** Of rules that are there: nothing is removed when one of them is not. */
+function ruleIdsOf(
+  group: SecurityGroup,
+  words: readonly string[],
+  options: OptionValues<typeof endOptions>,
+): string[] {
+  const { rules } = group.spec;
+  const byId = words.filter((word) => ruleId.test(word));
+  const missing = byId.find((word) => !rules.some(({ id }) => id === word));
+  if (missing !== undefined) throw noRule(group, missing);
+  const traffic = words.filter((word) => !ruleId.test(word));
+  const wanted = rulesOf('security-group revoke', traffic, options);
+  const byTraffic = wanted.map((each) => {
+    const rule = rules.find((one) => sameRule(one, each));
+    if (rule === undefined) throw noRule(group, ruleText(each));
+    return rule.id;
+  });
+  return [...new Set([...byTraffic, ...byId])];
 }
 
 function noRule({ name }: SecurityGroup, text: string): WirtError {
