@@ -15,11 +15,11 @@ export interface HostRoute {
 export interface ObservedPort {
   readonly instance: string;
   readonly nic: string;
-  /** The interface on the host. */
-  readonly interface: string;
+  /** The interface on the host. This and the numbers are left out where the driver does not know them. */
+  readonly interface?: string;
   readonly leases: readonly { readonly address: string; readonly untilMs?: number }[];
-  readonly counters: NicCounters;
-  readonly spoofed: number;
+  readonly counters?: NicCounters;
+  readonly spoofed?: number;
 }
 
 export interface ObservedNetwork {
@@ -54,7 +54,7 @@ export interface NetworkDriver {
   /**
    * Makes the host as planned, and takes away what this driver made and the plan has no more. In force when it returns. The same again
    * costs next to nothing; one call at a time. Throws `network.failed` (with the tool's own words as cause); then what could be made is made, and
-   * the next call goes on.
+   * the next call goes on. The error's `details.networks` and `details.instances` are ids of what it concerns; without them, it is everything.
    */
   apply(plan: NetworkPlan, signal: AbortSignal): Promise<void>;
   /** How QEMU is connected to a port of the plan that was applied last. */
