@@ -1,0 +1,234 @@
+/**
+ * The host's kernel and servers, made as a plan says. Remembers what it made, so that the next plan costs only what differs; what is not
+ * known for sure any more is read anew. One call at a time.
+ */
+import { WirtError } from '@wirt/api';
+import type { Logger, NetworkPlan, PlannedPort, Repaired } from '@wirt/core';
+import { runToSuccess } from '../../platform/subprocess.ts';
+import type { Firewall } from './firewall.ts';
+import type { FloatingAddresses } from './floating.ts';
+import { bridgeSettings, neededForwarding, putBackForwarding, setForwarding } from './forwarding.ts';
+import type { HostSettings } from './host-settings.ts';
+import { changeLinks, type FailedChange, readLinks } from './ip.ts';
+import { type LinkChange, type LinkChanges, linkChanges } from './link-diff.ts';
+import type { LinkState } from './link-state.ts';
+import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
+import type { HostNames } from './names.ts';
+import type { Servers } from './servers.ts';
+
+export interface HostParts {
+  readonly names: HostNames;
+  readonly firewall: Firewall;
+  readonly servers: Servers;
+  readonly settings: HostSettings;
+  readonly floating: FloatingAddresses;
+  readonly logger: Logger;
+}
+
+export interface Host {
+  /** `guests`: ports whose interfaces are somebody else's making. Returns what could not be made; the rest is made. */
+  make(plan: NetworkPlan, guests: readonly PlannedPort[], signal: AbortSignal): Promise<WirtError[]>;
+  /** Reads the host, and mends what is not as it was made. Returns what that was. */
+  mend(signal: AbortSignal): Promise<Repaired[]>;
+  /** What should be, by name. */
+  expected(): ReadonlyMap<string, LinkState>;
+}
+
+interface Made {
+  readonly plan: NetworkPlan;
+  readonly guests: readonly PlannedPort[];
+  readonly desired: DesiredLinks;
+  readonly expected: ReadonlyMap<string, LinkState>;
+}
+
+export function createHost(parts: HostParts): Host {
+  const { names, firewall, servers, settings, floating, logger } = parts;
+  let made: Made | undefined;
+  /** What the kernel has; undefined when that is not known. */
+  let actual: ReadonlyMap<string, LinkState> | undefined;
+  /** Whether there are tables of ours; unknown at first. */
+  let isFiltered: boolean | undefined;
+  /** What the host forwards for us, as it was last seen to. */
+  let forwardingSet = '';
+
+  /** Whether there is an uplink that nothing is known of. */
+  const hasNewUplink = ({ networks }: NetworkPlan): boolean =>
+    networks.some(({ id, kind }) => kind === 'bridged' && made?.desired.uplinks.get(id) === undefined);
+
+  async function make(
+    plan: NetworkPlan,
+    guests: readonly PlannedPort[],
+    signal: AbortSignal,
+  ): Promise<WirtError[]> {
+    const startedMs = performance.now();
+    if (made === undefined) await takeOver(plan, names.tag, servers);
+    if (actual === undefined || hasNewUplink(plan)) actual = await readLinks(signal);
+    const before = actual;
+    const desired = desiredLinks(plan, names, before);
+    const expected = new Map([...desired.links.values()].map((link) => [link.name, stateOf(link)]));
+    made = { plan, guests, desired, expected };
+    // Until all is done, nothing is known for sure.
+    actual = undefined;
+    const changes = linkChanges(desired.links, before, names, namesOf(guests));
+    const timings: Record<string, number> = { planMs: performance.now() - startedMs };
+    const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
+      const fromMs = performance.now();
+      const result = await work;
+      timings[name] = performance.now() - fromMs;
+      return result;
+    };
+    const [failed, filterError] = await Promise.all([
+      timed('linksMs', changeHost(changes, plan, parts)),
+      timed(
+        'filterMs',
+        filter(plan, guests, desired, signal).then(() => undefined, asFailure),
+      ),
+      timed('serversMs', servers.update(plan)),
+    ]);
+    const errors = [
+      ...desired.refused.map(({ error }) => error),
+      ...(filterError === undefined ? [] : [filterError]),
+      ...linkErrors(failed, plan),
+      ...(await floating.apply(plan, signal)),
+    ];
+    // A host that passes packets on without a filter is worse than one that does not.
+    const needs = JSON.stringify(neededForwarding(plan));
+    if (filterError === undefined && needs !== forwardingSet) {
+      await setForwarding(plan, settings);
+      await putBackForwarding(plan, settings, othersForward(names));
+      forwardingSet = needs;
+    }
+    const broken = new Set(failed.flatMap(({ change }) => change.network ?? []));
+    for (const { network } of desired.refused)
+      if (!expected.has(names.bridge(network.id))) broken.add(network.id);
+    errors.push(...(await servers.start(plan, new Set(changes.bridgesMade), broken)));
+    logger.debug('network.applied', { ...timings, totalMs: performance.now() - startedMs });
+    if (failed.length === 0) actual = new Map([...foreign(before, names), ...expected]);
+    return errors;
+  }
+
+  /** Without networks there is nothing to filter, and no table is left. */
+  async function filter(
+    plan: NetworkPlan,
+    guests: readonly PlannedPort[],
+    { uplinks }: DesiredLinks,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (plan.networks.length === 0) return isFiltered === false ? undefined : await unfilter(signal);
+    isFiltered = true;
+    const ports = guests.length === 0 ? plan.ports : [...plan.ports, ...guests];
+    await firewall.apply({ ...plan, ports }, { uplinks: [...uplinks.values()] }, signal);
+  }
+  async function unfilter(signal: AbortSignal): Promise<void> {
+    await firewall.remove(signal);
+    isFiltered = false;
+  }
+
+  const namesOf = (ports: readonly PlannedPort[]): Set<string> =>
+    new Set(ports.map((port) => names.port(port)));
+
+  return {
+    make,
+    expected: () => made?.expected ?? new Map(),
+    async mend(signal) {
+      if (made === undefined) return [];
+      const { plan, guests, desired } = made;
+      const now = await readLinks(signal);
+      const changes = linkChanges(desired.links, now, names, namesOf(guests));
+      const [rules, lost] = await Promise.all([
+        isFiltered ? firewall.differs(signal) : undefined,
+        floating.missing(now),
+      ]);
+      const forwarding = await setForwarding(plan, settings);
+      const wrong = [...changes.links, ...changes.addresses];
+      if (rules === undefined && lost.length === 0 && forwarding.length === 0 && wrong.length === 0)
+        return [];
+      if (rules !== undefined) firewall.forget();
+      actual = now;
+      const errors = await make(plan, guests, signal);
+      for (const error of errors) logger.warn('network.not_mended', { error });
+      // What nobody could mend was not mended: it is said when it is.
+      if (errors.length > 0 && rules === undefined && lost.length === 0 && forwarding.length === 0) return [];
+      return [
+        ...repairsOf(wrong),
+        ...(rules === undefined ? [] : [{ what: rules }]),
+        ...lost.map((address) => ({ what: `the floating address ${address} was not there` })),
+        ...forwarding.map((what) => ({ what })),
+      ];
+    },
+  };
+}
+
+async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promise<void> {
+  const probe = `inet wirt_${tag}_probe`;
+  await Promise.all([
+    servers.takeOver(plan),
+    runToSuccess('nft', ['-f', '-'], {
+      stdin: `add table ${probe}\ndelete table ${probe}\n`,
+      timeoutMs: 10_000,
+    }),
+  ]);
+}
+
+async function changeHost(
+  { links, addresses, bridgesMade }: LinkChanges,
+  plan: NetworkPlan,
+  { names, settings }: HostParts,
+): Promise<FailedChange[]> {
+  const failed = await changeLinks(links);
+  const bridges = new Set(bridgesMade);
+  for (const network of plan.networks) {
+    const bridge = names.bridge(network.id);
+    if (bridges.has(bridge)) await settings.setOwn(bridgeSettings(bridge, network));
+  }
+  return [...failed, ...(await changeLinks(addresses))];
+}
+
+function asFailure(error: unknown): WirtError {
+  if (error instanceof WirtError) return error;
+  return new WirtError('network.failed', 'The host’s packet filter could not be changed.', { cause: error });
+}
+
+/** One error for each network, with the first of what `ip` said. */
+function linkErrors(failed: readonly FailedChange[], plan: NetworkPlan): WirtError[] {
+  const nameOf = new Map(plan.networks.map(({ id, name }) => [id, name]));
+  const first = new Map<string, FailedChange>();
+  for (const failure of failed) {
+    const key = failure.change.network ?? '';
+    if (!first.has(key)) first.set(key, failure);
+  }
+  return [...first].map(([network, { change, said }]) => {
+    const name = nameOf.get(network);
+    const message =
+      name === undefined
+        ? 'The host’s interfaces could not be tidied up.'
+        : `Network ${name} could not be made as it should be.`;
+    return new WirtError('network.failed', message, {
+      cause: new Error(`ip ${change.line}: ${said}`),
+      hint: 'See what is there: ip -br link; ip -br addr',
+    });
+  });
+}
+
+/** Links that are not ours, as they were read. */
+function foreign(links: ReadonlyMap<string, LinkState>, names: HostNames): [string, LinkState][] {
+  return [...links].filter(([, link]) => !names.isOurs(link));
+}
+
+/** Whether somebody else's bridge is there, which by now may rely on forwarding. */
+const othersForward = (names: HostNames) => async (): Promise<boolean> => {
+  const links = await readLinks(AbortSignal.timeout(10_000));
+  return [...links.values()].some((link) => link.kind === 'bridge' && !names.isOurs(link));
+};
+
+const mostNamed = 3;
+
+function repairsOf(changes: readonly LinkChange[]): Repaired[] {
+  const byNetwork = Map.groupBy(changes, ({ network }) => network);
+  return [...byNetwork].map(([network, of]) => {
+    const sentences = [...new Set(of.map(({ wrong }) => wrong))];
+    const more = sentences.length > mostNamed ? [`and ${sentences.length - mostNamed} more`] : [];
+    const what = [...sentences.slice(0, mostNamed), ...more].join('; ');
+    return network === undefined ? { what } : { network, what };
+  });
+}

@@ -1,0 +1,170 @@
+/**
+ * The lines for `ip -batch` that lead from what is to what is wanted, each with the network it is for and, where something was
+ * there before, what was wrong with it. A tap that is right is never touched: a guest has it open.
+ */
+import type { LinkState } from './link-state.ts';
+import { type DesiredLink, stateOf } from './links.ts';
+import type { HostNames } from './names.ts';
+
+export interface LinkChange {
+  /** Arguments of `ip`, as one line of a batch. */
+  readonly line: string;
+  readonly network?: string;
+  /** A sentence's beginning: what is wrong now. */
+  readonly wrong: string;
+}
+
+export interface LinkChanges {
+  readonly links: readonly LinkChange[];
+  /** After the links, and after their settings, are there. */
+  readonly addresses: readonly LinkChange[];
+  /** Names of bridges that are made, or made anew. */
+  readonly bridgesMade: readonly string[];
+}
+
+/** `spare`: links that are somebody else's business for now. */
+export function linkChanges(
+  desired: ReadonlyMap<string, DesiredLink>,
+  actual: ReadonlyMap<string, LinkState>,
+  names: HostNames,
+  spare: ReadonlySet<string> = new Set(),
+): LinkChanges {
+  const removed = [...actual.values()].flatMap((state) =>
+    spare.has(state.name) ? [] : removal(state, desired, names),
+  );
+  const gone = new Set(
+    [...actual.values()]
+      .filter((state) => {
+        const link = desired.get(state.name);
+        return link !== undefined && mustBeMadeAnew(link, state);
+      })
+      .map(({ name }) => name),
+  );
+  const links: LinkChange[] = together(removed);
+  const addresses: LinkChange[] = [];
+  const bridgesMade: string[] = [];
+  for (const link of desired.values()) {
+    const state = gone.has(link.name) ? undefined : actual.get(link.name);
+    const tell = (line: string, wrong: string): LinkChange => ({ line, wrong, network: link.network });
+    // The host's own interfaces are not ours to make; without one, the line that puts it into the bridge fails and says so.
+    if (state === undefined)
+      for (const line of makingLines(link)) links.push(tell(line, `${link.what} was not there`));
+    if (state === undefined && link.making.kind === 'bridge') bridgesMade.push(link.name);
+    const wrong = settings(link, state);
+    if (wrong.length > 0)
+      links.push(
+        tell(
+          ['link set dev', link.name, ...wrong.map(({ words }) => words)].join(' '),
+          state === undefined
+            ? `${link.what} was not there`
+            : `${link.what} ${wrong.map(({ why }) => why).join(', ')}`,
+        ),
+      );
+    for (const address of link.addresses)
+      if (!state?.addresses.includes(address))
+        addresses.push(
+          tell(
+            // Nobody else may have the gateway's address; and the check for it would wait for a first port.
+            `addr replace ${address} dev ${link.name}${address.includes(':') ? ' nodad' : ''}`,
+            `${link.what} lacked the address ${address}`,
+          ),
+        );
+  }
+  return { links, addresses, bridgesMade };
+}
+
+/** Above so many, the kernel is told of all at once: to take a link away, it waits some 20 ms for who may still look at it. */
+const fewRemovals = 2;
+/** Nobody else's, so far as a number can be: `WIRT`. */
+const doomedGroup = 0x57495254;
+
+function together(changes: readonly LinkChange[]): LinkChange[] {
+  const begin = 'link del dev ';
+  const removals = changes.filter(({ line }) => line.startsWith(begin));
+  if (removals.length <= fewRemovals) return [...changes];
+  const marked = changes.map((change) =>
+    change.line.startsWith(begin)
+      ? { ...change, line: `link set dev ${change.line.slice(begin.length)} group ${doomedGroup}` }
+      : change,
+  );
+  return [...marked, { line: `link del group ${doomedGroup}`, wrong: '' }];
+}
+
+function removal(
+  state: LinkState,
+  desired: ReadonlyMap<string, DesiredLink>,
+  names: HostNames,
+): LinkChange[] {
+  const { name, master = '' } = state;
+  const wanted = desired.get(name);
+  if (wanted !== undefined)
+    return wanted.making.kind !== 'foreign' && mustBeMadeAnew(wanted, state)
+      ? [
+          {
+            line: `link del dev ${name}`,
+            wrong: `${wanted.what} was of another kind`,
+            network: wanted.network,
+          },
+        ]
+      : [];
+  if (names.isOurs(state))
+    return [{ line: `link del dev ${name}`, wrong: `the interface ${name} was left over` }];
+  // The kernel releases the ports of a bridge that goes away; one that stays must let go of the uplink it had.
+  return names.isOurs({ name: master }) && state.kind !== 'tun' && desired.has(master)
+    ? [{ line: `link set dev ${name} nomaster`, wrong: `the interface ${name} was in ${master}` }]
+    : [];
+}
+
+function mustBeMadeAnew(link: DesiredLink, state: LinkState): boolean {
+  const wanted = stateOf(link);
+  if (link.making.kind === 'foreign') return false;
+  if (wanted.kind !== state.kind) return true;
+  return (
+    JSON.stringify(tapFacts(wanted)) !== JSON.stringify(tapFacts(state)) ||
+    wanted.vlan?.id !== state.vlan?.id ||
+    wanted.vlan?.link !== state.vlan?.link
+  );
+}
+
+const tapFacts = ({ tap }: LinkState) => tap && [tap.uid, tap.gid, tap.multiQueue];
+
+const bridgeSettings = 'nf_call_iptables 1 nf_call_ip6tables 1';
+
+function makingLines({ name, making }: DesiredLink): string[] {
+  switch (making.kind) {
+    case 'bridge':
+      return [
+        `link add name ${name} address ${making.mac} type bridge forward_delay 0 stp_state 0 mcast_snooping 0 ${bridgeSettings}`,
+      ];
+    case 'tap':
+      return [
+        `tuntap add dev ${name} mode tap user ${making.uid} group ${making.gid}${making.multiQueue ? ' multi_queue' : ''}`,
+      ];
+    case 'veth':
+      return [`link add name ${name} type veth peer name ${making.peer}`];
+    case 'vlan':
+      return [`link add link ${making.link} name ${name} type vlan id ${making.id}`];
+    case 'peer':
+    case 'foreign':
+      return [];
+  }
+}
+
+/** Words of `ip link set`, and what is wrong where the link is there. */
+function settings(link: DesiredLink, state: LinkState | undefined): { words: string; why: string }[] {
+  const { alias, mtu, master, making } = link;
+  const wrong: { words: string; why: string }[] = [];
+  if (alias !== undefined && alias !== state?.alias)
+    wrong.push({ words: `alias "${alias}"`, why: 'had lost its alias' });
+  if (mtu !== undefined && mtu !== state?.mtu) wrong.push({ words: `mtu ${mtu}`, why: 'had another MTU' });
+  // The host speaks on its bridges by addresses that we give, and not at all on their ports.
+  if (state === undefined && making.kind !== 'foreign') wrong.push({ words: 'addrgenmode none', why: '' });
+  if (making.kind === 'bridge' && state !== undefined && making.mac !== state.mac)
+    wrong.push({ words: `address ${making.mac}`, why: 'had another MAC address' });
+  if (master !== undefined && master !== state?.master)
+    wrong.push({ words: `master ${master}`, why: `was not in ${master}` });
+  if (!state?.up) wrong.push({ words: 'up', why: 'was down' });
+  if (making.kind === 'bridge' && state !== undefined && !state.filtered)
+    wrong.push({ words: `type bridge ${bridgeSettings}`, why: 'passed frames by its firewall' });
+  return wrong;
+}

@@ -1,0 +1,212 @@
+/**
+ * NetworkDriver in the host's kernel: a bridge for each network, a tap for each port, nftables, and dnsmasq. The kernel is read at the first
+ * apply and when something looks wrong; otherwise only what differs from the plan before is changed. What it makes carries the
+ * daemon's tag and is found again by it; taps that guests have open are never touched.
+ */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WirtError } from '@wirt/api';
+import {
+  type Clock,
+  emptyNetworkPlan,
+  type Logger,
+  type NetworkDriver,
+  type NetworkPlan,
+  type PlannedNetwork,
+  type PlannedPort,
+  type Repaired,
+} from '@wirt/core';
+import { systemClock } from '../../platform/clock.ts';
+import { createFirewall } from './firewall.ts';
+import { createFloatingAddresses } from './floating.ts';
+import { createHost } from './host.ts';
+import { createHostSettings } from './host-settings.ts';
+import { findListener } from './listeners.ts';
+import { createNames } from './names.ts';
+import { observeNetwork } from './observe.ts';
+import { sendProbe } from './probe.ts';
+import { whyRefused, whyUnusable } from './refusals.ts';
+import { hostRoutes } from './routes.ts';
+import { createServers } from './servers.ts';
+import { createTurns } from './turns.ts';
+import { createWatch } from './watch.ts';
+
+export interface BridgeNetworkOptions {
+  /** Short id of this daemon; many live side by side on one host. */
+  readonly tag: string;
+  readonly runDirectory: string;
+  readonly stateDirectory: string;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  /** The host's list of resolvers. */
+  readonly resolvConf?: string;
+}
+
+/** Everything is looked at this often, whatever the monitors say. */
+const compareEveryMs = 30_000;
+/** Between two looks that suspicion asks for. */
+const suspicionEveryMs = 500;
+const readTimeoutMs = 10_000;
+
+export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDriver {
+  const {
+    tag,
+    runDirectory,
+    stateDirectory,
+    logger,
+    clock = systemClock,
+    resolvConf = '/etc/resolv.conf',
+  } = options;
+  const names = createNames(tag);
+  const listeners = new Set<(repaired: Repaired) => void>();
+  const tell = (repaired: Repaired): void => {
+    logger.warn('network.repaired', { ...repaired });
+    for (const listener of listeners) listener(repaired);
+  };
+  const firewall = createFirewall({ tag, bridgeName: names.bridge, portName: names.port, logger });
+  const servers = createServers({ names, runDirectory, stateDirectory, resolvConf, logger, onRepair: tell });
+  const settings = createHostSettings(join(runDirectory, 'network-settings.json'));
+  const floating = createFloatingAddresses(join(runDirectory, 'network-floating.json'));
+  const host = createHost({ names, firewall, servers, settings, floating, logger });
+  const turns = createTurns();
+  const closing = new AbortController();
+  const probes = new Map<string, PlannedPort>();
+  let plan: NetworkPlan = emptyNetworkPlan;
+  let vhost = false;
+  let mending: Promise<void> | undefined;
+  let suspected = false;
+
+  /** Looks at the host in its turn, and once more where suspicion came up meanwhile. */
+  function mend(): void {
+    suspected = true;
+    if (closing.signal.aborted) return;
+    mending ??= (async () => {
+      while (suspected && !closing.signal.aborted) {
+        suspected = false;
+        const repaired = await turns.take(() => host.mend(closing.signal));
+        for (const each of repaired) tell(each);
+        await clock.sleep(suspicionEveryMs, closing.signal);
+      }
+    })()
+      .catch((error: unknown) => {
+        if (!closing.signal.aborted) logger.error('network.not_compared', { error });
+      })
+      .finally(() => {
+        mending = undefined;
+      });
+  }
+
+  let stopWatching: (() => void) | undefined;
+  function startWatching(): () => void {
+    const watch = createWatch({
+      tag,
+      logger,
+      expected: host.expected,
+      ownWork: turns.work,
+      onSuspicion: mend,
+    });
+    const regular = setInterval(mend, compareEveryMs);
+    regular.unref();
+    return () => {
+      clearInterval(regular);
+      watch.close();
+    };
+  }
+
+  async function apply(signal: AbortSignal): Promise<void> {
+    const errors = await host.make(plan, [...probes.values()], signal);
+    for (const error of errors) logger.error('network.failed', { error });
+    signal.throwIfAborted();
+    const [first] = errors;
+    if (first === undefined) return;
+    throw errors.length === 1
+      ? first
+      : new WirtError('network.failed', `${first.message} Nor could ${errors.length - 1} more.`, {
+          cause: first.cause,
+          ...(first.hint === undefined ? {} : { hint: first.hint }),
+        });
+  }
+
+  /** Lets a port of a probe in, and out again, each by an apply of its own. */
+  async function admit(port: PlannedPort, signal: AbortSignal): Promise<{ dismiss(): Promise<void> }> {
+    const key = names.port(port);
+    const dismiss = async (): Promise<void> => {
+      probes.delete(key);
+      await turns.take(() => apply(closing.signal));
+    };
+    probes.set(key, port);
+    try {
+      await turns.take(() => apply(signal));
+    } catch (error) {
+      // What is wrong with another network is no business of a probe; without its port it will fail and say so.
+      if (signal.aborted) {
+        await dismiss();
+        throw error;
+      }
+    }
+    return { dismiss };
+  }
+
+  const networkOf = (id: string): PlannedNetwork => {
+    const network = plan.networks.find((each) => each.id === id);
+    if (network === undefined)
+      throw new WirtError('network.failed', `The network ${id} is not on this host.`);
+    return network;
+  };
+
+  return {
+    driver: 'bridge',
+    unusable: whyUnusable,
+    refuses: (network) => whyRefused(network, names),
+    routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
+    listener: findListener,
+    async apply(next, signal) {
+      await turns.take(async () => {
+        signal.throwIfAborted();
+        if (stopWatching === undefined) {
+          vhost = await hasVhost();
+          stopWatching = startWatching();
+        }
+        plan = next;
+        await apply(signal);
+      });
+    },
+    backend({ instance, nic }) {
+      const port = plan.ports.find((each) => each.instance === instance && each.nic === nic);
+      if (port === undefined)
+        throw new WirtError('network.failed', `The card ${nic} of ${instance} has no tap on this host.`);
+      return { type: 'tap', interface: names.port(port), queues: port.queues, vhost };
+    },
+    interfaceOf: (id) => (plan.networks.some((network) => network.id === id) ? names.bridge(id) : undefined),
+    observe: (network, signal) =>
+      observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network) }, signal),
+    onRepair(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    probe: async (probe, signal) =>
+      await sendProbe(probe, { names, network: networkOf(probe.network), admit }, signal),
+    async close() {
+      closing.abort();
+      stopWatching?.();
+      await mending;
+      await turns.take(async () => undefined);
+      servers.release();
+    },
+  };
+}
+
+/**
+ * Whether guests may use the kernel's own end of virtio-net. Its device opens for a group that they have (udev: `kvm`), or for all; where it
+ * does not after all, QEMU goes on without it.
+ */
+async function hasVhost(): Promise<boolean> {
+  const [device, kvm] = await Promise.all(
+    ['/dev/vhost-net', '/dev/kvm'].map((path) => stat(path).catch(() => undefined)),
+  );
+  if (device === undefined) return false;
+  return (
+    (device.mode & 0o006) === 0o006 ||
+    ((device.mode & 0o060) === 0o060 && device.gid !== 0 && device.gid === kvm?.gid)
+  );
+}
