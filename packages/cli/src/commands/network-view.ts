@@ -65,7 +65,12 @@ function drawing(network: Network, ports: readonly NetworkPort[]): Cell[] {
     ...ports.flatMap((port, at) => {
       const rest = at === last ? '   ' : '│  ';
       const head = `${at === last ? '└─ ' : '├─ '}${port.instance}/${port.nic}  ${port.addresses.join(', ') || '-'}`;
-      return [head, ...portFacts(port).map((line): Cell => ({ text: `${rest}   ${line}`, tone: 'dim' }))];
+      return [
+        head,
+        ...portFacts(port, network.status.driver).map(
+          (line): Cell => ({ text: `${rest}   ${line}`, tone: 'dim' }),
+        ),
+      ];
     }),
   ];
 }
@@ -95,19 +100,15 @@ function bridgeLine({ spec, status }: Network): string {
   return `${lead}bridge ${status.interface ?? '-'} of the host${at}`;
 }
 
-function portFacts({
-  mac,
-  interface: end,
-  securityGroups,
-  leases,
-  counters,
-  spoofed = 0,
-}: NetworkPort): string[] {
+function portFacts(port: NetworkPort, driver: Network['status']['driver']): string[] {
+  const { mac, interface: end, securityGroups, leases, counters, spoofed = 0 } = port;
+  // In user mode a card has no end on the host, whether it runs or not.
+  const where = end !== undefined ? ` by ${end}` : driver === 'bridge' ? ', not running' : '';
   const leased = leases.map(({ address, until }) =>
     until === undefined ? address : `${address} until ${until}`,
   );
   return [
-    `${mac}${end === undefined ? ', not running' : ` by ${end}`}; groups ${securityGroups.join(', ') || 'none'}`,
+    `${mac}${where}; groups ${securityGroups.join(', ') || 'none'}`,
     ...(leased.length === 0 ? [] : [`leased ${leased.join(', ')}`]),
     ...(counters === undefined
       ? []
