@@ -7,7 +7,7 @@ import { counterOf } from './firewall-groups.ts';
 import { guardTable, spoofedSet } from './firewall-guard.ts';
 import { findShadows, type Shadow } from './firewall-shadows.ts';
 import { type FirewallView, viewOf } from './firewall-view.ts';
-import { isMissing, runNft, runScript } from './nft.ts';
+import { createNft, isMissing } from './nft.ts';
 import { parseCounters, parseElementCounters } from './nft-counters.ts';
 import { type Listing, listingDiffers, listingFits, parseListing } from './nft-listing.ts';
 import { changeScript, type NftTable, removeScript, replaceScript } from './nft-table.ts';
@@ -21,6 +21,8 @@ export interface FirewallSettings {
   /** Interface name of a port's tap. */
   portName(port: { readonly instance: string; readonly nic: string }): string;
   readonly logger: Logger;
+  /** What runs nft, and its first arguments: another network namespace needs more. Default: `nft`. */
+  readonly command?: readonly [string, ...string[]];
 }
 
 export interface FirewallFacts {
@@ -71,6 +73,7 @@ interface Applied {
 export function createFirewall(settings: FirewallSettings): Firewall {
   const name = `wirt_${idWord(settings.tag)}`;
   const families = ['inet', 'bridge'] as const;
+  const nft = createNft(settings.command);
   let applied: Applied | undefined;
   let bridges: readonly string[] = [];
 
@@ -78,7 +81,7 @@ export function createFirewall(settings: FirewallSettings): Firewall {
     await Promise.all(
       families.map(async (family) =>
         parseListing(
-          await runNft(['-s', 'list', 'table', family, name], `list table ${family} ${name}`, signal),
+          await nft.run(['-s', 'list', 'table', family, name], `list table ${family} ${name}`, signal),
         ),
       ),
     );
@@ -129,8 +132,8 @@ export function createFirewall(settings: FirewallSettings): Firewall {
       const rules = applied?.rules;
       if (rules === undefined) return { rules: [], spoofed: new Map() };
       const [counters, spoofed] = await Promise.all([
-        runNft(['-j', 'list', 'counters', 'table', 'inet', name], 'list the counters of rules', signal),
-        runNft(['-j', 'list', 'set', 'bridge', name, spoofedSet], 'list the counters of ports', signal),
+        nft.run(['-j', 'list', 'counters', 'table', 'inet', name], 'list the counters of rules', signal),
+        nft.run(['-j', 'list', 'set', 'bridge', name, spoofedSet], 'list the counters of ports', signal),
       ]);
       return {
         rules: parseCounters(counters).flatMap(({ name: counter, packets, bytes }) => {
@@ -143,10 +146,10 @@ export function createFirewall(settings: FirewallSettings): Firewall {
     async remove(signal) {
       applied = undefined;
       const script = families.map((family) => removeScript({ family, name })).join('');
-      await runScript(script, `remove table ${name}`, signal);
+      await nft.script(script, `remove table ${name}`, signal);
     },
     async shadows(signal) {
-      const text = await runNft(['-j', '-t', 'list', 'ruleset'], 'list the rules of others', signal);
+      const text = await nft.run(['-j', '-t', 'list', 'ruleset'], 'list the rules of others', signal);
       return findShadows(text, bridges, name);
     },
   };
@@ -158,11 +161,11 @@ export function createFirewall(settings: FirewallSettings): Firewall {
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      await runScript(script, `change table ${name}`, signal);
+      await nft.script(script, `change table ${name}`, signal);
     } catch (error) {
       if (whole === undefined || signal.aborted) throw error;
       settings.logger.warn('firewall.replaced', { table: name, why: causeText(error) });
-      await runScript(whole.map(replaceScript).join(''), `replace table ${name}`, signal);
+      await nft.script(whole.map(replaceScript).join(''), `replace table ${name}`, signal);
     }
   }
 

@@ -6,32 +6,37 @@ const timeoutMs = 20_000;
 const maxStdoutBytes = 64 * 1024 * 1024;
 const maxCauseLines = 4;
 
-/** One transaction: all of the script, or nothing. `doing` says it in words, for the error. */
-export async function runScript(script: string, doing: string, signal: AbortSignal): Promise<void> {
-  if (script === '') return;
-  await run(['-f', '-'], doing, signal, script);
+export interface Nft {
+  /** One transaction: all of the script, or nothing. `doing` says it in words, for the error. */
+  script(script: string, doing: string, signal: AbortSignal): Promise<void>;
+  /** What nft prints. */
+  run(args: readonly string[], doing: string, signal: AbortSignal): Promise<string>;
 }
 
-export async function runNft(args: readonly string[], doing: string, signal: AbortSignal): Promise<string> {
-  return await run(args, doing, signal);
-}
-
-async function run(
-  args: readonly string[],
-  doing: string,
-  signal: AbortSignal,
-  stdin?: string,
-): Promise<string> {
-  try {
-    const options = { timeoutMs, maxStdoutBytes, signal, ...(stdin === undefined ? {} : { stdin }) };
-    return (await runToSuccess('nft', args, options)).stdout;
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw new WirtError('network.failed', `nft could not ${doing}.`, {
-      cause: causeOf(error),
-      hint: 'See `nft list ruleset`.',
-    });
-  }
+export function createNft([program, ...first]: readonly [string, ...string[]] = ['nft']): Nft {
+  const run = async (
+    args: readonly string[],
+    doing: string,
+    signal: AbortSignal,
+    stdin?: string,
+  ): Promise<string> => {
+    try {
+      const options = { timeoutMs, maxStdoutBytes, signal, ...(stdin === undefined ? {} : { stdin }) };
+      return (await runToSuccess(program, [...first, ...args], options)).stdout;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new WirtError('network.failed', `nft could not ${doing}.`, {
+        cause: causeOf(error),
+        hint: 'See `nft list ruleset`.',
+      });
+    }
+  };
+  return {
+    run: async (args, doing, signal) => await run(args, doing, signal),
+    script: async (script, doing, signal) => {
+      await run(['-f', '-'], doing, signal, script);
+    },
+  };
 }
 
 /** nft's message has the sentence first, and below it the statement with marks, which may be long. */
@@ -43,9 +48,6 @@ function causeOf(error: unknown): unknown {
 
 /** Whether nft says that there is no such table. */
 export function isMissing(error: unknown): boolean {
-  return (
-    error instanceof WirtError &&
-    error.cause instanceof Error &&
-    /No such file or directory/.test(error.cause.message)
-  );
+  const cause = error instanceof WirtError ? error.cause : undefined;
+  return cause instanceof Error && /No such file or directory/.test(cause.message);
 }
