@@ -61,6 +61,7 @@ describe('the configuration', () => {
       uidRange: { first: 0x7f000000, count: 65536 },
       uidClaimDirectory: '/run/wirt-uids',
       cgroupParent: 'wirt',
+      networkDriver: 'auto',
       catalogues: {
         incus: 'https://images.linuxcontainers.org',
         ubuntu: 'https://cloud-images.ubuntu.com/releases',

@@ -17,6 +17,9 @@ import { configError, type Environment, type Given, type GivenOptions } from './
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 
+/** `auto`: bridges where root has what they need, else user mode. */
+export const networkDrivers = ['auto', 'bridge', 'user'] as const;
+
 export interface Config {
   /** With its links resolved. */
   readonly stateDirectory: string;
@@ -28,6 +31,7 @@ export interface Config {
   readonly uidRange: { readonly first: number; readonly count: number };
   readonly uidClaimDirectory: string;
   readonly cgroupParent: string;
+  readonly networkDriver: (typeof networkDrivers)[number];
   /** Addresses of image catalogues by name, in the order in which they are asked. */
   readonly catalogues: Readonly<Record<string, string>>;
   /** Short id of this daemon, by which what it makes on the host is found again. */
@@ -81,6 +85,7 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
     uidRange: uidRange(given, around),
     uidClaimDirectory: claimDirectory(given, around),
     cgroupParent: groupName(given['cgroup-parent']) ?? 'wirt',
+    networkDriver: oneOf(given['network-driver'], networkDrivers, 'auto'),
     catalogues: catalogues(given.catalogues),
   };
   makeDirectory(absolute(stateGiven), stateGiven);

@@ -5,9 +5,9 @@ import { enableCompileCache } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { causeText, WirtError } from '@wirt/api';
-import type { Core, Logger } from '@wirt/core';
+import type { Core, HostInspector, Logger, NetworkDriver } from '@wirt/core';
 import { type Config, resolveConfig, surroundings } from './config.ts';
-import { helpText, readOptions, version } from './options.ts';
+import { configError, helpText, readOptions, version } from './options.ts';
 import type { Loans } from './platform/lend.ts';
 
 /** Work that is under way may take this long to end after SIGTERM; what is left is taken up by the next wirtd. */
@@ -53,7 +53,8 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
     runningDrivers(config, loans, logger),
     storingDrivers(config, loans, logger),
   ]);
-  const parts = { ...running, ...storing, logger };
+  const network = await networkDriver(config, running.host, logger);
+  const parts = { ...running, ...storing, network, logger };
   // From here on this wirtd holds the state directory; a second one is refused.
   const store = await sqlite.openSqliteStore({ directory: config.stateDirectory, logger });
   try {
@@ -89,6 +90,27 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
     // QEMU's start is processor time: more side by side than there are processors end no sooner.
     launchSlots: Math.max(2, availableParallelism()),
   };
+}
+
+/** One for all guests. Throws `daemon.config_invalid` where bridges are asked for and cannot be. */
+async function networkDriver(config: Config, host: HostInspector, logger: Logger): Promise<NetworkDriver> {
+  const { networkDriver: wanted, tag, runDirectory, stateDirectory } = config;
+  const [bridge, user] = await Promise.all([
+    import('./drivers/network-bridge/network-bridge.ts'),
+    import('./drivers/network-user/network-user.ts'),
+  ]);
+  const qemuFeatures = async (signal: AbortSignal): Promise<Readonly<Record<string, boolean>>> =>
+    (await host.inspect(signal)).qemu?.features ?? {};
+  const createUser = (): NetworkDriver => user.createUserNetwork({ runDirectory, logger, qemuFeatures });
+  if (wanted === 'user') return createUser();
+  const driver = bridge.createBridgeNetwork({ tag, runDirectory, stateDirectory, logger });
+  const unusable = await driver.unusable();
+  if (unusable === undefined) return driver;
+  const { why, hint } = unusable;
+  if (wanted === 'bridge') throw configError(`--network-driver bridge cannot be used: ${why}`, hint);
+  logger.info('network.user_mode', { why, hint });
+  await driver.close();
+  return createUser();
 }
 
 /** What keeps images, volumes and what belongs to them. */
@@ -141,6 +163,10 @@ async function serve(config: Config, logger: Logger, asked: AbortSignal): Promis
   held.defer(() => core.stop(AbortSignal.timeout(stopMs)));
   await checkSocketFree(socketPath);
   await core.recover(asked);
+  const { createMetadataService } = await import('./frontends/metadata/service.ts');
+  const metadata = createMetadataService({ actions: core.actions.metadata, logger });
+  held.defer(() => metadata.close());
+  metadata.start(asked);
   const rest = await createRestServer({
     actions: core.actions,
     version: { version, api: 'v1', node: process.version, pid: process.pid, stateDirectory },

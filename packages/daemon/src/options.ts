@@ -75,6 +75,12 @@ export const optionTable = {
     help: 'Control group in which the groups of guests are made, where systemd does not run the machine.',
     default: 'wirt',
   },
+  'network-driver': {
+    value: 'DRIVER',
+    env: 'WIRT_NETWORK_DRIVER',
+    help: 'bridge: bridges, taps and nftables of the host, as root; user: without root, a network for each guest alone; auto: bridge where it can be.',
+    default: 'auto',
+  },
   catalogues: {
     value: 'NAME=URL,…',
     env: 'WIRT_CATALOGUES',

@@ -64,6 +64,9 @@ async function launch(directory: string, options: DaemonOptions): Promise<{ chil
     join(directory, 'state'),
     '--run-dir',
     join(directory, 'run'),
+    // Tests of networks ask for bridges, in a network namespace of their own: the last one given counts.
+    '--network-driver',
+    'user',
     ...(options.args ?? []),
   ];
   const child = spawn(program, [...under, ...args], {

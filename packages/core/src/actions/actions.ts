@@ -26,10 +26,23 @@ import type {
   InstanceUpdate,
   Isolation,
   MediumChange,
+  Network,
+  NetworkCreate,
+  NetworkListQuery,
+  NetworkPorts,
+  NetworkTrace,
+  NetworkTraceResult,
+  NicCreate,
+  NicUpdate,
   Operation,
   OperationListQuery,
   Pool,
   PoolCreate,
+  SecurityGroup,
+  SecurityGroupCreate,
+  SecurityGroupListQuery,
+  SecurityGroupUpdate,
+  SecurityRuleCreate,
   Snapshot,
   SnapshotCreate,
   SnapshotExport,
@@ -40,7 +53,6 @@ import type {
   VolumeUpdate,
   WaitQuery,
 } from '@wirt/api';
-import type { MetadataFolder } from '../domain/metadata.ts';
 import type { Console } from '../ports/hypervisor.ts';
 
 export interface ListQuery {
@@ -114,6 +126,40 @@ export interface DiskActions {
     input: MediumChange,
     wait: WaitQuery,
   ): Promise<Operation>;
+}
+
+/** Network cards of an instance. */
+export interface NicActions {
+  attach(request: Request, instance: string, input: NicCreate, wait: WaitQuery): Promise<Operation>;
+  update(
+    request: Request,
+    instance: string,
+    nic: string,
+    input: NicUpdate,
+    wait: WaitQuery,
+  ): Promise<Operation>;
+  detach(request: Request, instance: string, nic: string, wait: WaitQuery): Promise<Operation>;
+}
+
+export interface NetworkActions {
+  list(query: NetworkListQuery): Promise<Page<Network>>;
+  get(ref: string): Promise<Network>;
+  create(request: Request, input: NetworkCreate): Promise<Network>;
+  /** Who is on it: the records, and what is observed of those that run. */
+  ports(request: Request, ref: string): Promise<NetworkPorts>;
+  remove(request: Request, ref: string): Promise<void>;
+  trace(request: Request, input: NetworkTrace): Promise<NetworkTraceResult>;
+}
+
+/** A change is in force when it is answered. */
+export interface SecurityGroupActions {
+  list(query: SecurityGroupListQuery): Promise<Page<SecurityGroup>>;
+  get(ref: string): Promise<SecurityGroup>;
+  create(request: Request, input: SecurityGroupCreate): Promise<SecurityGroup>;
+  update(request: Request, ref: string, input: SecurityGroupUpdate): Promise<SecurityGroup>;
+  addRule(request: Request, ref: string, rule: SecurityRuleCreate): Promise<SecurityGroup>;
+  removeRule(request: Request, ref: string, rule: string): Promise<SecurityGroup>;
+  remove(request: Request, ref: string): Promise<void>;
 }
 
 export interface PoolActions {
@@ -196,8 +242,8 @@ export interface MetadataGuest {
   readonly enabled: boolean;
   readonly tokens: 'required' | 'optional';
   readonly hasUserData: boolean;
-  /** `meta-data` and `dynamic`. */
-  tree(): MetadataFolder;
+  /** By the names of a path below a version, `meta-data`, `mac`: a value, or the listing of a folder; undefined where nothing is. */
+  at(names: readonly string[]): { readonly text: string; readonly isFolder: boolean } | undefined;
   userData(): Promise<Uint8Array | undefined>;
 }
 
@@ -205,6 +251,9 @@ export interface Actions {
   readonly instance: InstanceActions;
   readonly guest: GuestActions;
   readonly disk: DiskActions;
+  readonly nic: NicActions;
+  readonly network: NetworkActions;
+  readonly securityGroup: SecurityGroupActions;
   readonly image: ImageActions;
   readonly pool: PoolActions;
   readonly volume: VolumeActions;

@@ -2,7 +2,9 @@
 import {
   imageSchema,
   instanceSchema,
+  networkSchema,
   poolSchema,
+  securityGroupSchema,
   snapshotSchema,
   type Volume,
   volumeSchema,
@@ -19,12 +21,16 @@ import { createLife } from './instance-life.ts';
 import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
 import { LateWrites } from './late-writes.ts';
 import { createMetadataActions } from './metadata.ts';
+import { createNetworkActions } from './network.ts';
+import { NetworkState } from './network-state.ts';
+import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
 import { createPoolActions, ensureDefaultPool } from './pool.ts';
 import { Pools } from './pool-storage.ts';
 import { Records } from './records.ts';
+import { createSecurityGroupActions } from './security-group.ts';
 import { createSnapshotActions, snapshotWorks } from './snapshot.ts';
 import { createTransferActions, transferWorks } from './transfer.ts';
 import { beginOnVolume, createVolumeActions, volumeWorks } from './volume.ts';
@@ -39,9 +45,6 @@ export interface Core {
   /** Stops all work, or leaves it to the next daemon when `signal` aborts; lets go of the guests, which go on. */
   stop(signal: AbortSignal): Promise<void>;
 }
-
-/** Until networks and groups are kept. */
-const none = { get: () => undefined, find: () => undefined };
 
 export async function createActions(parts: CoreParts): Promise<Core> {
   const { store, clock, logger } = parts;
@@ -62,12 +65,21 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       parse: (value) => snapshotSchema.parse(value),
       scopeOf: ({ spec }) => spec.instance,
     }),
+    networks: new Records({ store, kind: 'network', parse: (value) => networkSchema.parse(value) }),
+    groups: new Records({
+      store,
+      kind: 'security-group',
+      parse: (value) => securityGroupSchema.parse(value),
+    }),
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
   };
-  const shared: Shared = { ...records, layers: createVolumeLayers(records) };
-  for (const kind of [shared.pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
+  const networking = new NetworkState(records);
+  const shared: Shared = { ...records, layers: createVolumeLayers(records), networking };
+  for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
     await kind.load();
+  for (const kind of [shared.networks, shared.groups]) await kind.load();
+  await networking.load();
   const life = createLife(shared);
   const { live } = life;
   const volumes = volumeWorks({ shared, live });
@@ -85,6 +97,9 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       instance: createInstanceActions(shared, life),
       guest: createGuestActions(shared, life.live),
       disk: createDiskActions(shared, life, answering),
+      nic: createNicActions(shared, life, answering),
+      network: createNetworkActions(shared),
+      securityGroup: createSecurityGroupActions(shared),
       image: createImageActions(shared, images, answering),
       pool: createPoolActions(shared),
       volume: createVolumeActions(shared, volumes, answering),
@@ -93,12 +108,13 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       operation: createOperationActions(shared),
       event: createEventActions(store),
       host: createHostActions(parts.host),
-      metadata: createMetadataActions({ ...shared, networks: none, groups: none }),
+      metadata: createMetadataActions(shared),
     },
     recover: async (signal) => {
       const open = await openOperations(store);
       await ensureDefaultPool(shared);
       await recoverImages(shared, open);
+      await networking.recover();
       await recoverInstances(shared, life, open, signal);
       await recoverVolumes(shared, live, open);
       await resumeOperations(shared, life, works, open);
@@ -110,6 +126,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       await shared.operations.stop(signal);
       late.stop();
       for (const guest of life.live.all()) guest.detach();
+      await networking.close();
     },
   };
 }

@@ -43,7 +43,7 @@ describe('an instance of a disk image', () => {
     const { spec, status } = await web(scene);
     expect(spec.disks).toMatchObject([{ name: 'root', slot: 0, bootOrder: 1, deleteOnTermination: true }]);
     expect(spec.firmware).toBe('bios');
-    expect(status.ssh).toBeUndefined();
+    expect(status.ssh).toEqual({ host: spec.nics[0]?.ipv4, port: 22 });
     const root = await scene.volumeOf('web-root');
     expect(root.spec).toMatchObject({ sizeBytes: 2 * gib, origin: { kind: 'image', mode: 'linked' } });
     expect(await scene.faults()).toEqual([]);

@@ -21,6 +21,7 @@ import { failure, inState, inWordsOf, observedState, requireCan } from './instan
 import { createStop, type StopInstance } from './instance-stop.ts';
 import { createWatch, type WatchInstance } from './instance-watch.ts';
 import { LiveGuests } from './live-guests.ts';
+import { attachNic, detachNic, updateNic } from './nic-work.ts';
 import { isStopping, type OperationStart, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, type Staged } from './records.ts';
@@ -101,6 +102,9 @@ export function createLife(shared: Shared): InstanceLife {
     'instance.attach': (id) => attachDisk(shared, live, id),
     'instance.detach': (id) => detachDisk(shared, live, id),
     'instance.medium': (id) => changeMedium(shared, live, id),
+    'instance.attach-nic': (id) => attachNic(shared, live, id),
+    'instance.detach-nic': (id) => detachNic(shared, live, id),
+    'instance.update-nic': (id) => updateNic(shared, id),
   } as const satisfies Record<InstanceKind, (id: string) => Work>;
 
   const workOf = (kind: InstanceKind, id: string): Work => {
@@ -250,7 +254,9 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     const volumes = [...volumesOf(shared, instances.require(id)).values()];
     const disks = await removeDisks(shared, instances.require(id));
     await faults.at('instance.remove/record');
-    await progress.complete([...disks, instances.remove(instances.require(id))]);
+    // Its addresses may be another’s at once.
+    const cut = instance.spec.nics.length === 0 ? [] : [shared.networking.cut()];
+    await progress.complete([...disks, instances.remove(instances.require(id)), ...cut]);
     pruneSources(shared, volumes);
   };
 }

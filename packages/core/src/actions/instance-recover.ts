@@ -195,7 +195,14 @@ function endWithRoom(shared: Shared, life: InstanceLife, operation: Operation): 
 async function running(shared: Shared, instance: Instance, guest: Guest): Promise<Instance> {
   const { host, clock } = shared;
   const accelerator = await host.accelerator(instance.spec.accelerator);
-  const run = { process: guest.process, accelerator, agent: guest.state.agent, startedAt: clock.now() };
+  const ssh = shared.networking.ssh(instance);
+  const run = {
+    process: guest.process,
+    accelerator,
+    agent: guest.state.agent,
+    startedAt: clock.now(),
+    ...(ssh === undefined ? {} : { ssh }),
+  };
   return inState(clock, instance, guest.state.processors, run);
 }
 

@@ -2,18 +2,17 @@
  * Starts a guest: admission, identity, control group, QEMU, processors. Every step registers its undo before the next;
  * a start that fails leaves the host as it was, and its record to who runs it. Runs in the lane of the instance, within an operation.
  */
-import { type Image, type Instance, type PublishedPort, WirtError } from '@wirt/api';
+import { type Image, type Instance, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { Accelerator } from '../domain/guest.ts';
-import { loopbackOf, loopbackSshPort, planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
-import { plannedNic } from '../domain/nic.ts';
+import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import type { Identity } from '../ports/sandbox.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
+import { requireDriver, requireNoListener } from './network-cards.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
@@ -88,28 +87,21 @@ function imageFor({ images }: Shared, { spec, project }: Instance): Image | unde
   return requireReady(images.require(spec.image, project));
 }
 
+/** What can be seen to be in the way before anything is made. Throws `network.not_found`, `network.unsupported`, `network.port_taken`. */
+async function requireNetworks(shared: Shared, { spec, project }: Instance): Promise<void> {
+  for (const { network, publish } of spec.nics) {
+    requireDriver(shared, shared.networks.require(network, project));
+    await requireNoListener(shared, publish);
+  }
+}
+
 interface Launched {
   readonly guest: Guest;
   readonly accelerator: Accelerator;
-  readonly ssh: { readonly host: string; readonly port: number } | undefined;
-}
-
-/** Guests with an operating system of their own are reached by SSH through their first card. */
-function sshOf(
-  { id, spec }: Instance,
-  image: Image | undefined,
-  identity: Identity,
-): { readonly host: string; readonly port: number } | undefined {
-  if (spec.nics.length === 0 || image?.spec.format === 'kernel') return undefined;
-  return { host: loopbackOf(id, identity), port: loopbackSshPort };
-}
-
-function sshForward({ host, port }: { readonly host: string; readonly port: number }): PublishedPort {
-  return { protocol: 'tcp', hostAddress: host, hostPort: port, guestPort: 22 };
 }
 
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
-  const { store, instances, clock, logger, faults, hypervisor, sandbox, resources } = shared;
+  const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
   /** Starts under way, whose records show no process yet. */
   const admitted = new Set<string>();
@@ -121,6 +113,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     requireHostMemory(instance, memory, promisedMemoryMib(instances.after(), admitted));
     // At once, with no await since the check, so that guests started side by side see each other.
     admitted.add(instance.id);
+    await requireNetworks(shared, instance);
     const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     requireClock(instance, accelerator);
     return { image, accelerator };
@@ -158,20 +151,16 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await step('control-group');
     takeBack(() => resources.remove(id, cleanUp()));
     const controlGroup = await resources.create(id);
+    await step('network');
+    takeBack(() => networking.unplug(id));
+    await networking.plug(instance, identity);
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
     const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
     const pathOf = (file: string): string =>
       image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
-    const ssh = sshOf(instance, image, identity);
-    const nics = instance.spec.nics.map((nic, index) =>
-      plannedNic(nic, 1500, {
-        type: 'user',
-        hostname: instance.name,
-        forwards: index === 0 && ssh !== undefined ? [sshForward(ssh)] : [],
-      }),
-    );
+    const nics = networking.planned(instance, instance.spec.nics);
     const plan = planLaunch(instance, { image, accelerator, nics, disks, firmware, pathOf });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
@@ -184,7 +173,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator, ssh };
+    return { guest, accelerator };
   }
 
   return async function boot(id, input, progress) {
@@ -197,7 +186,8 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         ]);
         instance = instances.require(id);
       }
-      const { guest, accelerator, ssh } = await launch(instance, input, progress, undo);
+      const { guest, accelerator } = await launch(instance, input, progress, undo);
+      const ssh = networking.ssh(instance);
       const run = {
         process: guest.process,
         accelerator,

@@ -27,18 +27,27 @@ export interface StopInstance {
 }
 
 export function createStop(shared: Shared, live: LiveGuests): StopInstance {
-  const { store, instances, clock, faults, hypervisor, sandbox, resources } = shared;
+  const { store, instances, clock, faults, logger, hypervisor, sandbox, resources, networking } = shared;
   const graces = new Map<string, AbortController>();
 
   async function tearDown(id: string, action: string): Promise<void> {
     await faults.at(`${action}/control-group`);
     await resources.remove(id, AbortSignal.timeout(killDeadlineMs));
+    await faults.at(`${action}/network`);
+    const isUnplugged = await networking.unplug(id).then(
+      () => true,
+      (error: unknown) => {
+        logger.error('instance.not_unplugged', { instance: id, error });
+        return false;
+      },
+    );
     await faults.at(`${action}/clean`);
     await hypervisor.clean(id);
     await faults.at(`${action}/close-disks`);
     await closeDisks(shared, id);
     await faults.at(`${action}/release-uid`);
-    await sandbox.release(id);
+    // A card’s end that is still there may be opened by whoever has the uid: it is kept until there is a new daemon or start.
+    if (isUnplugged) await sandbox.release(id);
   }
 
   /** Presses the power button until the guest has ended or the grace period is over; undefined when it did not end. */

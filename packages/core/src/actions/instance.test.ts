@@ -150,7 +150,7 @@ describe('the life of an instance', () => {
     const input = { project: 'default', labels: {}, start: false, startPaused: false } as const;
     await fake.create({ name: 'a' });
     const { cloudInit: _, disks: __, ...spec } = (await instanceOf(fake, 'a')).spec;
-    const wanted = { ...spec, disks: [] };
+    const wanted = { ...spec, disks: [], nics: [] };
     const create = (name: string, fingerprint: string) =>
       fake.core.actions.instance.create(
         { ...request, idempotency: { key: 'k', fingerprint } },
@@ -241,6 +241,7 @@ describe('an instance that ends by itself', () => {
 const startSteps = [
   'claim-uid',
   'control-group',
+  'network',
   'disks',
   'grant-disks',
   'directory',
@@ -249,12 +250,20 @@ const startSteps = [
   'resume',
   'record',
 ].map((step) => `instance.start/${step}`);
-const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'close-disks', 'release-uid', 'record'].map(
-  (step) => `instance.stop/${step}`,
-);
+const stopSteps = [
+  'mark',
+  'kill',
+  'control-group',
+  'network',
+  'clean',
+  'close-disks',
+  'release-uid',
+  'record',
+].map((step) => `instance.stop/${step}`);
 const removeSteps = [
   'mark',
   'control-group',
+  'network',
   'clean',
   'close-disks',
   'release-uid',

@@ -24,6 +24,8 @@ import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
+import { placeCards } from './network-cards.ts';
+import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
 import { defaultPool } from './pool.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
@@ -121,7 +123,7 @@ async function create(
   request: Request,
   input: InstanceCreate,
 ): Promise<Operation> {
-  const { images, instances, volumes, lanes } = shared;
+  const { images, instances, volumes, lanes, operations } = shared;
   const { start, startPaused, spec } = input;
   const image =
     spec.image === undefined ? undefined : requireReady(images.require(spec.image, input.project));
@@ -133,12 +135,17 @@ async function create(
       const { disks, volumes: changed } = disksToBe(shared, instance, image, spec);
       requireBootable(instance, image, disks);
       const kept = cloudInit === undefined ? {} : { cloudInit };
-      const record = {
-        ...instance,
-        spec: { ...instance.spec, disks, ...firmwareFor(instance, image), ...kept },
-      };
-      const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
-      return life.start(request, 'instance.create', record, { start, startPaused }, staged);
+      const whole = { ...instance.spec, disks, ...firmwareFor(instance, image), ...kept };
+      // The innermost lane: who chooses addresses waits for nobody else.
+      return lanes.run(networksLane, async () => {
+        // The same request, which came at the same moment, has what this one asks for.
+        const earlier = await operations.earlier(request);
+        if (earlier !== undefined) return earlier;
+        const nics = await placeCards(shared, instance, instance.spec.nics);
+        const record = { ...instance, spec: { ...whole, nics } };
+        const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
+        return life.start(request, 'instance.create', record, { start, startPaused }, staged);
+      });
     });
     // The same request came twice at once, and the other was first.
     if (operation.target.id !== instance.id) await shared.seeds.remove(instance.id);
@@ -267,7 +274,15 @@ function update(
       throw nameConflict(error, 'instance');
     });
     if (restart === 'never') life.watch.unschedule(id);
+    if (input.name !== undefined) await renamed(shared, changed);
     return instances.require(id);
+  });
+}
+
+/** Others find a guest by its name. What fails there is shown at its network. */
+async function renamed({ networking, logger }: Shared, instance: Instance): Promise<void> {
+  await networking.follow(instance.id).catch((error: unknown) => {
+    logger.warn('instance.name_not_told', { instance: instance.id, error });
   });
 }
 

@@ -1,8 +1,10 @@
 /** What the actions are built from: the ports, given by main, and what they share among themselves. */
-import type { Image, Instance, Pool, Snapshot, Volume } from '@wirt/api';
+import type { Image, Instance, Network, Nic, Pool, SecurityGroup, Snapshot, Volume } from '@wirt/api';
 import type { DiskSource } from '../domain/disk-source.ts';
+import type { PlannedNic } from '../domain/guest.ts';
 import type { Lanes } from '../domain/lanes.ts';
 import type { LayerId } from '../domain/layers.ts';
+import type { NetworkPlan } from '../domain/network-plan.ts';
 import type { Catalogue } from '../ports/catalogue.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DiskTransfer } from '../ports/disk-transfer.ts';
@@ -14,6 +16,7 @@ import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { NetworkDriver } from '../ports/network.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Identity, Sandbox } from '../ports/sandbox.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
@@ -22,7 +25,7 @@ import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
 import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
 import type { Pools } from './pool-storage.ts';
-import type { Records } from './records.ts';
+import type { Records, Staged } from './records.ts';
 
 export interface CoreParts {
   readonly store: Store;
@@ -40,6 +43,7 @@ export interface CoreParts {
   readonly catalogue: Catalogue;
   readonly firmware: Firmware;
   readonly seeds: SeedFiles;
+  readonly network: NetworkDriver;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -68,6 +72,34 @@ export interface VolumeLayers {
   sweep(): Promise<void>;
 }
 
+/** Whom a failure may concern. */
+export interface Concerned {
+  /** Ids. */
+  readonly networks?: readonly string[];
+  readonly instance?: string;
+}
+
+/** What the host's networking is to be, and telling the driver; made in network-state. */
+export interface Networking {
+  /** As if every guest ran: for questions about those that do not. */
+  planOfAll(): NetworkPlan;
+  /** To be committed with what takes something away that was allowed: connections are then looked at again. */
+  cut(): Staged;
+  /** Makes the host as the records say; in force when it returns. Throws `network.failed` when what failed concerns who asks. */
+  apply(concerned?: Concerned): Promise<void>;
+  /** Makes the ends of a guest's cards on the host. Throws `network.failed`. */
+  plug(instance: Instance, identity: Identity): Promise<void>;
+  /** Takes them away. None is fine. Throws `network.failed`; they go with the next turn then. */
+  unplug(id: string): Promise<void>;
+  isPlugged(id: string): boolean;
+  /** Brings into force what has changed of an instance's cards, when it has a process. */
+  follow(id: string): Promise<void>;
+  /** Cards as QEMU is told of them. They are plugged. */
+  planned(instance: Pick<Instance, 'id' | 'project'>, nics: readonly Nic[]): PlannedNic[];
+  /** Where the guest's SSH port is reached from this machine, while it is plugged. */
+  ssh(instance: Instance): Instance['status']['ssh'];
+}
+
 /** Shared by the actions; made once by `createActions`. */
 export interface Shared extends CoreParts {
   readonly instances: Records<Instance>;
@@ -75,8 +107,11 @@ export interface Shared extends CoreParts {
   readonly pools: Records<Pool>;
   readonly volumes: Records<Volume>;
   readonly snapshots: Records<Snapshot>;
+  readonly networks: Records<Network>;
+  readonly groups: Records<SecurityGroup>;
   readonly storage: Pools;
   readonly layers: VolumeLayers;
+  readonly networking: Networking;
   readonly lanes: Lanes;
   /** For what has come about already; `commit` for what begins. */
   readonly late: LateWrites;

@@ -41,7 +41,7 @@ export async function* listAll(store: Store, prefix: string): AsyncIterable<Stor
 }
 
 /** What has records of its own, with names. */
-export type RecordKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot';
+export type RecordKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot' | 'network' | 'security-group';
 
 export interface RecordsOptions<T> {
   readonly store: Store;
@@ -83,7 +83,7 @@ export class Records<T extends RecordHead> {
     const record = this.find(ref, scope);
     if (record !== undefined) return record;
     const { kind } = this.#options;
-    throw new WirtError(`${kind}.not_found`, `There is no ${kind} ${JSON.stringify(ref)}.`, {
+    throw new WirtError(`${nounOf(kind)}.not_found`, `There is no ${said(kind)} ${JSON.stringify(ref)}.`, {
       hint: whereToLook[kind],
     });
   }
@@ -143,12 +143,24 @@ export class Records<T extends RecordHead> {
   }
 }
 
+/** How the error catalogue calls it. */
+function nounOf<K extends RecordKind>(kind: K): K extends 'security-group' ? 'group' : K;
+function nounOf(kind: RecordKind): string {
+  return kind === 'security-group' ? 'group' : kind;
+}
+
+function said(kind: RecordKind): string {
+  return kind.replace('-', ' ');
+}
+
 const whereToLook = {
   instance: 'See `wirt ls`.',
   image: 'See `wirt image ls`; build one with `wirt image build micro`.',
   volume: 'See `wirt volume ls`.',
   pool: 'See `wirt pool ls`.',
   snapshot: 'See `wirt snapshot ls INSTANCE`.',
+  network: 'See `wirt network ls`.',
+  'security-group': 'See `wirt security-group ls`.',
 } as const satisfies Record<RecordKind, string>;
 
 /** The refusal of a name that another has. */
@@ -159,8 +171,10 @@ export function nameTaken(kind: RecordKind, name: string): WirtError {
     volume: `wirt volume rm ${name}`,
     pool: `wirt pool rm ${name}`,
     snapshot: `wirt snapshot rm INSTANCE ${name}`,
+    network: `wirt network rm ${name}`,
+    'security-group': `wirt security-group rm ${name}`,
   } as const satisfies Record<RecordKind, string>;
-  return new WirtError(`${kind}.name_taken`, `There is another ${kind} named ${name}.`, {
+  return new WirtError(`${nounOf(kind)}.name_taken`, `There is another ${said(kind)} named ${name}.`, {
     hint: `Choose another name, or remove it: \`${remove[kind]}\`.`,
   });
 }

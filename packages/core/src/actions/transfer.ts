@@ -1,11 +1,21 @@
 /** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work and transfer-export. */
-import { type ImportCreate, type Instance, instanceSpecSchema, nicCreateSchema, WirtError } from '@wirt/api';
+import {
+  type ImportCreate,
+  type Instance,
+  instanceSpecSchema,
+  type Nic,
+  nicCreateSchema,
+  WirtError,
+} from '@wirt/api';
+import { macOf } from '../domain/identity.ts';
 import type { MachineDraft } from '../domain/machine/draft.ts';
 import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
 import { nicsOf } from '../domain/nic.ts';
 import type { Request, TransferActions } from './actions.ts';
 import { confined } from './confined.ts';
 import { requireCan } from './instance-state.ts';
+import { allCards, placeCards } from './network-cards.ts';
+import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
 import { nameConflict, nameTaken } from './records.ts';
 import { exportMachine } from './transfer-export.ts';
@@ -47,13 +57,15 @@ export function createTransferActions(
         const instance = newInstance(shared, draft, input);
         const { id, name } = instance;
         const target = { kind: 'instance', id, name } as const;
-        const staged = [instances.put(instance)];
-        const started = begin(shared, request, {
-          kind: 'instance.import',
-          target,
-          input: { ...input, format: kind === 'ovf' ? input.format : kind },
-          staged,
-          work: works['instance.import'](id),
+        const started = shared.lanes.run(networksLane, async () => {
+          const nics = await placeCards(shared, instance, nicsFor(shared, instance));
+          return begin(shared, request, {
+            kind: 'instance.import',
+            target,
+            input: { ...input, format: kind === 'ovf' ? input.format : kind },
+            staged: [instances.put({ ...instance, spec: { ...instance.spec, nics } })],
+            work: works['instance.import'](id),
+          });
         });
         return started.catch((error: unknown) => {
           throw nameConflict(error, 'instance');
@@ -117,6 +129,12 @@ function newInstance(
     spec: specOf(id, draft),
     status: { state: 'stopped', since: now, agent: false, restarts: 0 },
   };
+}
+
+/** A machine that was imported before keeps its MAC addresses; this one gets others. */
+function nicsFor(shared: Shared, { id, spec }: Instance): Nic[] {
+  const macs = new Set([...allCards(shared)].map(({ nic }) => nic.mac));
+  return spec.nics.map((nic) => (macs.has(nic.mac) ? { ...nic, mac: macOf(id, nic.slot) } : nic));
 }
 
 /** Its disks come when they are imported. A record that no daemon could read again must not come about. */

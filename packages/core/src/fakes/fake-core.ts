@@ -111,6 +111,7 @@ export async function createFakeCore(): Promise<FakeCore> {
       catalogue: own.wrap('catalogue', storage.catalogue),
       firmware: own.wrap('firmware', storage.firmware),
       seeds: own.wrap('seeds', storage.seeds),
+      network: own.wrap('network', host.network),
       faults: { at: (step) => at(step, own) },
       launchSlots: 4,
     });
@@ -149,6 +150,7 @@ export async function createFakeCore(): Promise<FakeCore> {
       grip.lose();
       // The listeners of a daemon that is gone hear nothing any more.
       for (const process of host.processes.values()) process.listeners.clear();
+      host.network.deafen();
       fake.core = await start();
     },
     create: (input = {}) => {
@@ -158,7 +160,6 @@ export async function createFakeCore(): Promise<FakeCore> {
         memoryMib: 64,
         machine: 'q35',
         accelerator: 'auto',
-        nics: [],
         metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
         disks: [],
         restart: 'never',

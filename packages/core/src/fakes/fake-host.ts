@@ -10,6 +10,7 @@ import type { ImageFiles } from '../ports/image-files.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Sandbox } from '../ports/sandbox.ts';
 import { cleanExit, controlOf, type FakeProcess, killedExit, openDisk, succeeded } from './fake-guest.ts';
+import { createFakeNetwork, type FakeNetwork } from './fake-network.ts';
 import { wordsOf } from './fake-pool.ts';
 import { createFakeStorage, type FakeStorage } from './fake-storage.ts';
 
@@ -17,6 +18,7 @@ export { killedExit } from './fake-guest.ts';
 
 export interface FakeHost {
   readonly storage: FakeStorage;
+  readonly network: FakeNetwork;
   readonly hypervisor: Hypervisor;
   readonly sandbox: Sandbox;
   readonly resources: ResourceControl;
@@ -40,6 +42,7 @@ export interface FakeHost {
 
 export function createFakeHost(): FakeHost {
   const storage = createFakeStorage();
+  const network = createFakeNetwork();
   const processes = new Map<string, FakeProcess>();
   const ended = new Map<string, GuestExit>();
   const uids = new Map<string, number>();
@@ -137,6 +140,7 @@ export function createFakeHost(): FakeHost {
 
   const host: FakeHost = {
     storage,
+    network,
     hypervisor,
     sandbox: {
       claim: (id) => {
@@ -195,6 +199,7 @@ export function createFakeHost(): FakeHost {
       ...[...uids.keys()].map((id) => `uid ${id}`),
       ...[...groups.keys()].map((id) => `group ${id}`),
       ...[...runFiles].map((id) => `run files ${id}`),
+      ...network.plan.ports.map(({ nic, instance }) => `port ${nic} ${instance}`),
     ],
     runOutOfMemory: (id) => {
       groups.set(id, 1);

@@ -1,0 +1,87 @@
+/** The host's networking in memory, for tests of actions: what was applied can be looked at, and it fails when a test says so. */
+import { WirtError } from '@wirt/api';
+import { emptyNetworkPlan, type NetworkPlan, type PlannedNetwork } from '../domain/network-plan.ts';
+import type { HostRoute, NetworkDriver, NetworkProbe, ObservedNetwork, Repaired } from '../ports/network.ts';
+
+export interface FakeNetwork extends NetworkDriver {
+  driver: 'bridge' | 'user';
+  /** What was applied last, as far as it could be. */
+  plan: NetworkPlan;
+  /** How often it was applied. */
+  turns: number;
+  /** Awaited at the beginning of each turn. */
+  pause: () => Promise<void>;
+  /** Ids of networks that cannot be made; `all` for all of them, without saying which. */
+  readonly broken: Set<string>;
+  readonly hostRoutes: HostRoute[];
+  /** By `tcp/80`: who listens. */
+  readonly listeners: Map<string, string>;
+  refusal: { readonly why: string; readonly hint: string } | undefined;
+  observed: ObservedNetwork;
+  readonly probes: NetworkProbe[];
+  /** Somebody else has changed something, and it was mended. */
+  repair(repaired: Repaired): void;
+  /** Whoever listens is gone. */
+  deafen(): void;
+}
+
+export function createFakeNetwork(): FakeNetwork {
+  const repairs = new Set<(repaired: Repaired) => void>();
+  const fails = (ids: readonly string[]): WirtError =>
+    new WirtError('network.failed', 'The network cannot be made.', {
+      cause: 'RTNETLINK answers: No such device',
+      ...(fake.broken.has('all') ? {} : { details: { networks: ids } }),
+    });
+  const fake: FakeNetwork = {
+    driver: 'bridge',
+    plan: emptyNetworkPlan,
+    turns: 0,
+    pause: () => Promise.resolve(),
+    broken: new Set(),
+    hostRoutes: [],
+    listeners: new Map(),
+    refusal: undefined,
+    observed: { ports: [], rules: [] },
+    probes: [],
+    unusable: () => Promise.resolve(undefined),
+    refuses: () => Promise.resolve(fake.refusal),
+    routes: () => Promise.resolve([...fake.hostRoutes]),
+    listener: (protocol, port) => Promise.resolve(fake.listeners.get(`${protocol}/${port}`)),
+    apply: async (plan) => {
+      fake.turns += 1;
+      await fake.pause();
+      const isBroken = ({ id }: PlannedNetwork): boolean => fake.broken.has(id) || fake.broken.has('all');
+      const broken = plan.networks.filter(isBroken).map(({ id }) => id);
+      fake.plan = {
+        ...plan,
+        networks: plan.networks.filter(({ id }) => !broken.includes(id)),
+        ports: plan.ports.filter(({ network }) => !broken.includes(network)),
+      };
+      if (broken.length > 0) throw fails(broken);
+    },
+    backend: ({ instance, nic }) => {
+      const port = fake.plan.ports.find((one) => one.instance === instance && one.nic === nic);
+      if (port === undefined) throw new WirtError('internal', `There is no port of ${instance}/${nic}.`);
+      return fake.driver === 'user'
+        ? { type: 'user', hostname: port.hostname, forwards: port.publish }
+        : { type: 'tap', interface: `wt${nic}`, queues: port.queues, vhost: false };
+    },
+    interfaceOf: (network) =>
+      fake.driver === 'bridge' && fake.plan.networks.some(({ id }) => id === network) ? 'wbfake' : undefined,
+    observe: () => Promise.resolve(fake.observed),
+    onRepair: (listener) => {
+      repairs.add(listener);
+      return () => repairs.delete(listener);
+    },
+    probe: (probe) => {
+      fake.probes.push(probe);
+      return Promise.resolve({ passes: true, why: 'A SYN was answered.' });
+    },
+    close: () => Promise.resolve(),
+    repair: (repaired) => {
+      for (const listener of repairs) listener(repaired);
+    },
+    deafen: () => repairs.clear(),
+  };
+  return fake;
+}
