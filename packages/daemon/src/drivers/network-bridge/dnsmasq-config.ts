@@ -45,6 +45,7 @@ export function dnsmasqConfig(network: PlannedNetwork, setting: DnsmasqSetting):
     const one = parseSubnet(subnet);
     if (one === undefined)
       throw new WirtError('network.failed', `Network ${network.name} cannot be served.`, {
+        details: { networks: [network.id] },
         cause: new Error(`'${subnet}' is no subnet.`),
       });
     return one;
@@ -93,6 +94,7 @@ export function dnsmasqConfig(network: PlannedNetwork, setting: DnsmasqSetting):
   for (const line of lines)
     if (/[\n\r]/.test(line))
       throw new WirtError('network.failed', `Network ${network.name} cannot be served.`, {
+        details: { networks: [network.id] },
         cause: new Error('One of its settings has several lines.'),
       });
   return `${lines.join('\n')}\n`;

@@ -213,6 +213,7 @@ async function serve(network: PlannedNetwork, config: string): Promise<ChildProc
   } catch (cause) {
     child.kill('SIGKILL');
     throw new WirtError('network.failed', `dnsmasq does not serve network ${network.name}.`, {
+      details: { networks: [network.id] },
       cause,
       hint: `See what it says: dnsmasq --test --conf-file=${config}`,
     });

@@ -48,7 +48,7 @@ export function createFloatingAddresses(file: string): FloatingAddresses {
       for (const address of wanted) {
         if (before.has(address)) continue;
         const where = await wayTo(address, signal).catch((error: unknown) => {
-          errors.push(failed(address, error));
+          errors.push(failed(address, plan, error));
           return undefined;
         });
         if (where !== undefined) added.push([address, where]);
@@ -61,7 +61,7 @@ export function createFloatingAddresses(file: string): FloatingAddresses {
       ];
       // What is gone already needs no taking away.
       for (const { change, said } of await changeLinks(lines))
-        if (!change.line.startsWith('addr del')) errors.push(failed(change.wrong, new Error(said)));
+        if (!change.line.startsWith('addr del')) errors.push(failed(change.wrong, plan, new Error(said)));
       if (gone.length > 0) await save(new Map([...kept, ...added]));
       complete = errors.length === 0 ? key : '?';
       return errors;
@@ -95,10 +95,15 @@ async function wayTo(address: string, signal: AbortSignal): Promise<string | und
   return dev;
 }
 
-function failed(address: string, cause: unknown): WirtError {
+function failed(address: string, plan: NetworkPlan, cause: unknown): WirtError {
+  const ports = plan.ports.filter(({ floating }) => floating === address);
   return new WirtError('network.failed', `The host cannot stand in for the floating address ${address}.`, {
     cause,
     hint: `See how the host reaches it: ip route get ${address}`,
+    details: {
+      networks: ports.map(({ network }) => network),
+      instances: ports.map(({ instance }) => instance),
+    },
   });
 }
 

@@ -69,6 +69,7 @@ export function createHost(parts: HostParts): Host {
     made = { plan, guests, desired, expected };
     // Until all is done, nothing is known for sure.
     actual = undefined;
+    const sound = withBridges(plan, desired);
     const changes = linkChanges(desired.links, before, names, namesOf(guests));
     const timings: Record<string, number> = { planMs: performance.now() - startedMs };
     const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
@@ -81,9 +82,9 @@ export function createHost(parts: HostParts): Host {
       timed('linksMs', changeHost(changes, plan, parts)),
       timed(
         'filterMs',
-        filter(plan, guests, desired, signal).then(() => undefined, asFailure),
+        filter(sound, guests, desired, signal).then(() => undefined, asFailure),
       ),
-      timed('serversMs', servers.update(plan)),
+      timed('serversMs', servers.update(sound)),
     ]);
     const errors = [
       ...desired.refused.map(({ error }) => error),
@@ -99,12 +100,21 @@ export function createHost(parts: HostParts): Host {
       forwardingSet = needs;
     }
     const broken = new Set(failed.flatMap(({ change }) => change.network ?? []));
-    for (const { network } of desired.refused)
-      if (!expected.has(names.bridge(network.id))) broken.add(network.id);
-    errors.push(...(await servers.start(plan, new Set(changes.bridgesMade), broken)));
+    errors.push(...(await servers.start(sound, new Set(changes.bridgesMade), broken)));
     logger.debug('network.applied', { ...timings, totalMs: performance.now() - startedMs });
     if (failed.length === 0) actual = new Map([...foreign(before, names), ...expected]);
     return errors;
+  }
+
+  /** Without the networks that cannot be. */
+  function withBridges(plan: NetworkPlan, { links, refused }: DesiredLinks): NetworkPlan {
+    if (refused.length === 0) return plan;
+    const isThere = (network: string): boolean => links.has(names.bridge(network));
+    return {
+      ...plan,
+      networks: plan.networks.filter(({ id }) => isThere(id)),
+      ports: plan.ports.filter(({ network }) => isThere(network)),
+    };
   }
 
   /** Without networks there is nothing to filter, and no table is left. */
@@ -189,16 +199,18 @@ function asFailure(error: unknown): WirtError {
   return new WirtError('network.failed', 'The host’s packet filter could not be changed.', { cause: error });
 }
 
-/** One error for each network, with the first of what `ip` said. */
+/** One error for each network, and each card where it is only that, with the first of what `ip` said. */
 function linkErrors(failed: readonly FailedChange[], plan: NetworkPlan): WirtError[] {
   const nameOf = new Map(plan.networks.map(({ id, name }) => [id, name]));
   const first = new Map<string, FailedChange>();
   for (const failure of failed) {
-    const key = failure.change.network ?? '';
+    const { network = '', instance = '' } = failure.change;
+    const key = `${network} ${instance}`;
     if (!first.has(key)) first.set(key, failure);
   }
-  return [...first].map(([network, { change, said }]) => {
-    const name = nameOf.get(network);
+  return [...first.values()].map(({ change, said }) => {
+    const { network, instance } = change;
+    const name = nameOf.get(network ?? '');
     const message =
       name === undefined
         ? 'The host’s interfaces could not be tidied up.'
@@ -206,7 +218,30 @@ function linkErrors(failed: readonly FailedChange[], plan: NetworkPlan): WirtErr
     return new WirtError('network.failed', message, {
       cause: new Error(`ip ${change.line}: ${said}`),
       hint: 'See what is there: ip -br link; ip -br addr',
+      details: {
+        networks: network === undefined ? [] : [network],
+        ...(instance === undefined ? {} : { instances: [instance] }),
+      },
     });
+  });
+}
+
+/** Several as one: what it concerns is what any of them does. */
+export function together(errors: readonly WirtError[]): WirtError {
+  const [first, ...more] = errors;
+  if (first === undefined || more.length === 0) return first ?? new WirtError('internal', 'Nothing failed.');
+  const named = (key: 'networks' | 'instances'): unknown[] | undefined => {
+    const lists = errors.map(({ details }) => details?.[key]);
+    return lists.every((list) => Array.isArray(list)) ? [...new Set(lists.flat())] : undefined;
+  };
+  const [networks, instances] = [named('networks'), named('instances')];
+  return new WirtError('network.failed', `${first.message} ${more.length} more could not be made either.`, {
+    cause: first.cause,
+    ...(first.hint === undefined ? {} : { hint: first.hint }),
+    details: {
+      ...(networks === undefined ? {} : { networks }),
+      ...(networks === undefined || instances === undefined ? {} : { instances }),
+    },
   });
 }
 

@@ -10,6 +10,7 @@ export interface LinkChange {
   /** Arguments of `ip`, as one line of a batch. */
   readonly line: string;
   readonly network?: string;
+  readonly instance?: string;
   /** A sentence's beginning: what is wrong now. */
   readonly wrong: string;
 }
@@ -45,7 +46,13 @@ export function linkChanges(
   const bridgesMade: string[] = [];
   for (const link of desired.values()) {
     const state = gone.has(link.name) ? undefined : actual.get(link.name);
-    const tell = (line: string, wrong: string): LinkChange => ({ line, wrong, network: link.network });
+    const whose = link.instance === undefined ? {} : { instance: link.instance };
+    const tell = (line: string, wrong: string): LinkChange => ({
+      line,
+      wrong,
+      network: link.network,
+      ...whose,
+    });
     // The host's own interfaces are not ours to make; without one, the line that puts it into the bridge fails and says so.
     if (state === undefined)
       for (const line of makingLines(link)) links.push(tell(line, `${link.what} was not there`));

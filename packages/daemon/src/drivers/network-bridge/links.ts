@@ -6,7 +6,7 @@ import { WirtError } from '@wirt/api';
 import type { NetworkPlan, PlannedNetwork, PlannedPort } from '@wirt/core';
 import type { LinkState } from './link-state.ts';
 import { type HostNames, linkLocalOf, macFor } from './names.ts';
-import { parseSubnet } from './subnet.ts';
+import { holds, isForGuests, parseSubnet } from './subnet.ts';
 
 export type LinkMaking =
   | { readonly kind: 'bridge'; readonly mac: string }
@@ -22,6 +22,8 @@ export interface DesiredLink {
   readonly name: string;
   /** Id of the network that it belongs to. */
   readonly network: string;
+  /** Id of the instance whose card it is. */
+  readonly instance?: string;
   /** For people. */
   readonly what: string;
   readonly making: LinkMaking;
@@ -94,12 +96,12 @@ function bridgeOf(network: PlannedNetwork, names: HostNames): DesiredLink {
 function gatewayOf(network: PlannedNetwork, subnet: PlannedNetwork['ipv4']): string[] {
   if (subnet === undefined) return [];
   const parsed = parseSubnet(subnet.subnet);
-  const gateway = parsed && parseSubnet(`${subnet.gateway}/${parsed.prefix}`);
-  if (gateway === undefined || gateway.family !== parsed?.family)
+  if (parsed === undefined || !isForGuests(parsed) || !holds(parsed, subnet.gateway))
     throw new WirtError('network.failed', `Network ${network.name} cannot be made.`, {
-      cause: new Error(`${subnet.gateway} in ${subnet.subnet} is no address of a subnet.`),
+      cause: new Error(`${subnet.gateway} in ${subnet.subnet} is no address of a subnet for guests.`),
+      details: { networks: [network.id] },
     });
-  return [`${gateway.address}/${gateway.prefix}`];
+  return [`${subnet.gateway}/${parsed.prefix}`];
 }
 
 function uplinkOf(
@@ -112,6 +114,7 @@ function uplinkOf(
     new WirtError('network.failed', `Network ${network.name} cannot be joined to its uplink.`, {
       cause: new Error(why),
       hint: 'See the interfaces of the host: ip -br link',
+      details: { networks: [network.id] },
     });
   if (network.uplink === undefined) throw failed('It names no uplink.');
   const { interface: name, vlan } = network.uplink;
@@ -143,6 +146,7 @@ function tapOf(port: PlannedPort, network: PlannedNetwork, names: HostNames): De
   return {
     name: names.port(port),
     network: network.id,
+    instance: port.instance,
     what: `the tap of ${port.hostname} (${port.nic})`,
     making: { kind: 'tap', ...port.owner, multiQueue: port.queues > 1 },
     alias: names.alias('port', port.instance, port.nic),

@@ -17,11 +17,11 @@ import {
   type Repaired,
 } from '@wirt/core';
 import { systemClock } from '../../platform/clock.ts';
+import { findListener } from '../../platform/listeners.ts';
 import { createFirewall } from './firewall.ts';
 import { createFloatingAddresses } from './floating.ts';
-import { createHost } from './host.ts';
+import { createHost, together } from './host.ts';
 import { createHostSettings } from './host-settings.ts';
-import { findListener } from './listeners.ts';
 import { createNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
 import { sendProbe } from './probe.ts';
@@ -117,14 +117,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     const errors = await host.make(plan, [...probes.values()], signal);
     for (const error of errors) logger.error('network.failed', { error });
     signal.throwIfAborted();
-    const [first] = errors;
-    if (first === undefined) return;
-    throw errors.length === 1
-      ? first
-      : new WirtError('network.failed', `${first.message} Nor could ${errors.length - 1} more.`, {
-          cause: first.cause,
-          ...(first.hint === undefined ? {} : { hint: first.hint }),
-        });
+    if (errors.length > 0) throw together(errors);
   }
 
   /** Lets a port of a probe in, and out again, each by an apply of its own. */

@@ -1,5 +1,5 @@
 /** Subnets in CIDR notation, taken apart. What is none is undefined, and never an exception. */
-import { isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
 export interface Subnet {
   readonly family: 4 | 6;
@@ -19,4 +19,19 @@ export function parseSubnet(text: string): Subnet | undefined {
 export function netmask(prefix: number): string {
   const mask = prefix === 0 ? 0 : (0xffff_ffff << (32 - prefix)) >>> 0;
   return [24, 16, 8, 0].map((shift) => (mask >>> shift) & 255).join('.');
+}
+
+/** Neither everything, nor a single address, nor what has a meaning of its own on every link. */
+export function isForGuests({ family, address, prefix }: Subnet): boolean {
+  if (family === 4)
+    return prefix >= 8 && prefix <= 30 && !/^(0|127|22[4-9]|23\d|24\d|25[0-5])\./.test(address);
+  return prefix >= 16 && prefix <= 126 && !/^(fe[89ab]|ff|::)/i.test(address);
+}
+
+export function holds({ family, address, prefix }: Subnet, other: string): boolean {
+  if (isIP(other) !== family) return false;
+  const name = family === 4 ? 'ipv4' : 'ipv6';
+  const list = new BlockList();
+  list.addSubnet(address, prefix, name);
+  return list.check(other, name);
 }

@@ -1,0 +1,124 @@
+/** For tests: a host in a namespace of its own, on which daemons with this driver live, and guests that are namespaces. */
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { NetworkDriver, PlannedPort } from '@wirt/core';
+import type { NetworkUnderTest } from '@wirt/core/contract/network';
+import { createNetns, type TestNetns } from '../../platform/netns.fixture.ts';
+import { serversOf } from './leftovers.ts';
+import { createNames } from './names.ts';
+import { type RemoteDriver, startDriver } from './remote.fixture.ts';
+
+export interface TestHost extends NetworkUnderTest {
+  readonly netns: TestNetns;
+  readonly directory: string;
+  start(options?: { readonly tag?: string; readonly resolvConf?: string }): Promise<RemoteDriver>;
+  /** A namespace with an interface `eth0` that is the port, in place of its tap. */
+  guest(port: PlannedPort): Promise<TestNetns>;
+  /** Pids of dnsmasqs of the daemon. */
+  servers(): Promise<number[]>;
+}
+
+export const testTag = 'wirttest';
+
+export async function createTestHost(): Promise<TestHost> {
+  await using undo = new AsyncDisposableStack();
+  const netns = undo.use(await createNetns());
+  const directory = await mkdtemp(join(tmpdir(), 'wirt-net-'));
+  undo.defer(() => rm(directory, { recursive: true, force: true }));
+  // The user of dnsmasq reads below it.
+  await chmod(directory, 0o711);
+  const runRoot = join(directory, 'run', 'network');
+  undo.defer(async () => {
+    for (const pid of await serversOf(runRoot)) process.kill(pid, 'SIGKILL');
+  });
+  const drivers = new Set<RemoteDriver>();
+  undo.defer(async () => {
+    await Promise.all([...drivers].map((driver) => driver.kill()));
+  });
+  const places: TestNetns[] = [];
+  undo.defer(async () => {
+    await Promise.all(places.map((place) => place[Symbol.asyncDispose]()));
+  });
+  const forwarding = async () =>
+    await netns.run('cat', ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding']);
+  const before = await forwarding();
+  const held = undo.move();
+
+  return {
+    netns,
+    directory,
+    capabilities: { interfaces: true, probes: true, ports: 300 },
+    owner: { uid: 987_650, gid: 987_650 },
+    async start({ tag = testTag, ...more } = {}) {
+      const driver = await startDriver(netns, {
+        tag,
+        runDirectory: join(directory, 'run'),
+        stateDirectory: join(directory, 'state'),
+        ...more,
+      });
+      drivers.add(driver);
+      return driver;
+    },
+    kill: async (driver: NetworkDriver) => await (driver as RemoteDriver).kill(),
+    async harm(driver, network) {
+      await netns.ip(`link del dev ${driver.interfaceOf(network)}`);
+    },
+    async listen(protocol, address) {
+      const script = protocol === 'tcp' ? tcpListener : udpListener;
+      const child = netns.start(process.execPath, ['-e', script, address]);
+      const port = await new Promise<number>((resolve) => {
+        child.stdout?.once('data', (data: Buffer) => resolve(Number(data.toString())));
+      });
+      return { port };
+    },
+    async guest(port) {
+      const place = await createNetns();
+      places.push(place);
+      const names = createNames(testTag);
+      const name = names.port(port);
+      // A tap can only be opened by who speaks to it by descriptor: a pair under its name and alias stands for it.
+      await netns.ip(
+        `link del dev ${name}`,
+        `link add name ${name} type veth peer name eth0 address ${port.mac} netns ${place.pid}`,
+        `link set dev ${name} alias ${names.alias('port', port.instance, port.nic)} mtu ${port.mtu} addrgenmode none master ${names.bridge(port.network)} up`,
+      );
+      return place;
+    },
+    servers: () => serversOf(runRoot),
+    async remains() {
+      const links = (await netns.run('ip', ['-o', 'link']))
+        .split('\n')
+        .filter((line) => !/^1: lo:|^$/.test(line));
+      const tables = (await netns.run('nft', ['list', 'tables'])).split('\n').filter((line) => line !== '');
+      const addresses = (await netns.run('ip', ['-o', 'addr', 'show', 'scope', 'global']))
+        .split('\n')
+        .filter((line) => line !== '');
+      const files = (
+        await Promise.all(
+          ['run', 'state'].map((folder) =>
+            readdir(join(directory, folder), { recursive: true }).catch(() => []),
+          ),
+        )
+      ).flat();
+      const servers = (await serversOf(runRoot)).map((pid) => `dnsmasq ${pid}`);
+      const now = await forwarding();
+      // The numbers and states of links are not what was made.
+      const stable = (line: string): string => /^\d+: ([^:@]+)/.exec(line)?.[1] ?? line;
+      return [
+        ...links.map(stable),
+        ...tables,
+        ...addresses.map((line) => line.replace(/^\d+: /, '').trim()),
+        ...files.filter((file) => file !== 'network'),
+        ...servers.map(() => 'a dnsmasq'),
+        ...(now === before ? [] : ['forwarding']),
+      ];
+    },
+    async cleanUp() {
+      await held.disposeAsync();
+    },
+  };
+}
+
+const tcpListener = `const s = require('node:net').createServer().listen(0, process.argv[1], () => console.log(s.address().port))`;
+const udpListener = `const s = require('node:dgram').createSocket('udp6').bind(0, process.argv[1], () => console.log(s.address().port))`;
