@@ -9,7 +9,6 @@ export { ec2Uuid, uuidOf } from './domain/identity.ts';
 export * from './domain/machine/manifest.ts';
 export { memberNames } from './domain/machine/ovf-envelope.ts';
 export { decodeText } from './domain/machine/xml.ts';
-export type { MetadataFolder, MetadataNode } from './domain/metadata.ts';
 export * from './domain/network-plan.ts';
 export { maxNics } from './domain/nic.ts';
 export { maxDocumentBytes, parseIndex, parseProducts } from './domain/simplestreams/document.ts';

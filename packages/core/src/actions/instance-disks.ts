@@ -17,6 +17,7 @@ import { uuidOf } from '../domain/identity.ts';
 import type { Identity } from '../ports/sandbox.ts';
 import { freeName, freeSlot, plannedDisk, requireFree, requireNoSnapshots } from './disk-work.ts';
 import { requireMedium, requireReady as requireWhole } from './image-use.ts';
+import { requireService } from './metadata.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit, type Staged } from './records.ts';
@@ -142,15 +143,19 @@ function volumeFor(
 
 /** Writes the seed, and keeps the user-data, when cloud-init was asked for; its secrets are nowhere else. */
 export async function writeSeed(
-  { seeds }: Shared,
-  instance: Pick<Instance, 'id' | 'name' | 'spec'>,
+  shared: Shared,
+  instance: Pick<Instance, 'id' | 'name' | 'project' | 'spec'>,
   { cloudInit }: InstanceSpecCreate,
 ): Promise<Instance['spec']['cloudInit']> {
   if (cloudInit === undefined) return undefined;
+  const { seeds } = shared;
   const { id, name } = instance;
   const { hostname = name, sshKeys, passwordHash, user, userData, networkConfig } = cloudInit;
   const { datasource = 'seed' } = cloudInit;
-  if (datasource === 'metadata') requireMetadata(instance, cloudInit);
+  if (datasource === 'metadata') {
+    requireMetadata(instance, cloudInit);
+    requireService(shared, instance);
+  }
   const content = seedContentOf({
     instanceId: uuidOf(id),
     hostname,

@@ -1,9 +1,9 @@
-import type { Instance, Network, SecurityGroup } from '@wirt/api';
+import type { CloudInitShown, Instance, Network, Nic, SecurityGroup, WirtError } from '@wirt/api';
 import { expect, it } from 'vitest';
 import { createMemoryStore } from '../fakes/memory-store.ts';
 import type { Json } from '../ports/store.ts';
-import type { MetadataEndpoint, MetadataFolder } from './actions.ts';
-import { createMetadataActions } from './metadata.ts';
+import type { MetadataEndpoint } from './actions.ts';
+import { createMetadataActions, requireService } from './metadata.ts';
 
 const head = { labels: {}, revision: 1, createdAt: '2030-01-01T00:00:00.000Z' };
 const ids = {
@@ -29,8 +29,18 @@ function instanceOf(
   ipv4: string,
   given: Partial<Instance['spec']> = {},
 ): Instance {
-  const nic = { name: 'nic0', slot: 0, network, mac: '02:00:00:00:00:01', ipv4, ipv6: 'fd01::5' };
-  const settings = { model: 'virtio', securityGroups: ['default'], publish: [], antiSpoofing: true } as const;
+  const nic: Nic = {
+    name: 'nic0',
+    slot: 0,
+    network,
+    mac: '02:00:00:00:00:01',
+    ipv4,
+    ipv6: 'fd01::5',
+    model: 'virtio',
+    securityGroups: ['default'],
+    publish: [],
+    antiSpoofing: true,
+  };
   return {
     ...head,
     project: 'default',
@@ -41,7 +51,7 @@ function instanceOf(
       memoryMib: 256,
       machine: 'q35',
       accelerator: 'auto',
-      nics: [{ ...nic, ...settings }],
+      nics: [nic],
       metadata: { enabled: true, tokens: 'required', hopLimit: 1 },
       disks: [],
       restart: 'never',
@@ -56,14 +66,14 @@ function instanceOf(
 const one = '01J000000000000000000000A1';
 const two = '01J000000000000000000000A2';
 const three = '01J000000000000000000000A3';
-const cloudInit = {
+const cloudInit: CloudInitShown = {
   datasource: 'metadata',
   hostname: 'one',
   sshKeys: [],
   password: false,
   userData: true,
   networkConfig: false,
-} as const;
+};
 
 function scene() {
   const store = createMemoryStore();
@@ -81,8 +91,7 @@ function scene() {
     store,
     networks: {
       get: (id) => records.find((record) => record.id === id),
-      find: (ref, scope = 'default') =>
-        records.find(({ name, project }) => name === ref && project === scope),
+      find: (ref, scope) => records.find(({ name, project }) => name === ref && project === scope),
     },
     // Of a group only name and id are looked at.
     groups: { find: () => group as unknown as SecurityGroup },
@@ -130,9 +139,13 @@ it('says what the instance allows, and shows its cards with network and groups',
   first.spec.metadata = { enabled: false, tokens: 'optional', hopLimit: 1 };
   const guest = await actions.guest(ids.home, '10.1.0.5');
   expect(guest).toMatchObject({ enabled: false, tokens: 'optional' });
-  const metaData = guest?.tree().entries.get('meta-data') as MetadataFolder;
-  expect(metaData.entries.get('local-hostname')).toBe('one.wirt');
-  expect(metaData.entries.get('security-groups')).toBe('default');
+  const at = (path: string) => guest?.at(path.split('/'));
+  expect(at('meta-data/local-hostname')).toEqual({ text: 'one.wirt', isFolder: false });
+  expect(at('meta-data/security-groups')).toEqual({ text: 'default', isFolder: false });
+  expect(at('dynamic')).toEqual({ text: 'instance-identity/', isFolder: true });
+  expect(guest?.at([])).toEqual({ text: 'dynamic\nmeta-data', isFolder: true });
+  for (const path of ['nothing', 'dynamic/x', 'meta-data/mac/x', '__proto__'])
+    expect(at(path), path).toBeUndefined();
 });
 
 it('tells where the service is to be, and again when that has changed, and only then', async () => {
@@ -164,3 +177,28 @@ it('tells where the service is to be, and again when that has changed, and only 
   ended.abort();
   expect(await told.next()).toMatchObject({ done: true });
 });
+
+it.each([
+  ['bridge', 'home', undefined],
+  ['bridge', 'not-yet', undefined],
+  ['bridge', 'lan', 'network.unsupported'],
+  ['user', 'home', 'network.unsupported'],
+] as const)(
+  'sets up an instance by driver %s on network %s, or says that it cannot: %s',
+  (driver, network, code) => {
+    const kind = network === 'lan' ? 'bridged' : 'nat';
+    const parts = {
+      network: { driver },
+      networks: { find: () => (network === 'not-yet' ? undefined : networkOf(ids.home, network, { kind })) },
+      // Nothing else is looked at.
+    } as unknown as Parameters<typeof requireService>[0];
+    const said = (): unknown => {
+      try {
+        return requireService(parts, instanceOf(one, network, '10.1.0.5'));
+      } catch (error) {
+        return (error as WirtError).code;
+      }
+    };
+    expect(said()).toBe(code);
+  },
+);

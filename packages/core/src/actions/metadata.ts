@@ -2,8 +2,15 @@
  * The metadata service's side of the product: where guests reach it, and what each may know. A guest is who has the address on the network
  * that the question came from; nothing that it says of itself counts.
  */
-import { type Image, type Instance, type Network, networkSchema, type SecurityGroup } from '@wirt/api';
-import { type MetadataCard, metadataTree } from '../domain/metadata.ts';
+import {
+  type Image,
+  type Instance,
+  type Network,
+  networkSchema,
+  type SecurityGroup,
+  WirtError,
+} from '@wirt/api';
+import { type MetadataCard, metadataTree, nodeAt } from '../domain/metadata.ts';
 import { canonicalAddress } from '../domain/network/ip.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Json, Store } from '../ports/store.ts';
@@ -35,6 +42,24 @@ export function createMetadataActions(parts: MetadataParts): MetadataActions {
       return undefined;
     },
   };
+}
+
+/** Refuses an instance that would look for the service in vain, for minutes, at its start. */
+export function requireService(
+  { network, networks }: Pick<Shared, 'network' | 'networks'>,
+  { name, project, spec }: Pick<Instance, 'name' | 'project' | 'spec'>,
+): void {
+  // What is not there yet is made on first use, and is a network of ours.
+  const kinds = spec.nics.map((nic) => networks.find(nic.network, project)?.spec.kind);
+  if (network.driver === 'bridge' && kinds.some((kind) => kind !== 'bridged')) return;
+  const why = network.driver === 'bridge' ? 'none on a network of kind bridged' : 'none without root';
+  throw new WirtError(
+    'network.unsupported',
+    `Instance ${name} is to be set up by the metadata service, and there is ${why}.`,
+    {
+      hint: 'Let it have a seed: `--cloud-init seed`.',
+    },
+  );
 }
 
 /** Follows the records themselves, so that it misses no change whoever makes it. */
@@ -81,9 +106,12 @@ function guestOf(parts: MetadataParts, instance: Instance): MetadataGuest {
     enabled: spec.metadata.enabled,
     tokens: spec.metadata.tokens,
     hasUserData,
-    tree: () => {
+    at: (names) => {
       const image = spec.image === undefined ? undefined : parts.images.find(spec.image, instance.project);
-      return metadataTree({ instance, imageId: image?.id, cards: cardsOf(parts, instance) });
+      const tree = metadataTree({ instance, imageId: image?.id, cards: cardsOf(parts, instance) });
+      const node = nodeAt(tree, names);
+      if (typeof node === 'string') return { text: node, isFolder: false };
+      return node === undefined ? undefined : { text: node.listing, isFolder: true };
     },
     userData: async () => (hasUserData ? parts.seeds.userData(id) : undefined),
   };

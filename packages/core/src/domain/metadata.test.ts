@@ -1,7 +1,7 @@
 import type { Disk, Instance, Network, Nic } from '@wirt/api';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type MetadataFolder, metadataTree } from './metadata.ts';
+import { type MetadataFolder, metadataTree, nodeAt } from './metadata.ts';
 
 const id = '01ARZ3NDEKTSV4RRFFQ69G5FAV';
 const networkId = '01ARZ3NDEKTSV4RRFFQ69G5FAW';
@@ -187,7 +187,10 @@ describe('what a guest is told of itself', () => {
     fc.assert(
       fc.property(fc.dictionary(key, fc.string(), { maxKeys: 5 }), fc.nat({ max: 3 }), (labels, count) => {
         const told = metaData({ labels, nics: Array.from({ length: count }, (_, slot) => nicOf(slot)) });
-        for (const [name, value] of Object.entries(labels)) expect(told[`tags/instance/${name}`]).toBe(value);
+        for (const [name, value] of Object.entries(labels)) {
+          expect(told[`tags/instance/${name}`]).toBe(value);
+          expect(nodeAt(treeOf({ labels }), `meta-data/tags/instance/${name}`.split('/'))).toBe(value);
+        }
       }),
     );
   });

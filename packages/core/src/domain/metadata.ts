@@ -43,6 +43,16 @@ function folder(given: Given | ReadonlyMap<string, MetadataNode>, listing?: stri
   return { entries, listing: listing ?? lines.sort().join('\n') };
 }
 
+/** What is at a path; the key of a tag may have slashes in it. */
+export function nodeAt(folder: MetadataFolder, names: readonly string[]): MetadataNode | undefined {
+  const [first, ...rest] = names;
+  if (first === undefined) return folder;
+  const whole = folder.entries.get(names.join('/'));
+  if (whole !== undefined) return whole;
+  const child = folder.entries.get(first);
+  return child === undefined || typeof child === 'string' ? undefined : nodeAt(child, rest);
+}
+
 /** What is below a version: `meta-data` and `dynamic`. */
 export function metadataTree(facts: MetadataFacts): MetadataFolder {
   const given = { 'meta-data': metaData(facts), dynamic: folder({ 'instance-identity': identity(facts) }) };

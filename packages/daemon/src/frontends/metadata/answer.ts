@@ -4,7 +4,7 @@
  *
  * Source: EC2 User Guide, "Use the Instance Metadata Service to access instance metadata".
  */
-import type { MetadataFolder, MetadataGuest, MetadataNode } from '@wirt/core';
+import type { MetadataGuest } from '@wirt/core';
 import { maxTtlSeconds, type Tokens } from './tokens.ts';
 
 export interface Question {
@@ -100,20 +100,8 @@ async function find(path: Path, guest: MetadataGuest): Promise<string | Uint8Arr
   const [version, ...rest] = path.names;
   if (version === undefined) return versions.join('\n');
   if (!versions.includes(version)) return undefined;
-  const tree = guest.tree();
-  if (rest.length === 0) return guest.hasUserData ? `${tree.listing}\nuser-data` : tree.listing;
   if (rest.length === 1 && rest[0] === 'user-data') return path.folder ? undefined : guest.userData();
-  const node = nodeAt(tree, rest);
-  if (typeof node === 'string') return path.folder ? undefined : node;
-  return node?.listing;
-}
-
-/** The key of a tag may have slashes in it. */
-function nodeAt(folder: MetadataFolder, names: readonly string[]): MetadataNode | undefined {
-  const [first, ...rest] = names;
-  if (first === undefined) return folder;
-  const whole = folder.entries.get(names.join('/'));
-  if (whole !== undefined) return whole;
-  const child = folder.entries.get(first);
-  return child === undefined || typeof child === 'string' ? undefined : nodeAt(child, rest);
+  const found = guest.at(rest);
+  if (found === undefined || (path.folder && !found.isFolder)) return undefined;
+  return rest.length === 0 && guest.hasUserData ? `${found.text}\nuser-data` : found.text;
 }

@@ -1,46 +1,40 @@
 /** Guests on loopback addresses for the tests of the metadata service, which knows them by the address that they connect from. */
 import { createServer } from 'node:net';
-import type {
-  MetadataActions,
-  MetadataEndpoint,
-  MetadataFolder,
-  MetadataGuest,
-  MetadataNode,
-} from '@wirt/core';
+import type { MetadataActions, MetadataEndpoint, MetadataGuest } from '@wirt/core';
 
-export function folderOf(given: Readonly<Record<string, MetadataNode>>): MetadataFolder {
-  const entries = new Map(Object.entries(given));
-  const lines = [...entries].map(([name, node]) => (typeof node === 'string' ? name : `${name}/`));
-  return { entries, listing: lines.join('\n') };
-}
-
-export interface GivenGuest extends Partial<Omit<MetadataGuest, 'tree' | 'userData'>> {
+export interface GivenGuest extends Partial<Omit<MetadataGuest, 'at' | 'userData'>> {
   readonly userData?: string;
   readonly secret?: string;
 }
 
 export function guestOf(id: string, given: GivenGuest = {}): MetadataGuest {
   const { userData, secret = `secret of ${id}`, enabled = true, tokens = 'required' } = given;
+  const values: Readonly<Record<string, string>> = {
+    'meta-data/instance-id': id,
+    'meta-data/secret': secret,
+    'meta-data/public-keys/0/openssh-key': 'ssh-ed25519 AAAA',
+    'meta-data/tags/instance/example.com/role': 'web',
+    'meta-data/tags/instance/empty': '',
+  };
+  const folders: Readonly<Record<string, string>> = {
+    '': 'dynamic\nmeta-data',
+    'meta-data': 'instance-id\npublic-keys/',
+    'meta-data/public-keys': '0=key-0',
+    'meta-data/public-keys/0': 'openssh-key',
+    'dynamic/instance-identity': 'document',
+  };
   return {
     id,
     enabled,
     tokens,
     hasUserData: userData !== undefined,
-    tree: () => ({
-      ...folderOf({
-        'meta-data': folderOf({
-          'instance-id': id,
-          secret,
-          'public-keys': {
-            listing: '0=key-0',
-            entries: new Map([['0', folderOf({ 'openssh-key': 'ssh-ed25519 AAAA' })]]),
-          },
-          tags: folderOf({ instance: folderOf({ 'example.com/role': 'web', empty: '' }) }),
-        }),
-        dynamic: folderOf({ 'instance-identity': folderOf({ document: '{}' }) }),
-      }),
-      listing: 'dynamic\nmeta-data',
-    }),
+    at: (names) => {
+      const path = names.join('/');
+      const text = values[path];
+      if (text !== undefined) return { text, isFolder: false };
+      const listing = folders[path];
+      return listing === undefined ? undefined : { text: listing, isFolder: true };
+    },
     userData: async () => (userData === undefined ? undefined : Buffer.from(userData)),
   };
 }

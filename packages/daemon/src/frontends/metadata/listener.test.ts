@@ -1,11 +1,12 @@
 // Hostile guests on real sockets: slow, huge, broken, many. Every one of them is put off or cut off, and another guest is served meanwhile.
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
+// Polls: what is waited for is at the other end of a socket, or is time itself.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Logger } from '@wirt/core';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type FakeMetadata, fakeMetadata, freePort, guestOf } from './guests.fixture.ts';
+import type { MetadataLogger } from './listener.ts';
 import { createMetadataService, type MetadataService } from './service.ts';
 import type { ShareLimits } from './shares.ts';
 
@@ -37,7 +38,7 @@ beforeEach(async () => {
   const log = (event: string, fields?: object): void => {
     logged.push({ event, fields });
   };
-  const logger: Logger = { debug: log, info: log, warn: log, error: log };
+  const logger: MetadataLogger = { info: log, warn: log, error: log };
   port = await freePort(address);
   metadata.guests.set(`net ${good}`, guestOf('good', { userData }));
   metadata.guests.set(`net ${bad}`, guestOf('bad', { userData }));

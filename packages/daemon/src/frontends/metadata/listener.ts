@@ -5,10 +5,17 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Logger, MetadataActions, MetadataEndpoint, MetadataGuest } from '@wirt/core';
+import type { MetadataActions, MetadataEndpoint, MetadataGuest } from '@wirt/core';
 import { type Answer, answer, problem, tokenHeader, ttlHeader } from './answer.ts';
 import type { Shares } from './shares.ts';
 import type { Tokens } from './tokens.ts';
+
+/** The daemon's log. */
+export interface MetadataLogger {
+  info(event: string, fields: Readonly<Record<string, unknown>>): void;
+  warn(event: string, fields: Readonly<Record<string, unknown>>): void;
+  error(event: string, fields: Readonly<Record<string, unknown>>): void;
+}
 
 export interface ListenerTimes {
   /** For a request to arrive whole, from its first byte or the connection on. */
@@ -24,7 +31,7 @@ export interface ListenerParts {
   readonly actions: Pick<MetadataActions, 'guest'>;
   readonly tokens: Tokens;
   readonly shares: Shares;
-  readonly logger: Logger;
+  readonly logger: MetadataLogger;
   readonly times?: ListenerTimes;
 }
 
@@ -60,7 +67,7 @@ export function openListener(endpoint: MetadataEndpoint, parts: ListenerParts): 
 async function bind(
   server: Server,
   { network, address, port }: MetadataEndpoint,
-  logger: Logger,
+  logger: MetadataLogger,
   signal: AbortSignal,
 ): Promise<void> {
   let waitMs = firstRetryMs;

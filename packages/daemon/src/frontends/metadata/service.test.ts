@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:http';
+// Polls: what is waited for is at the other end of a socket, or is time itself.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Logger } from '@wirt/core';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type FakeMetadata, fakeMetadata, freePort, guestOf } from './guests.fixture.ts';
+import type { MetadataLogger } from './listener.ts';
 import { createMetadataService, type MetadataService } from './service.ts';
 
 const one = '127.77.2.1';
@@ -19,7 +20,7 @@ beforeEach(() => {
   const log = (event: string): void => {
     events.push(event);
   };
-  const logger: Logger = { debug: log, info: log, warn: log, error: log };
+  const logger: MetadataLogger = { info: log, warn: log, error: log };
   service = createMetadataService({ actions: metadata, logger });
 });
 

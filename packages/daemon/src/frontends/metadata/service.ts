@@ -1,13 +1,13 @@
 /** The metadata service: a listener at every address where guests reach it, as networks come and go. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Logger, MetadataActions, MetadataEndpoint } from '@wirt/core';
-import { type Listener, type ListenerTimes, openListener } from './listener.ts';
+import type { MetadataActions, MetadataEndpoint } from '@wirt/core';
+import { type Listener, type ListenerTimes, type MetadataLogger, openListener } from './listener.ts';
 import { createShares, type ShareLimits } from './shares.ts';
 import { createTokens } from './tokens.ts';
 
 export interface MetadataServiceOptions {
   readonly actions: MetadataActions;
-  readonly logger: Logger;
+  readonly logger: MetadataLogger;
   readonly limits?: ShareLimits;
   readonly times?: ListenerTimes;
 }
