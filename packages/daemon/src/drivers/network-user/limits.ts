@@ -33,6 +33,11 @@ export function refusesNetwork(
   return undefined;
 }
 
+/** Whom an error concerns, as `NetworkDriver.apply` says it. */
+export function concerned({ network, instance }: PlannedPort): { networks: string[]; instances: string[] } {
+  return { networks: [network], instances: [instance] };
+}
+
 export interface PortLimits {
   readonly stack: Stack;
   /** net.ipv4.ip_unprivileged_port_start of the host. */
@@ -44,7 +49,7 @@ export function refusesPort(port: PlannedPort, { stack, firstOpenPort }: PortLim
   const unsupported = (what: string, hint: string): WirtError =>
     new WirtError('network.unsupported', `Network card ${port.nic} of ${port.hostname} ${what}`, {
       hint,
-      details: { networks: [port.network] },
+      details: concerned(port),
     });
   if (port.floating !== undefined) return unsupported('cannot have a floating address in user mode.', asRoot);
   if (port.ipv4 !== undefined || port.ipv6 !== undefined)

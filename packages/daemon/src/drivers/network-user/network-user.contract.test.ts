@@ -112,7 +112,7 @@ describe('in user mode', () => {
       await expect(driver.apply(plan(port(), one), never)).rejects.toMatchObject({
         code: 'network.unsupported',
         message: expect.stringContaining(one.nic),
-        details: { networks: [networkId] },
+        details: { networks: [networkId], instances: [one.instance] },
       });
     expect(driver.backend(port())).toMatchObject({ type: 'user' });
     const network = plan().networks[0];

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { causeText, WirtError } from '@wirt/api';
 import type { Logger, NetworkDriver, NetworkPlan, NicBackend, PlannedPort, Repaired } from '@wirt/core';
 import { findListener } from '../../platform/listeners.ts';
-import { refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
+import { concerned, refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
 import { createPassts, keyOf, type PortKey } from './passt.ts';
 import { choosePasst, type PasstChoice, type PasstWanted } from './passt-choice.ts';
 
@@ -91,7 +91,7 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
       `The published ports of network card ${planned.nic} of ${planned.hostname} stay as they are while it is plugged in, in user mode.`,
       {
         hint: `They are taken at the next start: \`wirt stop ${planned.hostname}\`, \`wirt start ${planned.hostname}\`.`,
-        details: { networks: [planned.network] },
+        details: concerned(planned),
       },
     );
   };
@@ -217,10 +217,13 @@ function backendOf({ planned, stack, reconnect }: Port, path: string): NicBacken
 function all(failures: readonly unknown[]): unknown {
   const [first, ...others] = failures;
   if (others.length === 0) return first;
-  const networks = failures.flatMap((error) => {
-    const named = error instanceof WirtError ? error.details?.['networks'] : undefined;
-    return Array.isArray(named) ? named : [];
-  });
+  const named = (what: 'networks' | 'instances') =>
+    failures.flatMap((error) => {
+      const ids = error instanceof WirtError ? error.details?.[what] : undefined;
+      return Array.isArray(ids) ? ids : [];
+    });
   const words = failures.map((error) => (error instanceof WirtError ? error.message : causeText(error)));
-  return new WirtError('network.unsupported', words.join(' '), { details: { networks } });
+  return new WirtError('network.unsupported', words.join(' '), {
+    details: { networks: named('networks'), instances: named('instances') },
+  });
 }
