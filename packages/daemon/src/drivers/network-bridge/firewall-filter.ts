@@ -4,7 +4,7 @@
 import { groupParts, profileJumps } from './firewall-groups.ts';
 import { metadataIpv4, metadataIpv6, neighbourTypes, setOf } from './firewall-guard.ts';
 import { natParts, publishedRules } from './firewall-nat.ts';
-import type { FirewallView, NetworkView } from './firewall-view.ts';
+import { type FirewallView, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet, NftTable } from './nft-table.ts';
 import { addressWord, cidrWord } from './nft-words.ts';
 
@@ -19,7 +19,7 @@ export function filterTable(name: string, view: FirewallView): NftTable {
     family: 'inet',
     name,
     counters: groups.counters,
-    sets: new Map([...networkSets(view.networks), ...groups.sets, ...nat.sets]),
+    sets: new Map([...networkSets(view), ...groups.sets, ...nat.sets]),
     chains: new Map<string, NftChain>([
       ['early', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: early }],
       [
@@ -51,7 +51,7 @@ export function filterTable(name: string, view: FirewallView): NftTable {
   };
 }
 
-function networkSets(networks: readonly NetworkView[]): [string, NftSet][] {
+const networkSets = perCards(({ networks }): [string, NftSet][] => {
   const bridges = (kinds: readonly string[]): string[] =>
     networks.filter(({ network }) => kinds.includes(network.kind)).map(({ bridge }) => bridge);
   const subnets = (family: 'ipv4' | 'ipv6'): string[] =>
@@ -83,7 +83,7 @@ function networkSets(networks: readonly NetworkView[]): [string, NftSet][] {
     ['gateways4', setOf('type ifname . ipv4_addr;', gateways('ipv4'))],
     ['gateways6', setOf('type ifname . ipv6_addr;', gateways('ipv6'))],
   ];
-}
+});
 
 /** Before conntrack and translation. */
 const early = [

@@ -3,7 +3,7 @@
 // rule reads the same before and after address translation and in both directions. Pure.
 import type { PlannedGroup, PlannedRule } from '@wirt/core';
 import { setOf } from './firewall-guard.ts';
-import { type CardView, type FirewallView, ipv6Of } from './firewall-view.ts';
+import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet } from './nft-table.ts';
 import { cidrWord, familyOf, idWord, portWord } from './nft-words.ts';
 
@@ -61,15 +61,13 @@ export function groupParts(view: FirewallView): GroupParts {
         rules: rules.flatMap((rule) => renderRule(rule, view)),
       });
     }
-  for (const card of view.cards)
+  const profiles = new Map(view.cards.map((card) => [card.profile, card]));
+  for (const card of profiles.values())
     for (const direction of directions) {
       const jumps = card.groups.map((id) => `jump ${groupChain(direction, { id })}`);
       chains.set(profileChain(direction, card), { rules: [...jumps, 'drop'] });
     }
-  const sets = new Map([
-    ...directions.flatMap((direction) => profileMaps(view, direction)),
-    ...members(view, remotes),
-  ]);
+  const sets = new Map([...profileMaps(view), ...members(view, remotes)]);
   return { counters, chains, sets };
 }
 
@@ -81,7 +79,9 @@ function profileChain(direction: Direction, { profile }: CardView): string {
   return `${direction}_profile_${profile}`;
 }
 
-function profileMaps(view: FirewallView, direction: Direction): [string, NftSet][] {
+const profileMaps = perCards((view) => directions.flatMap((direction) => profileMapsOf(view, direction)));
+
+function profileMapsOf(view: FirewallView, direction: Direction): [string, NftSet][] {
   const map = (type: string, keysOf: (card: CardView) => readonly string[]): NftSet => ({
     kind: 'map',
     definition: `type ${type} : verdict;`,
@@ -108,15 +108,22 @@ function macKeys({ mac, anyIpv4, anyIpv6 }: CardView): string[] {
 
 /** Sets of the addresses of groups that rules name as the other end. */
 function members(view: FirewallView, remotes: ReadonlySet<string>): [string, NftSet][] {
-  return [...remotes].sort().flatMap((id): [string, NftSet][] => {
+  const known = memberSets(view);
+  return [...remotes].sort().flatMap((id) => {
+    const before = known.get(id);
+    if (before !== undefined) return before;
     const cards = view.cards.filter(({ groups }) => groups.includes(id));
-    return [
+    const made: [string, NftSet][] = [
       [`members4_${idWord(id)}`, setOf('type ipv4_addr;', cards.flatMap(ipv4Keys))],
       [`members6_${idWord(id)}`, setOf('type ipv6_addr;', cards.flatMap(ipv6Of))],
       [`members_mac_${idWord(id)}`, setOf('type ether_addr;', cards.flatMap(macKeys))],
     ];
+    known.set(id, made);
+    return made;
   });
 }
+
+const memberSets = perCards(() => new Map<string, [string, NftSet][]>());
 
 /** One rule of a group: an nft rule for each way in which the other end can be told. */
 function renderRule(rule: PlannedRule, view: FirewallView): string[] {

@@ -1,6 +1,6 @@
 // The table in the family bridge: what may come in from a card (its own MAC and addresses, nothing that only a server or a router says) and
 // what may be handed to one by its neighbours (frames for its own addresses). Stateless; sees every frame before anything else does. Pure.
-import { type CardView, type FirewallView, ipv6Of } from './firewall-view.ts';
+import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet, NftTable } from './nft-table.ts';
 import { bitsOf } from './nft-words.ts';
 
@@ -17,69 +17,11 @@ export const metadataIpv6 = 'fd00:ec2::254';
 const dhcpLimit = 'limit rate over 20/second burst 40 packets';
 
 export function guardTable(name: string, view: FirewallView): NftTable {
-  const guarded = view.cards.filter(({ port }) => port.antiSpoofing);
   return {
     family: 'bridge',
     name,
     counters: new Set(),
-    sets: new Map<string, NftSet>([
-      [
-        'ports',
-        setOf(
-          'type ifname;',
-          view.cards.map(({ tap }) => tap),
-        ),
-      ],
-      [
-        'guarded',
-        setOf(
-          'type ifname;',
-          guarded.map(({ tap }) => tap),
-        ),
-      ],
-      [
-        spoofedSet,
-        setOf(
-          'type ifname; counter;',
-          guarded.map(({ tap }) => tap),
-        ),
-      ],
-      ['uplinks', setOf('type ifname;', view.uplinks)],
-      ['guests', setOf('type ether_addr;', lanMacs(view))],
-      [
-        'macs',
-        setOf(
-          'type ifname . ether_addr;',
-          guarded.map(({ tap, mac }) => `${tap} . ${mac}`),
-        ),
-      ],
-      ['owners4', setOf('type ifname . ether_addr . ipv4_addr;', view.cards.flatMap(ownIpv4))],
-      ['owners6', setOf('type ifname . ether_addr . ipv6_addr;', view.cards.flatMap(ownIpv6))],
-      ['targets', setOf('typeof iifname . @th,64,128;', guarded.flatMap(ownTargets))],
-      [
-        'any4',
-        setOf(
-          'type ifname;',
-          guarded.filter(({ anyIpv4 }) => anyIpv4).map(({ tap }) => tap),
-        ),
-      ],
-      [
-        'any6',
-        setOf(
-          'type ifname;',
-          guarded.filter(({ anyIpv6 }) => anyIpv6).map(({ tap }) => tap),
-        ),
-      ],
-      [
-        'asking',
-        {
-          kind: 'set',
-          definition: 'type ifname; size 65535; flags dynamic,timeout; timeout 1m;',
-          elements: new Map(),
-          dynamic: true,
-        },
-      ],
-    ]),
+    sets: guardSets(view),
     chains: new Map<string, NftChain>([
       ['prerouting', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: incoming }],
       ['forward', { hook: 'type filter hook forward priority -200; policy accept;', rules: delivered }],
@@ -91,6 +33,68 @@ export function guardTable(name: string, view: FirewallView): NftTable {
     ]),
   };
 }
+
+const guardSets = perCards((view) => {
+  const guarded = view.cards.filter(({ port }) => port.antiSpoofing);
+  return new Map<string, NftSet>([
+    [
+      'ports',
+      setOf(
+        'type ifname;',
+        view.cards.map(({ tap }) => tap),
+      ),
+    ],
+    [
+      'guarded',
+      setOf(
+        'type ifname;',
+        guarded.map(({ tap }) => tap),
+      ),
+    ],
+    [
+      spoofedSet,
+      setOf(
+        'type ifname; counter;',
+        guarded.map(({ tap }) => tap),
+      ),
+    ],
+    ['uplinks', setOf('type ifname;', view.uplinks)],
+    ['guests', setOf('type ether_addr;', lanMacs(view))],
+    [
+      'macs',
+      setOf(
+        'type ifname . ether_addr;',
+        guarded.map(({ tap, mac }) => `${tap} . ${mac}`),
+      ),
+    ],
+    ['owners4', setOf('type ifname . ether_addr . ipv4_addr;', view.cards.flatMap(ownIpv4))],
+    ['owners6', setOf('type ifname . ether_addr . ipv6_addr;', view.cards.flatMap(ownIpv6))],
+    ['targets', setOf('typeof iifname . @th,64,128;', guarded.flatMap(ownTargets))],
+    [
+      'any4',
+      setOf(
+        'type ifname;',
+        guarded.filter(({ anyIpv4 }) => anyIpv4).map(({ tap }) => tap),
+      ),
+    ],
+    [
+      'any6',
+      setOf(
+        'type ifname;',
+        guarded.filter(({ anyIpv6 }) => anyIpv6).map(({ tap }) => tap),
+      ),
+    ],
+    [
+      'asking',
+      {
+        kind: 'set',
+        definition: 'type ifname; size 65535; flags dynamic,timeout; timeout 1m;',
+        elements: new Map(),
+        dynamic: true,
+      },
+    ],
+  ]);
+});
 
 const incoming = [
   'iifname @uplinks ether saddr @guests drop',

@@ -1,7 +1,7 @@
 // Address translation in the table of the family inet: masquerading, published ports, floating addresses and the metadata service's address, with
 // the hop limit of its answers. What is per guest is an element of a map, so that no packet walks rules by the number of guests. Pure.
 import { metadataIpv4, metadataIpv6, setOf } from './firewall-guard.ts';
-import type { CardView, FirewallView } from './firewall-view.ts';
+import { type CardView, type FirewallView, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet } from './nft-table.ts';
 import { type AddressFamily, addressWord, cidrWord, familyOf, portWord } from './nft-words.ts';
 
@@ -18,9 +18,8 @@ export interface NatParts {
 }
 
 export function natParts(view: FirewallView): NatParts {
-  const sets = new Map(families.flatMap((family) => setsOf(view, family)));
   return {
-    sets,
+    sets: natSets(view),
     chains: new Map<string, NftChain>([
       [
         'nat_prerouting',
@@ -60,6 +59,8 @@ export function natParts(view: FirewallView): NatParts {
     ]),
   };
 }
+
+const natSets = perCards((view) => new Map(families.flatMap((family) => setsOf(view, family))));
 
 /** Rules that let pass what published ports open, by the guest's own address and port. */
 export const publishedRules = families.flatMap((family) =>

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { NetworkPlan, PlannedGroup, PlannedNetwork, PlannedPort } from '@wirt/core';
 import { linkLocalOf } from './names.ts';
-import { addressWord, idWord, interfaceWord, macWord } from './nft-words.ts';
+import { addressWord, idWord, interfaceWord, macWord, remembered } from './nft-words.ts';
 
 export interface FirewallNames {
   bridgeName(network: string): string;
@@ -45,10 +45,21 @@ export interface FirewallView {
   readonly groups: ReadonlyMap<string, PlannedGroup>;
   /** Ports of our bridges that lead outside, in quotes. */
   readonly uplinks: readonly string[];
+  /** Says all that cards, networks and uplinks were made of. */
+  readonly madeOf: string;
 }
 
-export function viewOf(plan: NetworkPlan, uplinks: readonly string[], names: FirewallNames): FirewallView {
+/** With the view of the last plan, cards that are the same are the same objects: see `perCards`. */
+export function viewOf(
+  plan: NetworkPlan,
+  uplinks: readonly string[],
+  names: FirewallNames,
+  last?: FirewallView,
+): FirewallView {
   const groupsById = new Map(plan.groups.map((group) => [group.id, group]));
+  const madeOf = JSON.stringify([plan.networks, plan.ports, uplinks, [...groupsById.keys()]]);
+  if (last?.madeOf === madeOf)
+    return { ...last, generation: plan.generation, groups: usedBy(last.cards, groupsById) };
   const networks = plan.networks.map((network) => ({
     network,
     bridge: interfaceWord(names.bridgeName(network.id)),
@@ -59,13 +70,33 @@ export function viewOf(plan: NetworkPlan, uplinks: readonly string[], names: Fir
     const on = byId.get(port.network);
     return on === undefined ? [] : [cardOf(port, on, groupsById, names, profiles)];
   });
-  const used = new Set(cards.flatMap(({ groups }) => groups));
   return {
     generation: plan.generation,
     networks,
     cards,
-    groups: new Map([...groupsById].filter(([id]) => used.has(id))),
+    groups: usedBy(cards, groupsById),
     uplinks: uplinks.map(interfaceWord),
+    madeOf,
+  };
+}
+
+function usedBy(
+  cards: readonly CardView[],
+  groupsById: ReadonlyMap<string, PlannedGroup>,
+): Map<string, PlannedGroup> {
+  const used = new Set(cards.flatMap(({ groups }) => groups));
+  return new Map([...groupsById].filter(([id]) => used.has(id)));
+}
+
+/** What is made of cards, networks and uplinks alone is made once, as long as they are the same: most changes are of rules. */
+export function perCards<T>(make: (view: FirewallView) => T): (view: FirewallView) => T {
+  const made = new WeakMap<readonly CardView[], T>();
+  return (view) => {
+    const before = made.get(view.cards);
+    if (before !== undefined) return before;
+    const now = make(view);
+    made.set(view.cards, now);
+    return now;
   };
 }
 
@@ -87,13 +118,15 @@ function cardOf(
     mac,
     ipv4: port.ipv4 === undefined ? undefined : addressWord(port.ipv4),
     ipv6: port.ipv6 === undefined ? undefined : addressWord(port.ipv6),
-    linkLocal: addressWord(linkLocalOf(mac)),
+    linkLocal: linkLocalWord(mac),
     anyIpv4: isBridged && port.ipv4 === undefined,
     anyIpv6: isBridged && port.ipv6 === undefined,
     groups,
     profile: profileOf(groups, profiles),
   };
 }
+
+const linkLocalWord = remembered((mac) => addressWord(linkLocalOf(mac)));
 
 /** A short name for a set of groups. `profiles`: those already named. */
 function profileOf(groups: readonly string[], profiles: Map<string, string>): string {

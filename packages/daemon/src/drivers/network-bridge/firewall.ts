@@ -75,6 +75,7 @@ export function createFirewall(settings: FirewallSettings): Firewall {
   const families = ['inet', 'bridge'] as const;
   const nft = createNft(settings.command);
   let applied: Applied | undefined;
+  let last: FirewallView | undefined;
   let bridges: readonly string[] = [];
 
   const list = async (signal: AbortSignal): Promise<Listing[]> =>
@@ -88,7 +89,8 @@ export function createFirewall(settings: FirewallSettings): Firewall {
 
   const firewall: Firewall = {
     async apply(plan, facts, signal) {
-      const view = viewOf(plan, facts.uplinks, settings);
+      const view = viewOf(plan, facts.uplinks, settings, last);
+      last = view;
       const tables = [filterTable(name, view), guardTable(name, view)];
       const before = applied?.tables;
       const script =

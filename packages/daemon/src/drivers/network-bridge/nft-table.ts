@@ -88,6 +88,7 @@ function redefines(old: NftTable, next: NftTable): boolean {
 }
 
 function elementChanges(set: string, old: NftSet | undefined, next: NftSet): string[] {
+  if (old === next) return [];
   const before = old?.elements ?? new Map<string, string>();
   const removed = [...before].filter(([key, value]) => next.elements.get(key) !== value);
   const added = [...next.elements].filter(([key, value]) => before.get(key) !== value);

@@ -27,21 +27,30 @@ export function familyOf(address: string): AddressFamily {
   return address.includes(':') ? 6 : 4;
 }
 
-/** IPv6 addresses in nft's form, since a plan has the same ones again and again. */
-const canonicalIpv6 = new Map<string, string>();
-const maxCanonical = 50_000;
-
 export function addressWord(address: string): string {
   // There is one way to write an IPv4 address, and isIPv4 takes no other.
-  if (isIPv4(address)) return address;
-  const known = canonicalIpv6.get(address);
-  if (known !== undefined) return known;
-  if (!isIPv6(address) || address.includes('%'))
-    throw new WirtError('network.failed', `'${address}' is no IP address.`);
-  const canonical = new SocketAddress({ address, family: 'ipv6' }).address;
-  if (canonicalIpv6.size >= maxCanonical) canonicalIpv6.clear();
-  canonicalIpv6.set(address, canonical);
-  return canonical;
+  return isIPv4(address) ? address : canonicalIpv6(address);
+}
+
+const canonicalIpv6 = remembered((address: string): string => {
+  if (isIPv6(address) && !address.includes('%'))
+    return new SocketAddress({ address, family: 'ipv6' }).address;
+  throw new WirtError('network.failed', `'${address}' is no IP address.`);
+});
+
+const maxRemembered = 50_000;
+
+/** Plans have the same words again and again. */
+export function remembered(make: (word: string) => string): (word: string) => string {
+  const known = new Map<string, string>();
+  return (word) => {
+    const before = known.get(word);
+    if (before !== undefined) return before;
+    const made = make(word);
+    if (known.size >= maxRemembered) known.clear();
+    known.set(word, made);
+    return made;
+  };
 }
 
 export function cidrWord(cidr: string): string {
@@ -58,7 +67,7 @@ export function portWord(port: number): string {
 }
 
 /** The 128 bits of an IPv6 address, as nft writes a number. */
-export function bitsOf(address: string): string {
+export const bitsOf = remembered((address: string): string => {
   const canonical = addressWord(address);
   const tail = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(canonical);
   const text =
@@ -72,7 +81,7 @@ export function bitsOf(address: string): string {
     .map((word) => word.padStart(4, '0'))
     .join('')
     .replace(/^0+(?=.)/, '')}`;
-}
+});
 
 function hexPair(high = '0', low = '0'): string {
   return (Number(high) * 256 + Number(low)).toString(16);
