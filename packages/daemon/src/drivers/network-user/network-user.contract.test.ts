@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
@@ -6,15 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { emptyNetworkPlan, type NetworkDriver, type NetworkPlan, type PlannedPort } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isRoot, owner, passtMissing, passtsBelow } from './harness.fixture.ts';
 import { createUserNetwork, type UserNetworkOptions } from './network-user.ts';
 
 const reconnecting = { 'stream-network': true, 'stream-reconnect': true };
 const of72 = { 'stream-network': true };
-const isRoot = process.geteuid?.() === 0;
-const owner = isRoot
-  ? { uid: 987_653, gid: 987_653 }
-  : { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-const skipped = whyNot();
+const skipped = passtMissing();
 const logged: string[] = [];
 const log = (event: string): void => void logged.push(event);
 const logger = { debug: log, info: log, warn: log, error: log };
@@ -81,13 +77,7 @@ const published = (hostPort: number, more: object = {}) => ({
   ...more,
 });
 
-async function passts(): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const commands = await Promise.all(
-    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
-  );
-  return pids.filter((_pid, index) => commands[index]?.includes(`${runDirectory}/passt/`)).map(Number);
-}
+const passts = (): Promise<number[]> => passtsBelow(runDirectory);
 
 function socketOf(driver: NetworkDriver, of = port()): string {
   const backend = driver.backend(of);
@@ -221,19 +211,11 @@ describe.skipIf(skipped)(`with passt${skipped ? ` (skipped: ${skipped})` : ''}`,
   it('a card is on slirp where passt does not start', async () => {
     const driver = open();
     const clash = published(20_023);
-    await driver.apply(plan(port({ publish: [clash] }), port({ nic: 'nic1', publish: [clash] })), never);
+    const first = port({ publish: [clash] });
+    await driver.apply(plan(first), never);
+    await driver.apply(plan(first, port({ nic: 'nic1', publish: [clash] })), never);
     expect(driver.backend(port())).toMatchObject({ type: 'stream' });
     expect(driver.backend(port({ nic: 'nic1' }))).toMatchObject({ type: 'user' });
     expect(logged).toContain('network.passt_failed');
   });
 });
-
-function whyNot(): string {
-  try {
-    execFileSync('passt', ['--version'], { stdio: 'ignore' });
-  } catch {
-    return 'passt is not installed';
-  }
-  const routes = execFileSync('ip', ['route', 'show', 'default'], { encoding: 'utf8' });
-  return routes === '' ? 'the host has no default route, which passt stands for' : '';
-}

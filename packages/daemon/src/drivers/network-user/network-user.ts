@@ -99,30 +99,32 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
   /** Takes up those of a daemon before, and ends what has no port any more. */
   const settle = async (plan: NetworkPlan): Promise<void> => {
     const planned = new Map(plan.ports.map((port) => [keyOf(port), port]));
+    // Those that stay need no look at the processes of the host.
+    const unsettled = (await passts.list()).filter((key) => !ports.has(key) || !planned.has(key));
     for (const key of [...ports.keys()]) if (!planned.has(key)) ports.delete(key);
-    const [running, filed] = [await passts.find(), await passts.list()];
-    for (const key of new Set([...running.keys(), ...filed])) {
+    if (unsettled.length === 0) return;
+    const running = await passts.find();
+    for (const key of unsettled) {
       const port = planned.get(key);
       if (port === undefined) await passts.stop(key);
-      else if (running.has(key) && !ports.has(key))
+      else if (running.has(key))
         ports.set(key, { planned: port, stack: 'passt', reconnect: (await chosen()).reconnect, missing: 0 });
     }
   };
 
   const apply = async (plan: NetworkPlan, signal: AbortSignal): Promise<void> => {
     await settle(plan);
-    const failures: unknown[] = [];
-    for (const planned of plan.ports) {
-      signal.throwIfAborted();
-      const port = ports.get(keyOf(planned));
-      try {
+    const outcomes = await Promise.allSettled(
+      plan.ports.map(async (planned) => {
+        signal.throwIfAborted();
+        const port = ports.get(keyOf(planned));
         if (port === undefined) await add(planned, signal);
         else change(port, planned);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
+      }),
+    );
     watch();
+    signal.throwIfAborted();
+    const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length > 0) throw all(failures);
   };
 
