@@ -87,7 +87,9 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
 
 /** Before conntrack and translation. */
 const early = [
+  // The bridges route loopback addresses, for clients on the host of published ports.
   'iifname @bridges ip daddr 127.0.0.0/8 drop',
+  'iifname @bridges ip saddr 127.0.0.0/8 drop',
   // Groups know guests by their addresses: from outside nobody has them.
   'iifname != "lo" iifname != @bridges ip saddr @inside4 drop',
   'iifname != "lo" iifname != @bridges ip6 saddr @inside6 drop',
@@ -129,15 +131,17 @@ const input = [
   'ct state established,related accept',
   'iifname @lans drop',
   `meta nfproto ipv6 icmpv6 type ${neighbourTypes} accept`,
-  'udp sport 68 udp dport 67 accept',
-  'udp sport 546 udp dport 547 accept',
+  'ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept',
+  'iifname . ip daddr @gateways4 udp sport 68 udp dport 67 accept',
+  'ip6 daddr ff02::1:2 udp sport 546 udp dport 547 accept',
+  'ip6 daddr fe80::/10 udp sport 546 udp dport 547 accept',
   'iifname . ip daddr @gateways4 meta l4proto { tcp, udp } th dport 53 accept',
   'iifname . ip6 daddr @gateways6 meta l4proto { tcp, udp } th dport 53 accept',
   'ip6 daddr fe80::/10 meta l4proto { tcp, udp } th dport 53 accept',
   'iifname . ip daddr @gateways4 icmp type echo-request accept',
   'iifname . ip6 daddr @gateways6 icmpv6 type echo-request accept',
   'ip6 daddr fe80::/10 icmpv6 type echo-request accept',
-  `ct original ip daddr ${metadataIpv4} tcp dport 80 accept`,
-  `ct original ip6 daddr ${metadataIpv6} tcp dport 80 accept`,
+  `ct status dnat ct original ip daddr ${metadataIpv4} tcp dport 80 accept`,
+  `ct status dnat ct original ip6 daddr ${metadataIpv6} tcp dport 80 accept`,
   'drop',
 ];

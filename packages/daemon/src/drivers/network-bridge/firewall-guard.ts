@@ -121,8 +121,8 @@ const arp = [
   'arp ptype != ip goto spoof',
   'arp operation != { request, reply } goto spoof',
   'iifname . arp saddr ether . arp saddr ip @owners4 accept',
-  // Asking whether an address is free (RFC 5227).
-  'arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept',
+  // Asking whether an address is free (RFC 5227): for another's it would be a claim.
+  'arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @owners4 accept',
   'iifname @any4 iifname . arp saddr ether @macs accept',
   'goto spoof',
 ];
@@ -143,7 +143,8 @@ const ipv6 = [
   // The address that is announced, as well as the sender's.
   'icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @targets goto spoof',
   'iifname . ether saddr . ip6 saddr @owners6 accept',
-  'ip6 saddr :: icmpv6 type { nd-router-solicit, nd-neighbor-solicit, mld2-listener-report } accept',
+  'ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . @th,64,128 @targets accept',
+  'ip6 saddr :: icmpv6 type { nd-router-solicit, mld2-listener-report } accept',
   'goto spoof',
 ];
 

@@ -1,4 +1,5 @@
 import type { NetworkPlan, PlannedGroup, PlannedPort } from '@wirt/core';
+import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { silentLogger } from '../qemu/silent-logger.fixture.ts';
 import { createFirewall, type Firewall } from './firewall.ts';
@@ -13,6 +14,7 @@ import {
   planOf,
   rule,
 } from './firewall-plan.fixture.ts';
+import { plans } from './firewall-plans.fixture.ts';
 import { createNft } from './nft.ts';
 
 const signal = (): AbortSignal => AbortSignal.timeout(20_000);
@@ -61,6 +63,9 @@ function plan(change: Partial<Record<Guest, Partial<PlannedPort>>> = {}, groups 
   });
 }
 
+const nftOf = async ({ enter }: LabPlace, ...args: readonly string[]): Promise<string> =>
+  await createNft([...enter, 'nft']).run(args, 'list', signal());
+
 // Namespaces and tables of the kernel can only be made by root.
 describe.skipIf(!isRoot)('the firewall, with packets', () => {
   const places: LabPlace[] = [];
@@ -69,6 +74,8 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
   let colleague: LabPlace;
   let guests: Record<Guest, LabPlace>;
   let firewall: Firewall;
+  /** Changes that the kernel refused, so that all was replaced. */
+  const replaced: string[] = [];
   const facts = { uplinks: ['uplink'] };
   const apply = async (...args: Parameters<typeof plan>): Promise<void> =>
     await firewall.apply(plan(...args), facts, signal());
@@ -113,7 +120,7 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
     firewall = createFirewall({
       tag: 'test',
       ...names,
-      logger: silentLogger,
+      logger: { ...silentLogger, warn: (event) => void replaced.push(event) },
       command: [...host.enter, 'nft'],
     });
     await Promise.all(
@@ -372,6 +379,24 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
       expect(await a.ping('192.0.2.1')).toBe(false);
     });
 
+    it('hears DHCP clients, but not one that floods', async () => {
+      await host.serve('udp', 67, '10.80.0.1');
+      const ask = async (): Promise<string | undefined> =>
+        await guests.c.ask('udp', '10.80.0.1', 67, { fromPort: 68 });
+      expect(await ask()).toBe('10.80.0.4');
+      const heard = async (): Promise<number> => {
+        const listed = await nftOf(host, 'list', 'table', 'inet', 'w');
+        return Number(/packets (\d+)/.exec(listed)?.[1]);
+      };
+      await host.nft(
+        'table inet w { chain p { type filter hook prerouting priority -301; udp dport 67 counter; }\n}\n',
+      );
+      await Promise.all(Array.from({ length: 400 }, async () => await guests.c.ask('udp', '10.80.0.1', 67)));
+      expect(await heard()).toBeGreaterThan(10);
+      expect(await heard()).toBeLessThan(150);
+      await host.nft('delete table inet w\n');
+    });
+
     it('cannot be reached at its loopback addresses', async () => {
       const { a } = guests;
       const drops =
@@ -578,8 +603,39 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
   it('replaces all by itself when a change builds on what somebody has taken away', async () => {
     await host.nft('flush ruleset\n');
     await apply({}, [web, group('DB', rule('NEW'))]);
+    expect(replaced.splice(0)).toEqual(['firewall.replaced']);
     expect(await firewall.differs(signal())).toBeUndefined();
     expect(await guests.a.ask('tcp', '10.80.0.4', 80)).toBe('10.80.0.2');
+  });
+
+  it('has in the kernel, after any steps, what the last plan alone gives', async () => {
+    await using fresh = await createPlace();
+    const list = async ({ enter }: LabPlace): Promise<string> => {
+      const nft = createNft([...enter, 'nft']);
+      const tables = ['inet', 'bridge'].map(
+        async (family) => await nft.run(['-s', 'list', 'table', family, 'wirt_test'], 'list', signal()),
+      );
+      // nft lists sets and chains in the order in which they were made.
+      return (await Promise.all(tables))
+        .flatMap((text) => text.split(/\n(?=\t\S|\}|table)/).sort())
+        .join('\n');
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(plans, { minLength: 2, maxLength: 4 }), async (steps) => {
+        for (const step of steps) {
+          await firewall.apply(step, facts, signal());
+          expect(await firewall.differs(signal())).toBeUndefined();
+        }
+        const alone = createFirewall({
+          ...{ tag: 'test', ...names, logger: silentLogger },
+          command: [...fresh.enter, 'nft'],
+        });
+        await alone.apply(steps.at(-1) ?? planOf({}), facts, signal());
+        expect(replaced).toEqual([]);
+        expect(await list(host)).toBe(await list(fresh));
+      }),
+      { numRuns: 12 },
+    );
   });
 
   it('changes one rule among 1,000 cards', async () => {
