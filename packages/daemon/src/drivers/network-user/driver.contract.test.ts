@@ -6,8 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type NetworkUnderTest, networkContract } from '@wirt/core/contract/network';
 import { describe } from 'vitest';
-import { silentLogger } from '../qemu/silent-logger.fixture.ts';
-import { owner, passtMissing, passtsBelow } from './harness.fixture.ts';
+import { owner, passtMissing, passtsBelow, silentLogger } from './harness.fixture.ts';
 import { createUserNetwork } from './network-user.ts';
 
 async function make(passt: 'always' | 'never'): Promise<NetworkUnderTest> {

@@ -1,6 +1,10 @@
 // For tests: who guests are, whether passt can be used here, and which of them run below a directory.
 import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
+import type { Logger } from '@wirt/core';
+
+const nothing = (): void => {};
+export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 export const isRoot = process.geteuid?.() === 0;
 
