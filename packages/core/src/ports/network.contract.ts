@@ -234,7 +234,7 @@ export function networkContract(name: string, make: () => Promise<NetworkUnderTe
         const bad = testNetwork(2, {
           [family]: { subnet, gateway: family === 'ipv6' ? 'fd09::1' : '10.9.0.1' },
         });
-        const plan = contractPlan({ networks: [bad, network()], ports: [port(1)] });
+        const plan = contractPlan({ networks: [network(), bad], ports: [port(1)] });
         await driver.apply(plan, signal()).catch((error: unknown) => {
           expect(error).toMatchObject({ code: 'network.failed', message: expect.stringContaining('two') });
           expect(error).toMatchObject({ details: { networks: [networkIds.two] } });

@@ -17,7 +17,7 @@ import {
   hostsFile,
   hostsText,
 } from './dnsmasq-config.ts';
-import { parseLeases, withoutLeases } from './leases.ts';
+import { parseLeases, staleLeases, withoutLeases } from './leases.ts';
 
 export interface Dnsmasq {
   /** Resolves when it serves. Throws `network.failed` with its own words. Started already: started anew. */
@@ -55,6 +55,7 @@ export function createDnsmasq(options: DnsmasqOptions): Dnsmasq {
   let retry: NodeJS.Timeout | undefined;
   let backoffMs = 0;
   let texts = { hosts: '', dhcp: '' };
+  let ports: readonly PlannedPort[] = [];
   /** Who may have a lease for an address: ours of before, or of a guest that is gone. */
   const holders = new Map<string, string>();
   let working: Promise<unknown> = Promise.resolve();
@@ -73,7 +74,7 @@ export function createDnsmasq(options: DnsmasqOptions): Dnsmasq {
     await mkdir(dirname(leases), { recursive: true, mode: 0o711 });
     await writeFile(path(configFile), dnsmasqConfig(network, setting));
     await writeHosts();
-    await readHolders();
+    await cleanLeases();
     const started = await serve(network, path(configFile));
     child = started;
     wanted = true;
@@ -112,58 +113,45 @@ export function createDnsmasq(options: DnsmasqOptions): Dnsmasq {
     await Promise.all([replace(path(hostsFile), texts.hosts), replace(path(dhcpFile), texts.dhcp)]);
   }
 
-  async function readHolders(): Promise<void> {
+  const readLeases = async (): Promise<string> => await readFile(leases, 'utf8').catch(() => '');
+
+  /** Before it starts: leases of whose addresses others have now are none. */
+  async function cleanLeases(): Promise<void> {
+    const text = await readLeases();
+    const stale = staleLeases(parseLeases(text), ports);
+    if (stale.size > 0) await replace(leases, withoutLeases(text, stale));
     holders.clear();
-    const text = await readFile(leases, 'utf8').catch(() => '');
-    for (const { address, mac } of parseLeases(text)) holders.set(address, mac ?? '');
+    for (const { address, mac } of parseLeases(text)) if (mac !== undefined) holders.set(address, mac);
+    for (const { ipv4, mac } of ports) if (ipv4 !== undefined) holders.set(ipv4, mac);
   }
 
-  /** Addresses that dnsmasq still keeps for somebody else: it would not give them to who has them now. */
-  async function keptForOthers(ports: readonly PlannedPort[]): Promise<Set<string>> {
-    const suspects = new Map<string, string>();
+  /** Whether dnsmasq keeps an address for somebody else: then it would not give it to who has it now. */
+  async function keepsForOthers(): Promise<boolean> {
+    let suspected = false;
     for (const { ipv4, ipv6, mac } of ports)
       for (const address of [ipv4, ipv6]) {
         if (address === undefined) continue;
-        const holder = holders.get(address);
-        if (holder !== undefined && holder !== mac) suspects.set(address, mac);
+        suspected ||= (holders.get(address) ?? mac) !== mac;
         holders.set(address, mac);
       }
-    if (suspects.size === 0) return new Set();
-    const kept = parseLeases(await readFile(leases, 'utf8').catch(() => ''));
-    return new Set(
-      kept
-        // Whose DUID an IPv6 lease has is not known; a client whose lease is forgotten gets the same one again.
-        .filter(({ address, mac }) => suspects.has(address) && mac !== suspects.get(address))
-        .map(({ address }) => address),
-    );
-  }
-
-  /** A lease is only forgotten by a dnsmasq that never heard of it. */
-  async function forget(addresses: ReadonlySet<string>): Promise<void> {
-    const before = child;
-    child = undefined;
-    await end(before);
-    const text = await readFile(leases, 'utf8').catch(() => '');
-    await replace(leases, withoutLeases(text, addresses));
-    await launch();
+    return suspected && staleLeases(parseLeases(await readLeases()), ports).size > 0;
   }
 
   return {
     start: () => inTurn(launch),
-    update: (ports) =>
+    update: (next) =>
       inTurn(async () => {
-        const next = { hosts: hostsText(network, ports), dhcp: dhcpText(ports) };
-        if (next.hosts === texts.hosts && next.dhcp === texts.dhcp) return;
-        texts = next;
-        if (child === undefined) return;
+        const before = texts;
+        ports = next;
+        texts = { hosts: hostsText(network, next), dhcp: dhcpText(next) };
+        if (child === undefined || (texts.hosts === before.hosts && texts.dhcp === before.dhcp)) return;
         await writeHosts();
-        const kept = await keptForOthers(ports);
-        if (kept.size === 0) child?.kill('SIGHUP');
-        else
-          void inTurn(() => forget(kept)).catch((error: unknown) => {
-            logger.error('network.dnsmasq_failed', { network: network.id, error });
-            again('it could not be started');
-          });
+        if (!(await keepsForOthers())) return void child?.kill('SIGHUP');
+        // A lease is only forgotten by a dnsmasq that never heard of it.
+        void inTurn(launch).catch((error: unknown) => {
+          logger.error('network.dnsmasq_failed', { network: network.id, error });
+          again('it could not be started');
+        });
       }),
     isRunning: () => child !== undefined,
     stop: () => {

@@ -1,7 +1,9 @@
 /** For tests: a host in a namespace of its own, on which daemons with this driver live, and guests that are namespaces. */
+import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { NetworkDriver, PlannedPort } from '@wirt/core';
 import type { NetworkUnderTest } from '@wirt/core/contract/network';
 import { createNetns, type TestNetns } from '../../platform/netns.fixture.ts';
@@ -13,10 +15,23 @@ export interface TestHost extends NetworkUnderTest {
   readonly netns: TestNetns;
   readonly directory: string;
   start(options?: { readonly tag?: string; readonly resolvConf?: string }): Promise<RemoteDriver>;
-  /** A namespace with an interface `eth0` that is the port, in place of its tap. */
+  /** A namespace with an interface `eth0` that is at the other end of the port's tap, by two QEMUs. */
   guest(port: PlannedPort): Promise<TestNetns>;
   /** Pids of dnsmasqs of the daemon. */
   servers(): Promise<number[]>;
+}
+
+/** Asks every few milliseconds: QEMU tells nobody when its netdevs are there. */
+export async function expectSoon(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  withinMs = 10_000,
+): Promise<void> {
+  const untilMs = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (performance.now() > untilMs) throw new Error(`${what} did not come within ${withinMs} ms`);
+    await setTimeout(20);
+  }
 }
 
 export const testTag = 'wirttest';
@@ -75,14 +90,20 @@ export async function createTestHost(): Promise<TestHost> {
     async guest(port) {
       const place = await createNetns();
       places.push(place);
-      const names = createNames(testTag);
-      const name = names.port(port);
-      // A tap can only be opened by who speaks to it by descriptor: a pair under its name and alias stands for it.
-      await netns.ip(
-        `link del dev ${name}`,
-        `link add name ${name} type veth peer name eth0 address ${port.mac} netns ${place.pid}`,
-        `link set dev ${name} alias ${names.alias('port', port.instance, port.nic)} mtu ${port.mtu} addrgenmode none master ${names.bridge(port.network)} up`,
+      const socket = join(directory, `${places.length}.sock`);
+      await place.ip(
+        `tuntap add dev eth0 mode tap`,
+        `link set dev eth0 address ${port.mac} mtu ${port.mtu} up`,
       );
+      const far = place.start(...cable('eth0', { server: true, socket }));
+      await expectSoon(() => existsSync(socket), 'the cable of a guest');
+      const near = netns.start(...cable(createNames(testTag).port(port), { server: false, socket }));
+      const tap = createNames(testTag).port(port);
+      await expectSoon(
+        async () => (await netns.run('ip', ['link', 'show', tap])).includes('LOWER_UP'),
+        'the tap of a guest',
+      );
+      for (const child of [far, near]) child.stdout?.resume();
       return place;
     },
     servers: () => serversOf(runRoot),
@@ -118,6 +139,19 @@ export async function createTestHost(): Promise<TestHost> {
       await held.disposeAsync();
     },
   };
+}
+
+/** QEMU without a machine: what the tap sends goes to the socket, and the other way. So the tap is opened by who opens it for guests. */
+function cable(tap: string, { server, socket }: { server: boolean; socket: string }): [string, string[]] {
+  const stream = `stream,id=far,server=${server ? 'on' : 'off'},addr.type=unix,addr.path=${socket}`;
+  const hub = ['near', 'far'].flatMap((id, at) => ['-netdev', `hubport,id=h${at},hubid=0,netdev=${id}`]);
+  const netdevs = [
+    '-netdev',
+    `tap,id=near,ifname=${tap},script=no,downscript=no,vnet_hdr=off`,
+    '-netdev',
+    stream,
+  ];
+  return ['qemu-system-x86_64', ['-M', 'none', '-nodefaults', '-display', 'none', ...netdevs, ...hub]];
 }
 
 const tcpListener = `const s = require('node:net').createServer().listen(0, process.argv[1], () => console.log(s.address().port))`;

@@ -1,4 +1,5 @@
 /** dnsmasq's file of leases: IPv4 by MAC, then `duid …`, then IPv6 by DUID. Read leniently: it is written while it is read. */
+import type { PlannedPort } from '@wirt/core';
 
 export interface Lease {
   readonly address: string;
@@ -21,6 +22,21 @@ export function parseLeases(text: string): Lease[] {
       },
     ];
   });
+}
+
+/** Addresses of ports whose lease is another's. Whose an IPv6 lease is, is seen by the IPv4 lease of the same card. */
+export function staleLeases(
+  leases: readonly Lease[],
+  ports: readonly Pick<PlannedPort, 'mac' | 'ipv4' | 'ipv6'>[],
+): Set<string> {
+  const holders = new Map(leases.map(({ address, mac }) => [address, mac]));
+  const stale = new Set<string>();
+  for (const { mac, ipv4, ipv6 } of ports) {
+    const holder = ipv4 === undefined ? mac : holders.get(ipv4);
+    if (ipv4 !== undefined && holder !== undefined && holder !== mac) stale.add(ipv4);
+    if (ipv6 !== undefined && holders.has(ipv6) && holder !== mac) stale.add(ipv6);
+  }
+  return stale;
 }
 
 /** Without the leases of these addresses. */

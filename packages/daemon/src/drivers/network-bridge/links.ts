@@ -6,7 +6,7 @@ import { WirtError } from '@wirt/api';
 import type { NetworkPlan, PlannedNetwork, PlannedPort } from '@wirt/core';
 import type { LinkState } from './link-state.ts';
 import { type HostNames, linkLocalOf, macFor } from './names.ts';
-import { holds, isForGuests, parseSubnet } from './subnet.ts';
+import { holds, isForGuests, overlap, parseSubnet, type Subnet } from './subnet.ts';
 
 export type LinkMaking =
   | { readonly kind: 'bridge'; readonly mac: string }
@@ -55,6 +55,7 @@ export function desiredLinks(
   for (const network of plan.networks) {
     try {
       const bridge = bridgeOf(network, names);
+      checkOverlap(network, bridges.values());
       links.set(bridge.name, bridge);
       // Without its uplink, a network is still one for the guests on it.
       bridges.set(network.id, network);
@@ -84,12 +85,16 @@ function bridgeOf(network: PlannedNetwork, names: HostNames): DesiredLink {
     making: { kind: 'bridge', mac },
     alias: names.alias('bridge', network.id),
     mtu: network.mtu,
-    addresses: [
-      ...gatewayOf(network, network.ipv4),
-      ...gatewayOf(network, network.ipv6),
-      // Router advertisements come from a link-local address; the kernel's own would wait for a first port.
-      ...(network.ipv6 === undefined ? [] : [`${linkLocalOf(mac)}/64`]),
-    ],
+    // The gateway of a bridged network is another machine.
+    addresses:
+      network.kind === 'bridged'
+        ? []
+        : [
+            ...gatewayOf(network, network.ipv4),
+            ...gatewayOf(network, network.ipv6),
+            // Router advertisements come from a link-local address; the kernel's own would wait for a first port.
+            ...(network.ipv6 === undefined ? [] : [`${linkLocalOf(mac)}/64`]),
+          ],
   };
 }
 
@@ -102,6 +107,21 @@ function gatewayOf(network: PlannedNetwork, subnet: PlannedNetwork['ipv4']): str
       details: { networks: [network.id] },
     });
   return [`${subnet.gateway}/${parsed.prefix}`];
+}
+
+/** One address in two networks is nobody's: the filter would have to let each pass for the other. */
+function checkOverlap(network: PlannedNetwork, others: Iterable<PlannedNetwork>): void {
+  const own = subnetsOf(network);
+  for (const other of others)
+    if (subnetsOf(other).some((theirs) => own.some((each) => overlap(each, theirs))))
+      throw new WirtError('network.failed', `Network ${network.name} cannot be made.`, {
+        cause: new Error(`Its subnet overlaps that of network ${other.name}.`),
+        details: { networks: [network.id] },
+      });
+}
+
+function subnetsOf({ ipv4, ipv6 }: PlannedNetwork): Subnet[] {
+  return [ipv4, ipv6].flatMap((subnet) => parseSubnet(subnet?.subnet ?? '') ?? []);
 }
 
 function uplinkOf(

@@ -35,3 +35,8 @@ export function holds({ family, address, prefix }: Subnet, other: string): boole
   list.addSubnet(address, prefix, name);
   return list.check(other, name);
 }
+
+export function overlap(one: Subnet, other: Subnet): boolean {
+  if (one.family !== other.family) return false;
+  return one.prefix <= other.prefix ? holds(one, other.address) : holds(other, one.address);
+}
