@@ -97,6 +97,9 @@ const guardSets = perCards((view) => {
 });
 
 const incoming = [
+  // Most packets are these, and need no more than this: TCP that is the sender's own.
+  'ether type ip ip protocol tcp iifname . ether saddr . ip saddr @owners4 accept',
+  'ether type ip6 ip6 nexthdr tcp iifname . ether saddr . ip6 saddr @owners6 accept',
   'iifname @uplinks ether saddr @guests drop',
   'iifname != @ports accept',
   // A guest that floods DHCP keeps its server busy for all.
@@ -150,14 +153,16 @@ const ipv6 = [
 
 /** From neighbours to a card: groups know guests by their addresses, so that nothing may come in for another one. */
 const delivered = [
+  'ether type ip oifname . ether daddr . ip daddr @owners4 accept',
+  'ether type ip6 oifname . ether daddr . ip6 daddr @owners6 accept',
   'oifname != @guarded accept',
+  // Tagged frames are read by nobody on their way to a guest.
+  'ether type != { ip, ip6, arp } drop',
   'ether type arp accept',
   `icmpv6 type ${neighbourTypes} accept`,
   // Only a server outside can say that: a card's own answers are dropped when they come in.
   'udp sport 67 udp dport 68 accept',
   'udp sport 547 udp dport 546 accept',
-  'oifname . ether daddr . ip daddr @owners4 accept',
-  'oifname . ether daddr . ip6 daddr @owners6 accept',
   'ether type ip oifname @any4 oifname . ether daddr @macs accept',
   'ether type ip6 oifname @any6 oifname . ether daddr @macs accept',
   'drop',

@@ -283,22 +283,26 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
     });
 
     it('drops ARP that claims the address of somebody else', async () => {
-      const claim = async (address: string): Promise<void> => {
-        const words = ['busybox', 'arping', '-U', '-c', '2', '-w', '1', '-I', 'eth0', address];
+      const claim = async (address: string, mode = '-U'): Promise<void> => {
+        const words = ['busybox', 'arping', mode, '-c', '2', '-w', '1', '-I', 'eth0', address];
         await createNft([...guests.b.enter, ...words] as [string, ...string[]])
           .run([], 'claim', signal())
           .catch(() => undefined);
       };
       const before = await spoofed('b');
       await claim('10.80.0.3');
+      await claim('10.80.0.3', '-D');
       expect(await spoofed('b')).toBe(before);
+      await claim('10.80.0.2', '-D');
+      const probed = await spoofed('b');
+      expect(probed).toBeGreaterThan(before);
       await guests.b.ip('addr', 'add', '10.80.0.2/24', 'dev', 'eth0');
       try {
         await claim('10.80.0.2');
       } finally {
         await guests.b.ip('addr', 'del', '10.80.0.2/24', 'dev', 'eth0');
       }
-      expect(await spoofed('b')).toBeGreaterThan(before);
+      expect(await spoofed('b')).toBeGreaterThan(probed);
     });
 
     it('drops what comes from another MAC address, and tagged frames', async () => {
@@ -352,7 +356,13 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
       await guests.c.ip('route', 'add', '10.200.0.0/24', 'via', '10.80.0.2', 'onlink', 'dev', 'eth0');
       await guests.b.ip('route', 'add', '10.200.0.0/24', 'via', '10.80.0.2', 'onlink', 'dev', 'eth0');
       try {
+        await guests.a.nft(
+          'table inet w { chain p { type filter hook input priority 0; ip daddr 10.200.0.1 counter; }\n}\n',
+        );
         expect(await guests.c.ask('udp', '10.200.0.1', 80)).toBeUndefined();
+        const heard = await nftOf(guests.a, 'list', 'table', 'inet', 'w');
+        await guests.a.nft('delete table inet w\n');
+        expect(heard).toMatch(/packets 0/);
         await apply({ a: { antiSpoofing: false } });
         expect(await guests.b.ask('tcp', '10.200.0.1', 80)).toBe('10.80.0.3');
       } finally {
@@ -409,11 +419,7 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
       await a.ip('rule', 'del', 'pref', '0');
       try {
         expect(await a.ask('tcp', '127.1.0.1', 53, { from: '10.80.0.2' })).toBeUndefined();
-        const listed = await createNft([...host.enter, 'nft']).run(
-          ['list', 'table', 'inet', 'w'],
-          'list',
-          signal(),
-        );
+        const listed = await nftOf(host, 'list', 'table', 'inet', 'w');
         expect(listed).toMatch(/packets [1-9]/);
       } finally {
         await a.ip('rule', 'add', 'pref', '0', 'lookup', 'local');
@@ -454,11 +460,7 @@ describe.skipIf(!isRoot)('the firewall, with packets', () => {
         'table inet w { chain p { type filter hook input priority 0; ip saddr 10.80.0.2 udp dport 80 counter; }\n}\n';
       await guests.b.nft(seen);
       await outside.ask('udp', '10.80.0.3', 80, { from: '10.80.0.2' });
-      const listed = await createNft([...guests.b.enter, 'nft']).run(
-        ['list', 'table', 'inet', 'w'],
-        'list',
-        signal(),
-      );
+      const listed = await nftOf(guests.b, 'list', 'table', 'inet', 'w');
       await guests.b.nft('delete table inet w\n');
       await outside.ip('route', 'del', '10.80.0.3/32');
       await outside.ip('addr', 'del', '10.80.0.2/32', 'dev', 'lo');
