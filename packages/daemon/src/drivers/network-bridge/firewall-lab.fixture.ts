@@ -29,6 +29,8 @@ export interface LabAnswer {
   readonly failed?: string;
 }
 
+/** How long an answer that must come may take, and one that must not come is waited for. */
+const answerMs = 8_000;
 const silenceMs = 700;
 
 /** A namespace. */
@@ -41,9 +43,13 @@ export interface LabPlace extends AsyncDisposable {
   serve(protocol: LabProtocol, port: number, host?: string): Promise<void>;
   /** What the server heard: the address that it saw; undefined when nothing came back. */
   ask(protocol: LabProtocol, host: string, port: number, options?: AskOptions): Promise<string | undefined>;
-  /** A connection kept by `ask`. */
+  /** As `ask`, where nothing is expected to come back: waits less. */
+  knock(protocol: LabProtocol, host: string, port: number, options?: AskOptions): Promise<string | undefined>;
+  /** Whether a connection kept by `ask` carries bytes there and back. */
   stillTalks(keep: string): Promise<boolean>;
+  isSilent(keep: string): Promise<boolean>;
   ping(host: string, ...args: readonly string[]): Promise<boolean>;
+  pingInVain(host: string, ...args: readonly string[]): Promise<boolean>;
 }
 
 export interface AskOptions {
@@ -67,6 +73,10 @@ export async function createPlace(): Promise<LabPlace> {
     const { failed } = await ask(request);
     if (failed !== undefined) throw new Error(`${JSON.stringify(request)}: ${failed}`);
   };
+  const ping = async (waitMs: number, host: string, args: readonly string[]): Promise<boolean> => {
+    const words = ['ping', '-n', '-c', '1', '-W', String(waitMs / 1000), ...args, host];
+    return (await runProgram(enter[0], [enter[1], ...words], { timeoutMs: 20_000 })).exitCode === 0;
+  };
   const place: LabPlace = {
     enter: [...enter],
     ip: async (...args) => await run('ip', ...args),
@@ -77,12 +87,13 @@ export async function createPlace(): Promise<LabPlace> {
     serve: async (protocol, port, host) =>
       await done({ op: 'serve', protocol, port, ...(host === undefined ? {} : { host }) }),
     ask: async (protocol, host, port, options = {}) =>
+      (await ask({ op: 'ask', protocol, host, port, timeoutMs: answerMs, ...options })).heard,
+    knock: async (protocol, host, port, options = {}) =>
       (await ask({ op: 'ask', protocol, host, port, timeoutMs: silenceMs, ...options })).heard,
-    stillTalks: async (keep) => (await ask({ op: 'say', keep, timeoutMs: silenceMs })).heard === 'again',
-    async ping(host, ...args) {
-      const words = ['ping', '-n', '-c', '1', '-W', '0.7', ...args, host];
-      return (await runProgram(enter[0], [enter[1], ...words], { timeoutMs: 10_000 })).exitCode === 0;
-    },
+    stillTalks: async (keep) => (await ask({ op: 'say', keep, timeoutMs: answerMs })).heard === 'again',
+    isSilent: async (keep) => (await ask({ op: 'say', keep, timeoutMs: silenceMs })).failed === 'silence',
+    ping: async (host, ...args) => await ping(answerMs, host, args),
+    pingInVain: async (host, ...args) => !(await ping(silenceMs, host, args)),
     async [Symbol.asyncDispose]() {
       const { promise, resolve } = Promise.withResolvers<void>();
       child.once('exit', () => resolve());
