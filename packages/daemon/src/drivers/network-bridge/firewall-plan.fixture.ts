@@ -1,5 +1,7 @@
 // Plans for tests of the firewall: networks, cards and groups with short ids, of which only what matters is said.
-import type { NetworkPlan, PlannedGroup, PlannedNetwork, PlannedPort, PlannedRule } from '@wirt/core';
+import type { Logger, NetworkPlan, PlannedGroup, PlannedNetwork, PlannedPort, PlannedRule } from '@wirt/core';
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 export const names = {
   bridgeName: (network: string): string => `wb${network}`,

@@ -109,7 +109,7 @@ function changeElements(
 /** In a form that can be compared. */
 export function modelText(model: Model): string {
   const lines: string[] = [];
-  for (const [key, { counters, sets, chains }] of [...model].sort()) {
+  for (const [key, { counters, sets, chains }] of [...model].sort(byName)) {
     lines.push(key, ...[...counters].sort());
     for (const [name, { definition, elements }] of [...sets].sort(byName))
       lines.push(`${name} ${definition}`, ...Array.from(elements, (each) => each.join(' : ')).sort());
