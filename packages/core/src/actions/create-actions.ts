@@ -22,6 +22,7 @@ import { autostart, recoverInstances, resumeOperations } from './instance-recove
 import { LateWrites } from './late-writes.ts';
 import { createMetadataActions } from './metadata.ts';
 import { createNetworkActions } from './network.ts';
+import { adoptNetworks } from './network-adopt.ts';
 import { NetworkState } from './network-state.ts';
 import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
@@ -114,6 +115,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       const open = await openOperations(store);
       await ensureDefaultPool(shared);
       await recoverImages(shared, open);
+      await adoptNetworks(shared);
       await networking.recover();
       await recoverInstances(shared, life, open, signal);
       await recoverVolumes(shared, live, open);

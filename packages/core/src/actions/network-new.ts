@@ -122,10 +122,11 @@ function requireUserMode({ name, spec }: NetworkCreate): void {
     );
 }
 
-async function subnetsOf(
+/** Those that are asked for, checked, and free ones where none are. */
+export async function subnetsOf(
   { network: driver, networks }: Shared,
   id: string,
-  { spec }: NetworkCreate,
+  { spec }: Pick<NetworkCreate, 'spec'>,
 ): Promise<{ ipv4: string | null; ipv6: string | null }> {
   if (driver.driver === 'user' || spec.kind === 'bridged') return { ipv4: null, ipv6: null };
   const taken: TakenSubnet[] = [...networks.after()].flatMap(({ name, spec: { ipv4, ipv6 } }) =>

@@ -320,6 +320,28 @@ describe('without root', () => {
     expect(scene.fake.host.network.plan.ports[0]?.publish).toMatchObject(publish);
   });
 
+  it('a network goes on when the host gets what bridges need, with addresses for its guests', async () => {
+    const scene = await userMode();
+    await scene.guest('web', [{}], false);
+    await scene.guest('db', [{}, {}], false);
+    scene.fake.host.network.driver = 'bridge';
+    await scene.fake.restart();
+    const { spec, status } = await get(scene, 'default');
+    expect(status).toMatchObject({ driver: 'bridge', state: 'ready' });
+    const begin = spec.ipv4?.replace('.0/24', '');
+    expect(await scene.nics('web')).toMatchObject([{ ipv4: `${begin}.2` }]);
+    expect(await scene.nics('db')).toMatchObject([{ ipv4: `${begin}.3` }, { ipv4: `${begin}.4` }]);
+    await scene.start('web');
+    expect(await scene.faults()).toEqual([]);
+    scene.fake.host.network.driver = 'user';
+    await scene.fake.restart();
+    await scene.start('db');
+    expect(await get(scene, 'default')).toMatchObject({
+      status: { driver: 'user' },
+      spec: { ipv4: spec.ipv4 },
+    });
+  });
+
   it('a guest is not started on a network that only bridges can be', async () => {
     const scene = await createNetworkScene();
     await scene.network('lab', { kind: 'isolated' });
