@@ -31,6 +31,12 @@ export async function setForwarding(plan: NetworkPlan, settings: HostSettings): 
   return done;
 }
 
+export async function isForwarding(plan: NetworkPlan, settings: HostSettings): Promise<boolean> {
+  const needs = neededForwarding(plan);
+  if (needs.ipv4 && (await settings.read(ipv4)) !== '1') return false;
+  return !needs.ipv6 || (await settings.read(ipv6)) !== '0';
+}
+
 /** `othersForward`: something else here, as Docker's bridge, relies on it by now. */
 export async function putBackForwarding(
   plan: NetworkPlan,

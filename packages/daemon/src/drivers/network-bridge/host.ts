@@ -7,7 +7,13 @@ import type { Logger, NetworkPlan, PlannedPort, Repaired } from '@wirt/core';
 import { runToSuccess } from '../../platform/subprocess.ts';
 import type { Firewall } from './firewall.ts';
 import type { FloatingAddresses } from './floating.ts';
-import { bridgeSettings, neededForwarding, putBackForwarding, setForwarding } from './forwarding.ts';
+import {
+  bridgeSettings,
+  isForwarding,
+  neededForwarding,
+  putBackForwarding,
+  setForwarding,
+} from './forwarding.ts';
 import type { HostSettings } from './host-settings.ts';
 import { changeLinks, type FailedChange, readLinks } from './ip.ts';
 import { type LinkChange, type LinkChanges, linkChanges } from './link-diff.ts';
@@ -28,6 +34,8 @@ export interface HostParts {
 export interface Host {
   /** `guests`: ports whose interfaces are somebody else's making. Returns what could not be made; the rest is made. */
   make(plan: NetworkPlan, guests: readonly PlannedPort[], signal: AbortSignal): Promise<WirtError[]>;
+  /** Whether the host is not as it was made. While `make` works, the answer means nothing. */
+  differs(signal: AbortSignal): Promise<boolean>;
   /** Reads the host, and mends what is not as it was made. Returns what that was. */
   mend(signal: AbortSignal): Promise<Repaired[]>;
   /** What should be, by name. */
@@ -140,6 +148,21 @@ export function createHost(parts: HostParts): Host {
   return {
     make,
     expected: () => made?.expected ?? new Map(),
+    async differs(signal) {
+      if (made === undefined) return false;
+      const { desired, plan, guests } = made;
+      const now = await readLinks(signal);
+      const [rules, lost] = await Promise.all([
+        isFiltered ? firewall.differs(signal) : undefined,
+        floating.missing(now),
+      ]);
+      const { links, last } = linkChanges(desired.links, now, names, namesOf(guests));
+      return (
+        rules !== undefined ||
+        lost.length + links.length + last.length > 0 ||
+        !(await isForwarding(plan, settings))
+      );
+    },
     async mend(signal) {
       if (made === undefined) return [];
       const { plan, guests, desired } = made;
@@ -150,15 +173,14 @@ export function createHost(parts: HostParts): Host {
         floating.missing(now),
       ]);
       const forwarding = await setForwarding(plan, settings);
-      const wrong = [...changes.links, ...changes.addresses];
-      if (rules === undefined && lost.length === 0 && forwarding.length === 0 && wrong.length === 0)
-        return [];
+      const wrong = [...changes.links, ...changes.last];
+      if (rules === undefined && lost.length + forwarding.length + wrong.length === 0) return [];
       if (rules !== undefined) firewall.forget();
       actual = now;
       const errors = await make(plan, guests, signal);
       for (const error of errors) logger.warn('network.not_mended', { error });
       // What nobody could mend was not mended: it is said when it is.
-      if (errors.length > 0 && rules === undefined && lost.length === 0 && forwarding.length === 0) return [];
+      if (errors.length > 0 && rules === undefined && lost.length + forwarding.length === 0) return [];
       return [
         ...repairsOf(wrong),
         ...(rules === undefined ? [] : [{ what: rules }]),
@@ -181,18 +203,38 @@ async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promi
 }
 
 async function changeHost(
-  { links, addresses, bridgesMade }: LinkChanges,
+  { links, queueing, last, bridgesMade }: LinkChanges,
   plan: NetworkPlan,
-  { names, settings }: HostParts,
+  { names, settings, logger }: HostParts,
 ): Promise<FailedChange[]> {
-  const failed = await changeLinks(links);
-  const bridges = new Set(bridgesMade);
-  for (const network of plan.networks) {
-    const bridge = names.bridge(network.id);
-    if (bridges.has(bridge)) await settings.setOwn(bridgeSettings(bridge, network));
+  // Without it, a tap takes more memory, and works as well.
+  const simplify = async (): Promise<void> => {
+    await changeLinks(queueing, 'tc').catch((error: unknown) => {
+      logger.debug('network.queueing_left', { error });
+    });
+  };
+  // `tc` reads all links of the host before it does anything: one guest does not wait for that, and a thousand wait less with it.
+  const few = queueing.length <= fewTaps;
+  if (few && bridgesMade.length === 0) {
+    const missed = await changeLinks([...links, ...last]);
+    void simplify();
+    return missed;
   }
-  return [...failed, ...(await changeLinks(addresses))];
+  const failed = await changeLinks(links);
+  if (!few) await simplify();
+  if (bridgesMade.length > 0) {
+    const bridges = new Set(bridgesMade);
+    for (const network of plan.networks) {
+      const bridge = names.bridge(network.id);
+      if (bridges.has(bridge)) await settings.setOwn(bridgeSettings(bridge, network));
+    }
+  }
+  failed.push(...(await changeLinks(last)));
+  if (few) void simplify();
+  return failed;
 }
+
+const fewTaps = 8;
 
 function asFailure(error: unknown): WirtError {
   if (error instanceof WirtError) return error;

@@ -26,11 +26,14 @@ export interface FailedChange {
 }
 
 /** Returns what could not be done. Not cut short by a signal: half of a batch helps nobody, and it takes milliseconds. */
-export async function changeLinks(changes: readonly LinkChange[]): Promise<FailedChange[]> {
+export async function changeLinks(
+  changes: readonly LinkChange[],
+  program: 'ip' | 'tc' = 'ip',
+): Promise<FailedChange[]> {
   if (changes.length === 0) return [];
   for (const { line } of changes)
     if (/[\n\\;]/.test(line)) throw new Error(`'${line}' is not one line of a batch.`);
-  const { exitCode, stderr } = await runProgram('ip', ['-force', '-batch', '-'], {
+  const { exitCode, stderr } = await runProgram(program, ['-force', '-batch', '-'], {
     stdin: `${changes.map(({ line }) => line).join('\n')}\n`,
     timeoutMs,
   });

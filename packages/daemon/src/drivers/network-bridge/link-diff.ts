@@ -3,7 +3,7 @@
  * there before, what was wrong with it. A tap that is right is never touched: a guest has it open.
  */
 import type { LinkState } from './link-state.ts';
-import { type DesiredLink, stateOf } from './links.ts';
+import type { DesiredLink } from './links.ts';
 import type { HostNames } from './names.ts';
 
 export interface LinkChange {
@@ -17,8 +17,10 @@ export interface LinkChange {
 
 export interface LinkChanges {
   readonly links: readonly LinkChange[];
-  /** After the links, and after their settings, are there. */
-  readonly addresses: readonly LinkChange[];
+  /** For `tc`, after the links are there: each of a tap's 256 possible queues would get one of its own when it goes up, 7 MiB in all. */
+  readonly queueing: readonly LinkChange[];
+  /** After all these, and after the settings of bridges. */
+  readonly last: readonly LinkChange[];
   /** Names of bridges that are made, or made anew. */
   readonly bridgesMade: readonly string[];
 }
@@ -42,7 +44,8 @@ export function linkChanges(
       .map(({ name }) => name),
   );
   const links: LinkChange[] = together(removed);
-  const addresses: LinkChange[] = [];
+  const queueing: LinkChange[] = [];
+  const last: LinkChange[] = [];
   const bridgesMade: string[] = [];
   for (const link of desired.values()) {
     const state = gone.has(link.name) ? undefined : actual.get(link.name);
@@ -58,6 +61,11 @@ export function linkChanges(
       for (const line of makingLines(link)) links.push(tell(line, `${link.what} was not there`));
     if (state === undefined && link.making.kind === 'bridge') bridgesMade.push(link.name);
     const wrong = settings(link, state);
+    if (link.making.kind === 'tap' && link.making.multiQueue && !state?.up) {
+      queueing.push(tell(`qdisc replace dev ${link.name} root noqueue`, ''));
+      wrong.pop();
+      last.push(tell(`link set dev ${link.name} up`, `${link.what} was down`));
+    }
     if (wrong.length > 0)
       links.push(
         tell(
@@ -69,7 +77,7 @@ export function linkChanges(
       );
     for (const address of link.addresses)
       if (!state?.addresses.includes(address))
-        addresses.push(
+        last.push(
           tell(
             // Nobody else may have the gateway's address; and the check for it would wait for a first port.
             `addr replace ${address} dev ${link.name}${address.includes(':') ? ' nodad' : ''}`,
@@ -77,7 +85,7 @@ export function linkChanges(
           ),
         );
   }
-  return { links, addresses, bridgesMade };
+  return { links, queueing, last, bridgesMade };
 }
 
 /** Above so many, the kernel is told of all at once: to take a link away, it waits some 20 ms for who may still look at it. */
@@ -122,18 +130,15 @@ function removal(
     : [];
 }
 
-function mustBeMadeAnew(link: DesiredLink, state: LinkState): boolean {
-  const wanted = stateOf(link);
-  if (link.making.kind === 'foreign') return false;
-  if (wanted.kind !== state.kind) return true;
-  return (
-    JSON.stringify(tapFacts(wanted)) !== JSON.stringify(tapFacts(state)) ||
-    wanted.vlan?.id !== state.vlan?.id ||
-    wanted.vlan?.link !== state.vlan?.link
-  );
-}
+const kinds = { bridge: 'bridge', tap: 'tun', veth: 'veth', peer: 'veth', vlan: 'vlan' } as const;
 
-const tapFacts = ({ tap }: LinkState) => tap && [tap.uid, tap.gid, tap.multiQueue];
+function mustBeMadeAnew({ making }: DesiredLink, { kind, tap, vlan }: LinkState): boolean {
+  if (making.kind === 'foreign') return false;
+  if (kinds[making.kind] !== kind) return true;
+  if (making.kind === 'vlan') return vlan?.id !== making.id || vlan.link !== making.link;
+  if (making.kind !== 'tap') return false;
+  return tap?.uid !== making.uid || tap.gid !== making.gid || tap.multiQueue !== making.multiQueue;
+}
 
 const bridgeSettings = 'nf_call_iptables 1 nf_call_ip6tables 1';
 
@@ -170,8 +175,9 @@ function settings(link: DesiredLink, state: LinkState | undefined): { words: str
     wrong.push({ words: `address ${making.mac}`, why: 'had another MAC address' });
   if (master !== undefined && master !== state?.master)
     wrong.push({ words: `master ${master}`, why: `was not in ${master}` });
+  const isFiltered = making.kind !== 'bridge' || state === undefined || state.filtered === true;
   if (!state?.up) wrong.push({ words: 'up', why: 'was down' });
-  if (making.kind === 'bridge' && state !== undefined && !state.filtered)
+  if (!isFiltered)
     wrong.push({ words: `type bridge ${bridgeSettings}`, why: 'passed frames by its firewall' });
   return wrong;
 }

@@ -83,8 +83,13 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     mending ??= (async () => {
       while (suspected && !closing.signal.aborted) {
         suspected = false;
-        const repaired = await turns.take(() => host.mend(closing.signal));
-        for (const each of repaired) tell(each);
+        const { started } = turns.work();
+        // Looking takes long where there is much, and keeps nobody waiting.
+        const differs = await host.differs(closing.signal);
+        const work = turns.work();
+        // What was changed meanwhile by ourselves is no difference: another look, once it is quiet.
+        if (differs && (work.running || work.started !== started)) suspected = true;
+        else if (differs) for (const each of await turns.take(() => host.mend(closing.signal))) tell(each);
         await clock.sleep(suspicionEveryMs, closing.signal);
       }
     })()
