@@ -33,12 +33,12 @@ function cardName({ name }: Pick<Instance, 'name'>, nic: Pick<Nic, 'name'>): str
   return `${nic.name} of ${name}`;
 }
 
-/** Addresses of a network that are taken, by their canonical text, and who has them. */
+/** Addresses of a network that are taken, and who has them. Records have them in their canonical form. */
 export function takenOn(shared: Pick<Shared, 'instances'>, network: Network): Map<string, string> {
   const taken = new Map<string, string>();
   for (const { instance, nic } of cardsOn(shared, network))
     for (const address of [nic.ipv4, nic.ipv6])
-      if (address !== undefined) taken.set(canonicalAddress(address) ?? address, cardName(instance, nic));
+      if (address !== undefined) taken.set(address, cardName(instance, nic));
   return taken;
 }
 
@@ -104,11 +104,14 @@ function addressesFor(
       if (address !== undefined) taken.set(address, cardName(owner, nic));
   if (network.spec.kind !== 'bridged')
     return chooseAddresses({ name: network.name, ...network.spec }, wanted, taken);
-  for (const address of Object.values(wanted)) {
-    const holder = taken.get(canonicalAddress(address) ?? address);
+  const own: Addresses = Object.fromEntries(
+    Object.entries(wanted).map(([family, address]) => [family, canonicalAddress(address) ?? address]),
+  );
+  for (const address of Object.values(own)) {
+    const holder = taken.get(address);
     if (holder !== undefined) throw addressTaken(`${address} on network ${network.name}`, holder);
   }
-  return wanted;
+  return own;
 }
 
 function addressTaken(what: string, holder: string): WirtError {
