@@ -4,9 +4,18 @@ import type { Operation } from '@wirt/api';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
 
-const startSteps = ['claim-uid', 'control-group', 'directory', 'spawn', 'connect', 'resume', 'record'];
-const stopSteps = ['mark', 'kill', 'control-group', 'clean', 'release-uid', 'record'];
-const removeSteps = ['mark', 'control-group', 'clean', 'release-uid', 'forget', 'record'];
+const startSteps = [
+  'claim-uid',
+  'control-group',
+  'network',
+  'directory',
+  'spawn',
+  'connect',
+  'resume',
+  'record',
+];
+const stopSteps = ['mark', 'kill', 'control-group', 'network', 'clean', 'release-uid', 'record'];
+const removeSteps = ['mark', 'control-group', 'network', 'clean', 'release-uid', 'forget', 'record'];
 /** Of an instance that is stopped: the steps between find nothing on the host. */
 const plainRemoveSteps = ['mark', 'forget', 'record'];
 /** A removal by force ends the guest first. */
