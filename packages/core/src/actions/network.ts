@@ -72,11 +72,12 @@ async function giveUp(shared: Shared, id: string): Promise<void> {
 }
 
 function requireUnused(shared: Shared, network: Network): void {
-  const users = new Set(cardsOn(shared, network).map(({ instance }) => instance));
-  if (users.size === 0) return;
-  const names = [...users];
+  const cards = cardsOn(shared, network);
+  const [first] = cards;
+  if (first === undefined) return;
+  const names = [...new Set(cards.map(({ instance }) => instance))];
   throw new WirtError('network.in_use', `Network ${network.name} has cards of ${namesOf(names)}.`, {
-    hint: `Detach them first: \`wirt nic detach ${names[0]?.name} NIC\`, or remove the instances.`,
+    hint: `Detach them first: \`wirt network detach ${first.instance.name}/${first.nic.name}\`, or remove the instances.`,
     details: { instances: names.map(({ name }) => name) },
   });
 }

@@ -138,10 +138,12 @@ function observed(shared: Shared, group: SecurityGroup): SecurityGroup {
 }
 
 function requireUnused(shared: Shared, group: SecurityGroup): void {
-  const users = [...new Set(membersOf(shared, group).map(({ instance }) => instance))];
-  if (users.length > 0)
+  const cards = membersOf(shared, group);
+  const [first] = cards;
+  const users = [...new Set(cards.map(({ instance }) => instance))];
+  if (first !== undefined)
     throw new WirtError('group.in_use', `Security group ${group.name} guards cards of ${namesOf(users)}.`, {
-      hint: `Give them other groups first: \`wirt nic set ${users[0]?.name} NIC --group OTHER\`.`,
+      hint: `Give them other groups first: \`wirt network groups ${first.instance.name}/${first.nic.name} GROUP…\`.`,
       details: { instances: users.map(({ name }) => name) },
     });
   const namers = [...shared.groups.after()].filter(

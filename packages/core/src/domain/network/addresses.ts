@@ -72,7 +72,7 @@ function requireAddress(
   const address = parseAddress(wanted);
   const refuse = (why: string): WirtError =>
     new WirtError('network.address_taken', `${wanted} cannot be an address on network ${name}: ${why}.`, {
-      hint: `Leave \`${family}\` out for a free one; see \`wirt network show ${name}\`.`,
+      hint: `Leave it out for a free one, or see who has which: \`wirt network show ${name}\`.`,
       details: { network: name, address: wanted },
     });
   if (subnet === undefined) throw refuse(`it has no ${says[family]} subnet`);
