@@ -48,7 +48,7 @@ describe('what somebody else takes away is mended within 5 s, and said', () => {
   const bridge = async () => (await net.networkOf('default')).status.interface ?? '';
 
   it('all rules of nftables', async () => {
-    expect(await repaired(() => net.network.inside.run('nft', 'flush', 'ruleset'))).toMatch(/nftables|rules/);
+    expect(await repaired(() => net.network.inside.run('nft', 'flush', 'ruleset'))).toMatch(/table wirt_/);
     expect(await net.network.inside.run('nft', 'list', 'tables')).toContain(`wirt_${net.daemon.tag}`);
     expect(await pings('a', 'b.wirt')).toBe(true);
   });
@@ -75,11 +75,29 @@ describe('what somebody else takes away is mended within 5 s, and said', () => {
   });
 });
 
+/** Until their agents answer wirtd, as they do soon after it was started. */
+async function answering(...names: string[]): Promise<void> {
+  const since = (await net.networkOf('default')).revision - 1;
+  const missing = async () => {
+    const all = await Promise.all(names.map((name) => net.instance(name)));
+    return all.some(({ status }) => !status.agent);
+  };
+  if (!(await missing())) return;
+  for await (const _ of net.daemon.client.events({ kind: 'instance', since }, AbortSignal.timeout(30_000)))
+    if (!(await missing())) return;
+}
+
+/** Both guests find each other, asked when wirtd has taken them up. */
+async function connected(): Promise<boolean> {
+  await answering('a', 'b');
+  return pings('a', 'b.wirt');
+}
+
 describe('wirtd that dies', () => {
   it('leaves its guests connected, and finds them so', async () => {
     await net.daemon.kill();
     await net.daemon.start(net.options);
-    expect(await pings('a', 'b.wirt')).toBe(true);
+    expect(await connected()).toBe(true);
     expect((await net.networkOf('default')).status.state).toBe('ready');
   });
 
@@ -88,13 +106,16 @@ describe('wirtd that dies', () => {
     await net.network.inside.run('nft', 'flush', 'ruleset');
     await net.daemon.start(net.options);
     expect(await net.network.inside.run('nft', 'list', 'tables')).toContain(`wirt_${net.daemon.tag}`);
-    expect(await pings('a', 'b.wirt')).toBe(true);
+    expect(await connected()).toBe(true);
   });
 
   const steps = {
-    attach: ['instance.nic-attach/apply', 'instance.nic-attach/plug', 'instance.nic-attach/record'],
-    detach: ['instance.nic-detach/unplug', 'instance.nic-detach/record', 'instance.nic-detach/apply'],
-  } as const;
+    attach: ['choose', 'network', 'plug', 'record'].map((step) => `instance.attach-nic/${step}`),
+    detach: ['unplug', 'record', 'network'].map((step) => `instance.detach-nic/${step}`),
+    update: ['record', 'apply'].map((step) => `instance.update-nic/${step}`),
+    create: ['record', 'apply'].map((step) => `network.create/${step}`),
+    remove: ['record', 'apply'].map((step) => `network.remove/${step}`),
+  };
 
   it.each(steps.attach)('at %s has attached the card afterwards, or not at all', async (step) => {
     await net.cli('network', 'create', 'extra', '--kind', 'isolated').catch(() => undefined);
@@ -109,6 +130,7 @@ describe('wirtd that dies', () => {
         }),
       net.options,
     );
+    await answering('a');
     const { spec } = await net.instance('a');
     const there = spec.nics.filter(({ network }) => network === 'extra');
     const inGuest = (await net.sh('a', 'cat /sys/class/net/*/address')).text.split('\n');
@@ -120,7 +142,7 @@ describe('wirtd that dies', () => {
       expect(inGuest).toContain(mac);
       await net.cli('network', 'detach', 'a', name);
     }
-    expect(await pings('a', 'b.wirt')).toBe(true);
+    expect(await connected()).toBe(true);
   });
 
   it.each(steps.detach)('at %s has detached the card afterwards', async (step) => {
@@ -139,6 +161,65 @@ describe('wirtd that dies', () => {
     );
     expect((await net.instance('a')).spec.nics.map(({ network }) => network)).toEqual(['default']);
     expect((await net.sh('a', 'cat /sys/class/net/*/address')).text).not.toContain(nic?.mac);
-    expect(await pings('a', 'b.wirt')).toBe(true);
+    expect(await connected()).toBe(true);
+  });
+
+  it.each(steps.update)('at %s has published the port afterwards, or not at all', async (step) => {
+    const params = { instance: 'b', nic: 'nic0' };
+    const publish = [{ hostPort: 8080, guestPort: 80 }];
+    await killedAt(
+      net.daemon,
+      step,
+      () =>
+        net.daemon.client.call('PATCH /v1/instances/{instance}/nics/{nic}', {
+          params,
+          body: { publish },
+          query: { wait: 'done' },
+        }),
+      net.options,
+    );
+    const [nic] = (await net.instance('b')).spec.nics;
+    const rules = await net.network.inside.run(
+      'nft',
+      'list',
+      'map',
+      'inet',
+      `wirt_${net.daemon.tag}`,
+      'publish4',
+    );
+    expect(rules.includes('8080')).toBe(nic?.publish.length === 1);
+    await net.cli('network', 'unpublish', 'b', '8080').catch(() => undefined);
+    expect(await connected()).toBe(true);
+  });
+
+  it.each(steps.create)('at %s has made the network afterwards, or not at all', async (step) => {
+    const body = { name: 'later' };
+    await killedAt(
+      net.daemon,
+      step,
+      () => net.daemon.client.call('POST /v1/networks', { body }),
+      net.options,
+    );
+    const { items } = await net.daemon.client.call('GET /v1/networks', {});
+    const bridges = await net.network.inside.run('ip', '-br', 'link', 'show', 'type', 'bridge');
+    expect(bridges.trim().split('\n')).toHaveLength(items.length);
+    await net.cli('network', 'rm', 'later').catch(() => undefined);
+    expect(await connected()).toBe(true);
+  });
+
+  it.each(steps.remove)('at %s has removed the network afterwards, or not at all', async (step) => {
+    await net.cli('network', 'create', 'gone');
+    const params = { network: 'gone' };
+    await killedAt(
+      net.daemon,
+      step,
+      () => net.daemon.client.call('DELETE /v1/networks/{network}', { params }),
+      net.options,
+    );
+    const { items } = await net.daemon.client.call('GET /v1/networks', {});
+    const bridges = await net.network.inside.run('ip', '-br', 'link', 'show', 'type', 'bridge');
+    expect(bridges.trim().split('\n')).toHaveLength(items.length);
+    await net.cli('network', 'rm', 'gone').catch(() => undefined);
+    expect(await connected()).toBe(true);
   });
 });

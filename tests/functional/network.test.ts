@@ -27,7 +27,7 @@ const reaches = async (guest: string, host: string, port: number): Promise<boole
   (await net.sh(guest, `nc -w 2 ${host} ${port} </dev/null`)).exitCode === 0;
 
 const serve = (guest: string, port: number) =>
-  net.sh(guest, `nc -ll -p ${port} -e echo hello-from-${guest} >/dev/null </dev/null &`);
+  net.sh(guest, `nc -ll -p ${port} -e echo hello-from-${guest} </dev/null >/dev/null 2>&1 &`);
 
 describe('guests on the default network, which is made on first use', () => {
   beforeAll(async () => {
@@ -175,9 +175,9 @@ describe('security groups', () => {
     const talk = (port: number) =>
       net.sh(
         'web',
-        `mkfifo /tmp/in${port}; (tail -f /tmp/in${port} | nc app.wirt ${port} >/tmp/out${port}) >/dev/null </dev/null &`,
+        `mkfifo /tmp/in${port}; (tail -f /tmp/in${port} | nc app.wirt ${port} >/tmp/out${port}) </dev/null >/dev/null 2>&1 &`,
       );
-    await net.sh('app', 'for p in 81 5433; do nc -ll -p $p -e cat >/dev/null </dev/null & done');
+    await net.sh('app', 'for p in 81 5433; do nc -ll -p $p -e cat </dev/null >/dev/null 2>&1 & done');
     await net.cli('security-group', 'allow', 'tier', 'tcp', '81', '--from', 'group:default');
     await net.cli('security-group', 'allow', 'tier', 'tcp', '5433', '--from', 'group:default');
     await talk(81);
