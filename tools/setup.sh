@@ -18,16 +18,19 @@ done
 say() { printf 'setup: %s\n' "$*"; }
 
 # What wirtd calls: qemu and qemu-img; cpio, zstd, xz and dpkg-deb to build the micro image; mmdebstrap, mke2fs and mtools
-# to build a Debian image; genisoimage for cloud-init's seeds; setfacl to lend a layer; setpriv; ip; ps. What wirt calls: ssh.
+# to build a Debian image; genisoimage for cloud-init's seeds; setfacl to lend a layer; setpriv; ps; ip and tc, nft, dnsmasq and
+# ping for networks. What wirt calls: ssh.
 packages='qemu-utils cpio zstd xz-utils util-linux iproute2 procps ca-certificates'
 packages="$packages mmdebstrap debian-archive-keyring mtools dosfstools e2fsprogs genisoimage acl openssh-client"
+packages="$packages nftables dnsmasq-base iputils-ping"
 case $(uname -m) in
   x86_64) packages="qemu-system-x86 ovmf $packages" ;;
   aarch64) packages="qemu-system-arm qemu-efi-aarch64 $packages" ;;
   *) echo "setup: wirt runs on x86_64 and aarch64, and this is $(uname -m)" >&2; exit 1 ;;
 esac
-# libfaketime sets a daemon's clock back and no other; fio measures disks.
-[ -z "$want_test" ] || packages="$packages git libfaketime fio"
+# libfaketime sets a daemon's clock back and no other; fio measures disks, iperf3 networks; guests in tests are busybox and passt is one way
+# out for them.
+[ -z "$want_test" ] || packages="$packages git libfaketime fio iperf3 busybox-static passt"
 command -v npm >/dev/null 2>&1 || packages="$packages nodejs npm"
 
 is_debian() {
@@ -44,7 +47,7 @@ missing_packages() {
 
 missing_commands() {
   case $(uname -m) in x86_64) qemu=qemu-system-x86_64 ;; *) qemu=qemu-system-aarch64 ;; esac
-  for command in "$qemu" qemu-img cpio zstd xz setpriv ip ps dpkg-deb genisoimage ssh npm; do
+  for command in "$qemu" qemu-img cpio zstd xz setpriv ip nft dnsmasq ps dpkg-deb genisoimage ssh npm; do
     command -v "$command" >/dev/null 2>&1 || printf ' %s' "$command"
   done
 }

@@ -159,8 +159,8 @@ function errorFrom({ message, ...rest }: Readonly<Record<string, unknown>>): Err
   return Object.assign(new Error(String(message)), rest);
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: each handler knows what its caller sends.
-type Handler = (args: any, signal: AbortSignal) => unknown;
+// A method, whose parameters may be narrower: each handler knows what its caller sends.
+type Handler = { handle(args: readonly unknown[], signal: AbortSignal): unknown }['handle'];
 
 /** In the process inside: answers calls of these methods until the caller is gone. Returns what sends an event. */
 export function serveCalls(

@@ -13,9 +13,8 @@ const logger = { debug: log('debug'), info: log('info'), warn: log('warn'), erro
 const driver = createBridgeNetwork({ tag, runDirectory, stateDirectory, resolvConf, logger });
 
 function errorText(_name: string, value: unknown): unknown {
-  return value instanceof Error
-    ? `${value.message} ${value.cause === undefined ? '' : String(value.cause)}`
-    : value;
+  if (!(value instanceof Error)) return value;
+  return value.cause instanceof Error ? `${value.message} ${value.cause.message}` : value.message;
 }
 
 type Arguments<Method extends keyof NetworkDriver> = NetworkDriver[Method] extends (

@@ -45,7 +45,7 @@ export async function createTestHost(): Promise<TestHost> {
   await chmod(directory, 0o711);
   const runRoot = join(directory, 'run', 'network');
   undo.defer(async () => {
-    for (const pid of await serversOf(runRoot)) process.kill(pid, 'SIGKILL');
+    for (const pid of await serversOf(directory)) process.kill(pid, 'SIGKILL');
   });
   const drivers = new Set<RemoteDriver>();
   undo.defer(async () => {
@@ -68,8 +68,8 @@ export async function createTestHost(): Promise<TestHost> {
     async start({ tag = testTag, ...more } = {}) {
       const driver = await startDriver(netns, {
         tag,
-        runDirectory: join(directory, 'run'),
-        stateDirectory: join(directory, 'state'),
+        runDirectory: join(directory, tag === testTag ? 'run' : `run-${tag}`),
+        stateDirectory: join(directory, tag === testTag ? 'state' : `state-${tag}`),
         ...more,
       });
       drivers.add(driver);

@@ -2,7 +2,7 @@
  * The host's kernel and servers, made as a plan says. Remembers what it made, so that the next plan costs only what differs; what is not
  * known for sure any more is read anew. One call at a time.
  */
-import { WirtError } from '@wirt/api';
+import type { WirtError } from '@wirt/api';
 import type { Logger, NetworkPlan, PlannedPort, Repaired } from '@wirt/core';
 import { runToSuccess } from '../../platform/subprocess.ts';
 import type { Firewall } from './firewall.ts';
@@ -15,8 +15,9 @@ import {
   setForwarding,
 } from './forwarding.ts';
 import type { HostSettings } from './host-settings.ts';
+import { asFailure, linkErrors, repairsOf } from './host-words.ts';
 import { changeLinks, type FailedChange, readLinks } from './ip.ts';
-import { type LinkChange, type LinkChanges, linkChanges } from './link-diff.ts';
+import { type LinkChanges, linkChanges } from './link-diff.ts';
 import type { LinkState } from './link-state.ts';
 import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
 import type { HostNames } from './names.ts';
@@ -54,8 +55,7 @@ export function createHost(parts: HostParts): Host {
   let made: Made | undefined;
   /** What the kernel has; undefined when that is not known. */
   let actual: ReadonlyMap<string, LinkState> | undefined;
-  /** Whether there are tables of ours; unknown at first. */
-  let isFiltered: boolean | undefined;
+  const filter = createFilter(firewall);
   /** What the host forwards for us, as it was last seen to. */
   let forwardingSet = '';
 
@@ -77,7 +77,7 @@ export function createHost(parts: HostParts): Host {
     made = { plan, guests, desired, expected };
     // Until all is done, nothing is known for sure.
     actual = undefined;
-    const sound = withBridges(plan, desired);
+    const sound = withBridges(plan, desired, names);
     const changes = linkChanges(desired.links, before, names, namesOf(guests));
     const timings: Record<string, number> = { planMs: performance.now() - startedMs };
     const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
@@ -90,7 +90,7 @@ export function createHost(parts: HostParts): Host {
       timed('linksMs', changeHost(changes, plan, parts)),
       timed(
         'filterMs',
-        filter(sound, guests, desired, signal).then(() => undefined, asFailure),
+        filter.apply(sound, guests, desired, signal).then(() => undefined, asFailure),
       ),
       timed('serversMs', servers.update(sound)),
     ]);
@@ -114,34 +114,6 @@ export function createHost(parts: HostParts): Host {
     return errors;
   }
 
-  /** Without the networks that cannot be. */
-  function withBridges(plan: NetworkPlan, { links, refused }: DesiredLinks): NetworkPlan {
-    if (refused.length === 0) return plan;
-    const isThere = (network: string): boolean => links.has(names.bridge(network));
-    return {
-      ...plan,
-      networks: plan.networks.filter(({ id }) => isThere(id)),
-      ports: plan.ports.filter(({ network }) => isThere(network)),
-    };
-  }
-
-  /** Without networks there is nothing to filter, and no table is left. */
-  async function filter(
-    plan: NetworkPlan,
-    guests: readonly PlannedPort[],
-    { uplinks }: DesiredLinks,
-    signal: AbortSignal,
-  ): Promise<void> {
-    if (plan.networks.length === 0) return isFiltered === false ? undefined : await unfilter(signal);
-    isFiltered = true;
-    const ports = guests.length === 0 ? plan.ports : [...plan.ports, ...guests];
-    await firewall.apply({ ...plan, ports }, { uplinks: [...uplinks.values()] }, signal);
-  }
-  async function unfilter(signal: AbortSignal): Promise<void> {
-    await firewall.remove(signal);
-    isFiltered = false;
-  }
-
   const namesOf = (ports: readonly PlannedPort[]): Set<string> =>
     new Set(ports.map((port) => names.port(port)));
 
@@ -152,10 +124,7 @@ export function createHost(parts: HostParts): Host {
       if (made === undefined) return false;
       const { desired, plan, guests } = made;
       const now = await readLinks(signal);
-      const [rules, lost] = await Promise.all([
-        isFiltered ? firewall.differs(signal) : undefined,
-        floating.missing(now),
-      ]);
+      const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
       const { links, last } = linkChanges(desired.links, now, names, namesOf(guests));
       return (
         rules !== undefined ||
@@ -168,10 +137,7 @@ export function createHost(parts: HostParts): Host {
       const { plan, guests, desired } = made;
       const now = await readLinks(signal);
       const changes = linkChanges(desired.links, now, names, namesOf(guests));
-      const [rules, lost] = await Promise.all([
-        isFiltered ? firewall.differs(signal) : undefined,
-        floating.missing(now),
-      ]);
+      const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
       const forwarding = await setForwarding(plan, settings);
       const wrong = [...changes.links, ...changes.last];
       if (rules === undefined && lost.length + forwarding.length + wrong.length === 0) return [];
@@ -188,6 +154,42 @@ export function createHost(parts: HostParts): Host {
         ...forwarding.map((what) => ({ what })),
       ];
     },
+  };
+}
+
+/** Without the networks that cannot be. */
+function withBridges(plan: NetworkPlan, { links, refused }: DesiredLinks, names: HostNames): NetworkPlan {
+  if (refused.length === 0) return plan;
+  const isThere = (network: string): boolean => links.has(names.bridge(network));
+  return {
+    ...plan,
+    networks: plan.networks.filter(({ id }) => isThere(id)),
+    ports: plan.ports.filter(({ network }) => isThere(network)),
+  };
+}
+
+/** Without networks there is nothing to filter, and no table is left. */
+function createFilter(firewall: Firewall) {
+  /** Whether there are tables of ours; unknown at first. */
+  let isThere: boolean | undefined;
+  return {
+    async apply(
+      plan: NetworkPlan,
+      guests: readonly PlannedPort[],
+      { uplinks }: DesiredLinks,
+      signal: AbortSignal,
+    ): Promise<void> {
+      if (plan.networks.length === 0) {
+        if (isThere !== false) await firewall.remove(signal);
+        isThere = false;
+        return;
+      }
+      isThere = true;
+      const ports = guests.length === 0 ? plan.ports : [...plan.ports, ...guests];
+      await firewall.apply({ ...plan, ports }, { uplinks: [...uplinks.values()] }, signal);
+    },
+    differs: async (signal: AbortSignal): Promise<string | undefined> =>
+      isThere ? await firewall.differs(signal) : undefined,
   };
 }
 
@@ -236,57 +238,6 @@ async function changeHost(
 
 const fewTaps = 8;
 
-function asFailure(error: unknown): WirtError {
-  if (error instanceof WirtError) return error;
-  return new WirtError('network.failed', 'The host’s packet filter could not be changed.', { cause: error });
-}
-
-/** One error for each network, and each card where it is only that, with the first of what `ip` said. */
-function linkErrors(failed: readonly FailedChange[], plan: NetworkPlan): WirtError[] {
-  const nameOf = new Map(plan.networks.map(({ id, name }) => [id, name]));
-  const first = new Map<string, FailedChange>();
-  for (const failure of failed) {
-    const { network = '', instance = '' } = failure.change;
-    const key = `${network} ${instance}`;
-    if (!first.has(key)) first.set(key, failure);
-  }
-  return [...first.values()].map(({ change, said }) => {
-    const { network, instance } = change;
-    const name = nameOf.get(network ?? '');
-    const message =
-      name === undefined
-        ? 'The host’s interfaces could not be tidied up.'
-        : `Network ${name} could not be made as it should be.`;
-    return new WirtError('network.failed', message, {
-      cause: new Error(`ip ${change.line}: ${said}`),
-      hint: 'See what is there: ip -br link; ip -br addr',
-      details: {
-        networks: network === undefined ? [] : [network],
-        ...(instance === undefined ? {} : { instances: [instance] }),
-      },
-    });
-  });
-}
-
-/** Several as one: what it concerns is what any of them does. */
-export function together(errors: readonly WirtError[]): WirtError {
-  const [first, ...more] = errors;
-  if (first === undefined || more.length === 0) return first ?? new WirtError('internal', 'Nothing failed.');
-  const named = (key: 'networks' | 'instances'): unknown[] | undefined => {
-    const lists = errors.map(({ details }) => details?.[key]);
-    return lists.every((list) => Array.isArray(list)) ? [...new Set(lists.flat())] : undefined;
-  };
-  const [networks, instances] = [named('networks'), named('instances')];
-  return new WirtError('network.failed', `${first.message} ${more.length} more could not be made either.`, {
-    cause: first.cause,
-    ...(first.hint === undefined ? {} : { hint: first.hint }),
-    details: {
-      ...(networks === undefined ? {} : { networks }),
-      ...(networks === undefined || instances === undefined ? {} : { instances }),
-    },
-  });
-}
-
 /** Links that are not ours, as they were read. */
 function foreign(links: ReadonlyMap<string, LinkState>, names: HostNames): [string, LinkState][] {
   return [...links].filter(([, link]) => !names.isOurs(link));
@@ -297,15 +248,3 @@ const othersForward = (names: HostNames) => async (): Promise<boolean> => {
   const links = await readLinks(AbortSignal.timeout(10_000));
   return [...links.values()].some((link) => link.kind === 'bridge' && !names.isOurs(link));
 };
-
-const mostNamed = 3;
-
-function repairsOf(changes: readonly LinkChange[]): Repaired[] {
-  const byNetwork = Map.groupBy(changes, ({ network }) => network);
-  return [...byNetwork].map(([network, of]) => {
-    const sentences = [...new Set(of.map(({ wrong }) => wrong))];
-    const more = sentences.length > mostNamed ? [`and ${sentences.length - mostNamed} more`] : [];
-    const what = [...sentences.slice(0, mostNamed), ...more].join('; ');
-    return network === undefined ? { what } : { network, what };
-  });
-}

@@ -20,8 +20,10 @@ import { systemClock } from '../../platform/clock.ts';
 import { findListener } from '../../platform/listeners.ts';
 import { createFirewall } from './firewall.ts';
 import { createFloatingAddresses } from './floating.ts';
-import { createHost, together } from './host.ts';
+import { createHost } from './host.ts';
 import { createHostSettings } from './host-settings.ts';
+import { together } from './host-words.ts';
+import { startMending } from './mending.ts';
 import { createNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
 import { sendProbe } from './probe.ts';
@@ -29,7 +31,6 @@ import { whyRefused, whyUnusable } from './refusals.ts';
 import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
 import { createTurns } from './turns.ts';
-import { createWatch } from './watch.ts';
 
 export interface BridgeNetworkOptions {
   /** Short id of this daemon; many live side by side on one host. */
@@ -42,10 +43,6 @@ export interface BridgeNetworkOptions {
   readonly resolvConf?: string;
 }
 
-/** Everything is looked at this often, whatever the monitors say. */
-const compareEveryMs = 30_000;
-/** Between two looks that suspicion asks for. */
-const suspicionEveryMs = 500;
 const readTimeoutMs = 10_000;
 
 export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDriver {
@@ -73,50 +70,8 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   const probes = new Map<string, PlannedPort>();
   let plan: NetworkPlan = emptyNetworkPlan;
   let vhost = false;
-  let mending: Promise<void> | undefined;
-  let suspected = false;
 
-  /** Looks at the host in its turn, and once more where suspicion came up meanwhile. */
-  function mend(): void {
-    suspected = true;
-    if (closing.signal.aborted) return;
-    mending ??= (async () => {
-      while (suspected && !closing.signal.aborted) {
-        suspected = false;
-        const { started } = turns.work();
-        // Looking takes long where there is much, and keeps nobody waiting.
-        const differs = await host.differs(closing.signal);
-        const work = turns.work();
-        // What was changed meanwhile by ourselves is no difference: another look, once it is quiet.
-        if (differs && (work.running || work.started !== started)) suspected = true;
-        else if (differs) for (const each of await turns.take(() => host.mend(closing.signal))) tell(each);
-        await clock.sleep(suspicionEveryMs, closing.signal);
-      }
-    })()
-      .catch((error: unknown) => {
-        if (!closing.signal.aborted) logger.error('network.not_compared', { error });
-      })
-      .finally(() => {
-        mending = undefined;
-      });
-  }
-
-  let stopWatching: (() => void) | undefined;
-  function startWatching(): () => void {
-    const watch = createWatch({
-      tag,
-      logger,
-      expected: host.expected,
-      ownWork: turns.work,
-      onSuspicion: mend,
-    });
-    const regular = setInterval(mend, compareEveryMs);
-    regular.unref();
-    return () => {
-      clearInterval(regular);
-      watch.close();
-    };
-  }
+  let endMending: (() => Promise<void>) | undefined;
 
   async function apply(signal: AbortSignal): Promise<void> {
     const errors = await host.make(plan, [...probes.values()], signal);
@@ -161,9 +116,9 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     async apply(next, signal) {
       await turns.take(async () => {
         signal.throwIfAborted();
-        if (stopWatching === undefined) {
+        if (endMending === undefined) {
           vhost = await hasVhost();
-          stopWatching = startWatching();
+          endMending = startMending({ tag, host, turns, clock, logger, signal: closing.signal, tell });
         }
         plan = next;
         await apply(signal);
@@ -186,8 +141,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
       await sendProbe(probe, { names, network: networkOf(probe.network), admit }, signal),
     async close() {
       closing.abort();
-      stopWatching?.();
-      await mending;
+      await endMending?.();
       await turns.take(async () => undefined);
       servers.release();
     },

@@ -1,0 +1,63 @@
+/** Looks at the host when something may have been changed by somebody else, and at times anyway, and has it mended in its turn. */
+import type { Clock, Logger, Repaired } from '@wirt/core';
+import type { Host } from './host.ts';
+import type { Turns } from './turns.ts';
+import { createWatch } from './watch.ts';
+
+export interface MendingOptions {
+  readonly tag: string;
+  readonly host: Host;
+  readonly turns: Turns;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  tell(repaired: Repaired): void;
+}
+
+/** Everything is looked at this often, whatever the monitors say. */
+const regularMs = 30_000;
+/** Between two looks that suspicion asks for. */
+const suspicionMs = 500;
+
+/** Begins at once. The return ends it, and resolves when nothing of it works any more; `signal` has to be aborted before. */
+export function startMending(options: MendingOptions): () => Promise<void> {
+  const { tag, host, turns, clock, logger, signal, tell } = options;
+  let working: Promise<void> | undefined;
+  let suspected = false;
+
+  async function look(): Promise<void> {
+    const { started } = turns.work();
+    // Looking takes long where there is much, and keeps nobody waiting.
+    if (!(await host.differs(signal))) return;
+    const work = turns.work();
+    // What was changed meanwhile by ourselves is no difference: another look, once it is quiet.
+    if (work.running || work.started !== started) suspected = true;
+    else for (const each of await turns.take(() => host.mend(signal))) tell(each);
+  }
+  function onSuspicion(): void {
+    suspected = true;
+    if (signal.aborted) return;
+    working ??= (async () => {
+      while (suspected && !signal.aborted) {
+        suspected = false;
+        await look();
+        await clock.sleep(suspicionMs, signal);
+      }
+    })()
+      .catch((error: unknown) => {
+        if (!signal.aborted) logger.error('network.not_compared', { error });
+      })
+      .finally(() => {
+        working = undefined;
+      });
+  }
+
+  const watch = createWatch({ tag, logger, expected: host.expected, ownWork: turns.work, onSuspicion });
+  const regular = setInterval(onSuspicion, regularMs);
+  regular.unref();
+  return async () => {
+    clearInterval(regular);
+    watch.close();
+    await working;
+  };
+}
