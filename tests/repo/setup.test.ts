@@ -93,7 +93,19 @@ describe('setting up a machine', () => {
 
   it('names what to install, and stops, on another distribution', () => {
     writeFileSync(at('os-release'), 'ID=fedora\nID_LIKE="rhel centos"\n');
-    const there = ['qemu-img', 'zstd', 'xz', 'setpriv', 'ip', 'ps', 'dpkg-deb', 'genisoimage', 'ssh'];
+    const there = [
+      'qemu-img',
+      'zstd',
+      'xz',
+      'setpriv',
+      'ip',
+      'nft',
+      'dnsmasq',
+      'ps',
+      'dpkg-deb',
+      'genisoimage',
+      'ssh',
+    ];
     for (const command of there) standIn(command, '');
     const { status, output, calls } = setup();
     expect(status).toBe(1);

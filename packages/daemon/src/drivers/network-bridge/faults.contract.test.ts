@@ -120,6 +120,20 @@ describe.skipIf(!isRoot)('faults on the host need root', () => {
     expect(await host.servers()).toHaveLength(1);
   });
 
+  it('the monitors end with the daemon that died, and dnsmasq serves on', async () => {
+    await driver.apply(contractPlan({ networks: [one], ports: ports(1) }), signal());
+    const monitors = async (): Promise<number> => {
+      const { stdout } = await host.netns.try('ps', ['-eo', 'args=,netns=']);
+      const own = await host.netns.run('readlink', ['/proc/self/ns/net']);
+      const number = /\d+/.exec(own)?.[0] ?? '?';
+      return stdout.split('\n').filter((line) => line.includes(' monitor') && line.includes(number)).length;
+    };
+    await expectSoon(async () => (await monitors()) === 2, 'the monitors');
+    await driver.kill();
+    await expectSoon(async () => (await monitors()) === 0, 'the end of the monitors');
+    expect(await host.servers()).toHaveLength(1);
+  });
+
   it('our own changes raise no repairs', async () => {
     const said: string[] = [];
     driver.onRepair(({ what }) => void said.push(what));

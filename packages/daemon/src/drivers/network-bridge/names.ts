@@ -40,25 +40,23 @@ function hash(characters: number, ...words: readonly string[]): string {
 /** `tag`: of the daemon, letters, digits and dashes. */
 export function createNames(tag: string): HostNames {
   const ofTag = hash(3, tag);
-  const named = (role: LinkRole, ...words: string[]): string =>
-    `${linkPrefixes[role]}${ofTag}${hash(7, tag, role, ...words)}`;
-  const prefixes = Object.values(linkPrefixes).map((prefix) => `${prefix}${ofTag}`);
-  const begin = `wirt:${tag}:`;
-  const ports = new Map<string, string>();
-  const portName = (instance: string, nic: string): string => {
-    const key = `${instance} ${nic}`;
-    const known = ports.get(key);
-    if (known !== undefined) return known;
+  const known = new Map<string, string>();
+  const named = (role: LinkRole, ...words: string[]): string => {
+    const key = `${role} ${words.join(' ')}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
     // Asked for all ports at every change; those of guests long gone are not kept for ever.
-    if (ports.size >= namesKept) ports.clear();
-    const name = named('port', instance, nic);
-    ports.set(key, name);
+    if (known.size >= namesKept) known.clear();
+    const name = `${linkPrefixes[role]}${ofTag}${hash(7, tag, role, ...words)}`;
+    known.set(key, name);
     return name;
   };
+  const prefixes = Object.values(linkPrefixes).map((prefix) => `${prefix}${ofTag}`);
+  const begin = `wirt:${tag}:`;
   return {
     tag,
     bridge: (network) => named('bridge', network),
-    port: ({ instance, nic }) => portName(instance, nic),
+    port: ({ instance, nic }) => named('port', instance, nic),
     ofUplink: (role, network) => named(role, network),
     alias: (role, ...words) => [`wirt:${tag}:${role === 'bridge' ? 'network' : role}`, ...words].join(':'),
     isOurs({ name, alias = '' }) {

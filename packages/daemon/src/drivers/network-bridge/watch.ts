@@ -78,7 +78,10 @@ export function createWatch(options: WatchOptions): { close(): void } {
 
   function listen(program: string, args: string[], onLine: (line: string) => void): void {
     if (closed) return;
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    // It would only notice that nobody listens any more when it has something to say.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     children.add(child);
     const lines = createLineReader(onLine);
     child.stdout.on('data', (chunk: Buffer) => lines.push(chunk));
