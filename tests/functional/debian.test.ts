@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Image, Instance, Snapshot, Volume } from '@wirt/api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startDaemon, type TestDaemon } from './harness/daemon.ts';
+import type { TestDaemon } from './harness/daemon.ts';
 import { bootSeconds, type Cli, cliOf, consoleSays, makeSshKey, type SshKey } from './harness/debian.ts';
+import { type Networked, networked } from './harness/networked.ts';
 import { mib, ownerOf, type Storage, storageOf } from './harness/storage.ts';
 import { wirt } from './harness/wirt.ts';
 
@@ -21,6 +22,7 @@ runcmd:
 - [sh, -c, 'echo run at the end of $(hostname) >/root/last']
 `;
 
+let net: Networked;
 let daemon: TestDaemon;
 let storage: Storage;
 let cli: Cli;
@@ -59,17 +61,19 @@ async function rootOf(name: string): Promise<Volume> {
 describe.skipIf(!isPossible)('the image debian-12 (needs root, and amd64)', () => {
   beforeAll(async () => {
     folder = await realpath(await mkdtemp(join(tmpdir(), 'wirt-debian-')));
-    daemon = await startDaemon({ image: 'debian-12' });
+    net = await networked({ image: 'debian-12' });
+    daemon = net.daemon;
     storage = storageOf(daemon);
-    cli = cliOf(daemon.socket);
+    cli = cliOf(daemon.socket, net.network.inside.enter);
     key = await makeSshKey(join(folder, 'key'));
     await writeFile(join(folder, 'user-data'), userData);
     const web = ['--password', '--user-data', join(folder, 'user-data'), '--disk', '5G'];
-    await Promise.all([begin('web', web, `${password}\n`), begin('efi', ['--firmware', 'uefi'])]);
+    const efi = ['--firmware', 'uefi', '--cloud-init', 'metadata', '--user-data', join(folder, 'user-data')];
+    await Promise.all([begin('web', web, `${password}\n`), begin('efi', efi)]);
   }, 45 * 60_000);
 
   afterAll(async () => {
-    await daemon[Symbol.asyncDispose]();
+    await net[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   });
 
@@ -92,8 +96,8 @@ describe.skipIf(!isPossible)('the image debian-12 (needs root, and amd64)', () =
         expect(printed).toBe(
           `${name} is ready at ${status.addresses?.join(', ')}; \`wirt ssh ${name}\` (${host} port ${port})\n`,
         );
-        expect(status.addresses).toContain('10.0.2.15');
-        expect(host).toMatch(/^127\./);
+        expect(status.addresses).toContain(await net.address(name));
+        expect([host, port]).toEqual([await net.address(name), 22]);
       },
     );
 
@@ -105,6 +109,42 @@ describe.skipIf(!isPossible)('the image debian-12 (needs root, and amd64)', () =
       const [disk, fileSystem] = sizes.split('\n').map(Number);
       expect(disk).toBe(5 * gib);
       expect(fileSystem).toBeGreaterThan(4.6 * gib);
+    });
+
+    it('sets a guest up by the metadata service, with cloud-init’s own EC2 datasource', async () => {
+      const result = await cli.sh('efi', 'cat /run/cloud-init/result.json');
+      expect(JSON.parse(result)).toMatchObject({ v1: { datasource: 'DataSourceEc2Local', errors: [] } });
+      expect(await cli.sh('efi', 'hostname; cat /etc/wirt-test; echo; cat /root/last')).toBe(
+        'efi\nwritten by user-data\nrun at the end of efi',
+      );
+      const keys = await cli.sh('efi', 'cat ~debian/.ssh/authorized_keys');
+      expect(keys).toContain((await readFile(key.public, 'utf8')).trim());
+      expect(await cli.wirt(['ssh', 'efi', '--identity', key.private, '--', 'hostname'])).toBe('efi\n');
+    });
+
+    it('tells metadata only to who has asked for a token, and each guest its own', async () => {
+      const bash = (guest: string, ...lines: string[]) =>
+        cli.sh(
+          guest,
+          `bash -c "$(cat)"`,
+          `exec 3<>/dev/tcp/169.254.169.254/80; printf '%s\\r\\n' ${lines.map((line) => `'${line}'`).join(' ')} '' >&3; cat <&3`,
+        );
+      expect(await bash('web', 'GET /latest/meta-data/hostname HTTP/1.0')).toMatch(/^HTTP\/1\.1 401/);
+      for (const guest of ['web', 'efi']) {
+        const token = (
+          await bash(guest, 'PUT /latest/api/token HTTP/1.0', 'X-aws-ec2-metadata-token-ttl-seconds: 60')
+        )
+          .split('\n')
+          .at(-1);
+        const header = `X-aws-ec2-metadata-token: ${token}`;
+        expect(await bash(guest, 'GET /latest/meta-data/local-ipv4 HTTP/1.0', header)).toContain(
+          await net.address(guest),
+        );
+        const other = guest === 'web' ? 'efi' : 'web';
+        expect(await bash(other, 'GET /latest/meta-data/local-ipv4 HTTP/1.0', header)).toMatch(
+          /^HTTP\/1\.1 401/,
+        );
+      }
     });
 
     it('has given the default user the password, of which only a hash has left the command', async () => {
@@ -125,11 +165,13 @@ print(hash[:3], crypt.crypt(sys.stdin.read(), hash) == hash)`;
     it('lets `wirt ssh` in with the key, and only where the host key is the one that the agent tells', async () => {
       const ssh = ['ssh', 'web', '--identity', key.private, '--'];
       expect(await cli.wirt([...ssh, 'id -un; sudo -n id -un; hostname'])).toBe('debian\nroot\nweb\n');
-      expect(await wirt(daemon.socket, [...ssh, 'exit 7'])).toMatchObject({ exitCode: 7 });
+      expect(
+        await wirt(daemon.socket, [...ssh, 'exit 7'], '', 120_000, net.network.inside.enter),
+      ).toMatchObject({ exitCode: 7 });
       const hostKey = '/etc/ssh/ssh_host_ed25519_key.pub';
       const others = (await readFile(key.public, 'utf8')).trim();
       await cli.sh('web', `mv ${hostKey} /root/kept; echo '${others}' >${hostKey}`);
-      const refused = await wirt(daemon.socket, [...ssh, 'true']);
+      const refused = await wirt(daemon.socket, [...ssh, 'true'], '', 120_000, net.network.inside.enter);
       expect(refused).toMatchObject({ exitCode: 255, stdout: '' });
       expect(refused.stderr).toContain('Host key verification failed');
       await cli.sh('web', `mv /root/kept ${hostKey}`);

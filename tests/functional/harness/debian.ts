@@ -28,10 +28,11 @@ export interface Cli {
   sh(guest: string, script: string, input?: string): Promise<string>;
 }
 
-export function cliOf(socket: string): Cli {
+/** `under`: words before the command, such as nsenter with its arguments. */
+export function cliOf(socket: string, under: readonly string[] = []): Cli {
   const cli: Cli = {
     async wirt(args, input) {
-      const result = await wirt(socket, args, input, (bootSeconds + 60) * 1000);
+      const result = await wirt(socket, args, input, (bootSeconds + 60) * 1000, under);
       if (result.exitCode === 0) return result.stdout;
       throw new Error(
         `wirt ${args.join(' ')} ended with ${result.exitCode}: ${result.stderr}${result.stdout}`,

@@ -14,8 +14,14 @@ export async function wirt(
   args: readonly string[],
   input?: string,
   timeoutMs = 120_000,
+  /** A prefix to the command, such as nsenter with its arguments. */
+  under: readonly string[] = [],
 ): Promise<WirtResult> {
-  const child = spawn(join(import.meta.dirname, '../../../bin/wirt'), args, {
+  const [program, ...rest] = [...under, join(import.meta.dirname, '../../../bin/wirt'), ...args] as [
+    string,
+    ...string[],
+  ];
+  const child = spawn(program, rest, {
     env: { ...process.env, WIRT_SOCKET: socket, NO_COLOR: '1' },
     signal: AbortSignal.timeout(timeoutMs),
   });
