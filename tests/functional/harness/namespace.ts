@@ -27,6 +27,14 @@ export interface TestNetwork extends AsyncDisposable {
   remains(): Promise<string[]>;
 }
 
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 async function isMounted(): Promise<boolean> {
   return (await readFile('/proc/self/mountinfo', 'utf8')).includes(' /run/netns ');
 }
@@ -56,7 +64,12 @@ export async function testNetwork(): Promise<TestNetwork> {
   });
   for (const name of [here, there]) {
     await run('ip', ['netns', 'add', name]);
-    held.defer(async () => void (await run('ip', ['netns', 'del', name])));
+    held.defer(async () => {
+      // dnsmasq and guests outlive a wirtd that is killed.
+      const { stdout } = await run('ip', ['netns', 'pids', name]);
+      for (const pid of stdout.split('\n').filter(Boolean)) end(Number(pid));
+      await run('ip', ['netns', 'del', name]);
+    });
   }
   const inside = place(here, held);
   const outside = place(there, held);
