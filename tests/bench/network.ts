@@ -12,7 +12,7 @@ import { type Figure, median, ms, timeMs } from './measure.ts';
 
 const starts = 15;
 const rounds = 5;
-const sentMib = 256;
+const sentMib = 512;
 const done = { wait: 'done' } as const;
 
 export async function network(): Promise<Figure[]> {
@@ -72,6 +72,7 @@ async function throughput(net: Networked): Promise<Figure> {
     };
   const own: Pair = { from: sh('from'), to: sh('to'), address: await net.address('to') };
   await using bare = await barePair(to.status.process?.pid ?? 0);
+  await Promise.all([serveZeros(own.to), serveZeros(bare.to)]);
   const byWirt: number[] = [];
   const byHand: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
@@ -87,11 +88,13 @@ async function throughput(net: Networked): Promise<Figure> {
   };
 }
 
-async function mibPerSecond({ from, to, address }: Pair): Promise<number> {
-  await to('nc -l -p 9000 >/dev/null </dev/null 2>/dev/null & usleep 200000');
-  const took = await timeMs(() =>
-    from(`dd if=/dev/zero bs=1M count=${sentMib} 2>/dev/null | nc ${address} 9000`),
-  );
+/** A file of nothing but holes, by HTTP: whether all of it came is checked by its length. */
+async function serveZeros(guest: Guest): Promise<void> {
+  await guest(`mount -t tmpfs zeros /mnt && truncate -s ${sentMib}M /mnt/zeros && httpd -p 9000 -h /mnt`);
+}
+
+async function mibPerSecond({ from, address }: Pair): Promise<number> {
+  const took = await timeMs(() => from(`wget -q -O /dev/null http://${address}:9000/zeros`));
   return sentMib / (took / 1000);
 }
 
@@ -117,8 +120,8 @@ async function barePair(pid: number): Promise<Pair & AsyncDisposable> {
             ? `${head},path=${agentPath}`
             : `${head},path=${join(directory, `${id}-${number}.sock`)}`,
         )
-        .replace(/ifname=\w+/, `ifname=${tap}`)
-        .replace(/mac=[0-9a-f:]+/, `mac=02:00:00:00:be:0${number}`),
+        .replace(/"ifname":"\w+"/, `"ifname":"${tap}"`)
+        .replace(/"mac":"[0-9a-f:]+"/, `"mac":"02:00:00:00:be:0${number}"`),
     );
     const child = spawn(
       'nsenter',
@@ -136,7 +139,7 @@ async function barePair(pid: number): Promise<Pair & AsyncDisposable> {
       return result.stdout.toString();
     };
     await sh(
-      `killall udhcpc; ip link set eth0 up; ip addr flush dev eth0; ip addr add 10.99.0.${number}/24 dev eth0`,
+      `echo "#!/bin/sh" >/etc/udhcpc.script; ip link set eth0 up; ip addr flush dev eth0; ip addr add 10.99.0.${number}/24 dev eth0`,
     );
     guests.push(sh);
   }
