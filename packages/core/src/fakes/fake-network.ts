@@ -1,7 +1,14 @@
 /** The host's networking in memory, for tests of actions: what was applied can be looked at, and it fails when a test says so. */
 import { WirtError } from '@wirt/api';
 import { emptyNetworkPlan, type NetworkPlan, type PlannedNetwork } from '../domain/network-plan.ts';
-import type { HostRoute, NetworkDriver, NetworkProbe, ObservedNetwork, Repaired } from '../ports/network.ts';
+import type {
+  HostInterface,
+  HostRoute,
+  NetworkDriver,
+  NetworkProbe,
+  ObservedNetwork,
+  Repaired,
+} from '../ports/network.ts';
 
 export interface FakeNetwork extends NetworkDriver {
   driver: 'bridge' | 'user';
@@ -14,11 +21,16 @@ export interface FakeNetwork extends NetworkDriver {
   /** Ids of networks that cannot be made; `all` for all of them, without saying which. */
   readonly broken: Set<string>;
   readonly hostRoutes: HostRoute[];
-  /** By `tcp/80`: who listens. */
+  readonly hostInterfaces: HostInterface[];
+  /** By `tcp/80`, at every address, or `tcp/80@10.0.0.1`: who listens. */
   readonly listeners: Map<string, string>;
   refusal: { readonly why: string; readonly hint: string } | undefined;
+  floatingRefusal: { readonly why: string; readonly hint: string } | undefined;
   observed: ObservedNetwork;
   readonly probes: NetworkProbe[];
+  /** Awaited by each probe. */
+  pauseProbe: () => Promise<void>;
+  probePasses: boolean;
   /** Somebody else has changed something, and it was mended. */
   repair(repaired: Repaired): void;
   /** Whoever listens is gone. */
@@ -39,14 +51,27 @@ export function createFakeNetwork(): FakeNetwork {
     pause: () => Promise.resolve(),
     broken: new Set(),
     hostRoutes: [],
+    hostInterfaces: [],
     listeners: new Map(),
     refusal: undefined,
+    floatingRefusal: undefined,
     observed: { ports: [], rules: [] },
     probes: [],
+    pauseProbe: () => Promise.resolve(),
+    probePasses: true,
     unusable: () => Promise.resolve(undefined),
     refuses: () => Promise.resolve(fake.refusal),
     routes: () => Promise.resolve([...fake.hostRoutes]),
-    listener: (protocol, port) => Promise.resolve(fake.listeners.get(`${protocol}/${port}`)),
+    interfaces: () => Promise.resolve([...fake.hostInterfaces]),
+    listener: (protocol, port, address, besides = []) => {
+      const here = [...fake.listeners].find(([key]) => {
+        const [where, at] = key.split('@');
+        if (where !== `${protocol}/${port}`) return false;
+        return at === undefined || (!besides.includes(at) && (address === undefined || address === at));
+      });
+      return Promise.resolve(here?.[1]);
+    },
+    floatingRefused: () => Promise.resolve(fake.floatingRefusal),
     apply: async (plan) => {
       fake.turns += 1;
       await fake.pause();
@@ -73,9 +98,10 @@ export function createFakeNetwork(): FakeNetwork {
       repairs.add(listener);
       return () => repairs.delete(listener);
     },
-    probe: (probe) => {
+    probe: async (probe) => {
       fake.probes.push(probe);
-      return Promise.resolve({ passes: true, why: 'A SYN was answered.' });
+      await fake.pauseProbe();
+      return { passes: fake.probePasses, why: 'A SYN was sent.' };
     },
     close: () => Promise.resolve(),
     repair: (repaired) => {

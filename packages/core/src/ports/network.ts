@@ -12,6 +12,14 @@ export interface HostRoute {
   readonly interface: string;
 }
 
+/** An interface of the host, whoever made it. */
+export interface HostInterface {
+  readonly name: string;
+  readonly mac?: string;
+  /** Without prefix lengths. */
+  readonly addresses: readonly string[];
+}
+
 export interface ObservedPort {
   readonly instance: string;
   readonly nic: string;
@@ -49,8 +57,20 @@ export interface NetworkDriver {
   refuses(network: PlannedNetwork): Promise<{ readonly why: string; readonly hint: string } | undefined>;
   /** Subnets that the host has routes to, but through what this driver made. */
   routes(): Promise<HostRoute[]>;
-  /** Who of the host listens on a port: a sentence; undefined when nobody does. */
-  listener(protocol: 'tcp' | 'udp', port: number, address?: string): Promise<string | undefined>;
+  /** All that the host has; none where guests share no wire with them. */
+  interfaces(): Promise<HostInterface[]>;
+  /** Who of the host listens on a port: a sentence; undefined when nobody does. Who listens at one of the addresses `besides` does not count. */
+  listener(
+    protocol: 'tcp' | 'udp',
+    port: number,
+    address?: string,
+    besides?: readonly string[],
+  ): Promise<string | undefined>;
+  /**
+   * Why the host cannot stand in for this address (its own, its router's, one that it is not on a wire with); undefined when it can. Asked before
+   * the address is in a plan.
+   */
+  floatingRefused(address: string): Promise<{ readonly why: string; readonly hint: string } | undefined>;
   /**
    * Makes the host as planned, and takes away what this driver made and the plan has no more. In force when it returns. The same again
    * costs next to nothing; one call at a time. Throws `network.failed` (with the tool's own words as cause); then what could be made is made, and

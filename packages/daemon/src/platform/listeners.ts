@@ -40,17 +40,20 @@ function clashes(address: string, wanted: string | undefined): boolean {
   return address === wanted || wanted === '0.0.0.0' || wanted === '::';
 }
 
+/** Who listens at one of the addresses `besides` does not count. */
 export async function findListener(
   protocol: 'tcp' | 'udp',
   port: number,
   address?: string,
+  besides: readonly string[] = [],
 ): Promise<string | undefined> {
   const texts = await Promise.all(
     [protocol, `${protocol}6`].map((name) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '')),
   );
   const found = texts
     .flatMap((text) => parseSockets(text, protocol))
-    .find((socket) => socket.port === port && clashes(socket.address, address));
+    .filter((socket) => socket.port === port && !besides.includes(socket.address))
+    .find((socket) => clashes(socket.address, address));
   if (found === undefined) return undefined;
   const where = `${found.address.includes(':') ? `[${found.address}]` : found.address}:${port}`;
   return `${(await ownerOf(found.inode)) ?? 'A program'} listens on ${where} (${protocol}).`;

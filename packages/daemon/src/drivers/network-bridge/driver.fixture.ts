@@ -27,6 +27,8 @@ event = serveCalls({
   unusable: () => driver.unusable(),
   refuses: ([network]: Arguments<'refuses'>) => driver.refuses(network),
   routes: () => driver.routes(),
+  hostInterfaces: () => driver.interfaces(),
+  floatingRefused: ([address]: Arguments<'floatingRefused'>) => driver.floatingRefused(address),
   listener: (args: Arguments<'listener'>) => driver.listener(...args),
   /** Says how long it took, in here, and what it says of the plan then. */
   apply: async ([plan]: readonly [NetworkPlan], signal: AbortSignal) => {

@@ -23,6 +23,7 @@ import { createFloatingAddresses } from './floating.ts';
 import { createHost } from './host.ts';
 import { createHostSettings } from './host-settings.ts';
 import { together } from './host-words.ts';
+import { hostInterfaces } from './interfaces.ts';
 import { startMending } from './mending.ts';
 import { createNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
@@ -112,7 +113,9 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     unusable: whyUnusable,
     refuses: (network) => whyRefused(network, names),
     routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
+    interfaces: () => hostInterfaces(AbortSignal.timeout(readTimeoutMs)),
     listener: findListener,
+    floatingRefused: () => Promise.resolve(undefined),
     async apply(next, signal) {
       await turns.take(async () => {
         signal.throwIfAborted();

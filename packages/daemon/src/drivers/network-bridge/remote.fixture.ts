@@ -61,6 +61,8 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
     unusable: async () => await server.call('unusable'),
     refuses: async (network) => await server.call('refuses', [network]),
     routes: async () => await server.call('routes'),
+    interfaces: async () => await server.call('hostInterfaces'),
+    floatingRefused: async (address) => await server.call('floatingRefused', [address]),
     listener: async (...args) => await server.call('listener', args),
     async apply(plan, signal) {
       try {

@@ -168,7 +168,13 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
       return refusesNetwork(network, usable ? 'passt' : 'slirp');
     },
     routes: async () => [],
-    listener: (protocol, port, address) => findListener(protocol, port, address),
+    interfaces: () => Promise.resolve([]),
+    floatingRefused: () =>
+      Promise.resolve({
+        why: 'without root the host takes no address for a guest',
+        hint: 'Publish ports instead: `--publish 8080:80`.',
+      }),
+    listener: findListener,
     apply: (plan, signal) => inTurn(() => apply(plan, signal)),
     backend(wanted) {
       const key = keyOf(wanted);
