@@ -100,6 +100,14 @@ interface Launched {
   readonly accelerator: Accelerator;
 }
 
+/** Waits for both, which have nothing to do with each other, also when one fails: what is undone is not still being done. */
+async function besides<T>(one: Promise<T>, other: () => Promise<void>): Promise<T> {
+  const [first, second] = await Promise.allSettled([one, other()]);
+  if (second.status === 'rejected') throw second.reason;
+  if (first.status === 'rejected') throw first.reason;
+  return first.value;
+}
+
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
@@ -150,10 +158,12 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });
     await step('control-group');
     takeBack(() => resources.remove(id, cleanUp()));
-    const controlGroup = await resources.create(id);
-    await step('network');
-    takeBack(() => networking.unplug(id));
-    await networking.plug(instance, identity);
+    const creating = resources.create(id);
+    const controlGroup = await besides(creating, async () => {
+      await step('network');
+      takeBack(() => networking.unplug(id));
+      await networking.plug(instance, identity);
+    });
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
