@@ -32,7 +32,7 @@ function port(number: number, more: Partial<PlannedPort> = {}): PlannedPort {
 const ports = (count: number): PlannedPort[] =>
   Array.from({ length: count }, (_none, index) => port(index + 1));
 
-describe.skipIf(!isRoot)('faults on the host need root', () => {
+describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
   let host: TestHost;
   let driver: RemoteDriver;
   beforeEach(async () => {
@@ -257,5 +257,36 @@ describe.skipIf(!isRoot)('faults on the host need root', () => {
       details: { networks: [one.id], instances: [far.instance] },
     });
     expect(driver.backend(far)).toBeDefined();
+  });
+
+  it('the host’s own address, and its router’s, are given to no card: said, and nothing is translated', async () => {
+    const { netns } = host;
+    await netns.ip(
+      'link add lan0 type bridge',
+      'link set lan0 up',
+      'addr add 198.51.100.2/24 dev lan0',
+      'route add default via 198.51.100.1',
+    );
+    const why = async (address: string): Promise<string | undefined> =>
+      (await driver.floatingRefused(address))?.why;
+    expect(await why('198.51.100.9')).toBeUndefined();
+    for (const address of ['198.51.100.2', '198.51.100.1']) {
+      expect(await why(address)).toMatch(/own|router/);
+      // A record may be older than what the host has.
+      const plan = contractPlan({ networks: [one], ports: [port(1, { floating: address })] });
+      await expect(driver.apply(plan, signal())).rejects.toMatchObject({
+        details: { instances: [port(1).instance] },
+      });
+      expect(await netns.run('nft', ['list', 'ruleset'])).not.toContain(address);
+      expect(await ip('-4', '-o', 'addr', 'show', 'dev', 'lan0')).not.toContain(`${address}/32`);
+    }
+    await driver.apply(
+      contractPlan({ networks: [one], ports: [port(1, { floating: '198.51.100.9' })] }),
+      signal(),
+    );
+    expect(await netns.run('nft', ['list', 'ruleset'])).toContain('198.51.100.9');
+    expect(await why('198.51.100.9')).toBeUndefined();
+    expect(await why('10.181.0.1')).toContain('own');
+    await driver.apply(emptyNetworkPlan, signal());
   });
 });

@@ -1,6 +1,6 @@
 /**
  * Addresses of the host's network that stand for a card: put on the interface by which they are reached, and written down before, since there an
- * address looks like any other. One that the host has of its own is left alone.
+ * address looks like any other. What is somebody else's, the host's own above all, is refused.
  */
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { isIP, isIPv6 } from 'node:net';
@@ -8,20 +8,30 @@ import { dirname } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { NetworkPlan } from '@wirt/core';
 import { writeFileAtomically } from '../../platform/atomic-file.ts';
+import { readFloatingGround, whyNotFloating } from './floating-refusals.ts';
 import { changeLinks, readIp } from './ip.ts';
 import type { LinkChange } from './link-diff.ts';
 import type { LinkState } from './link-state.ts';
+import type { HostNames } from './names.ts';
+import type { Refusal } from './refusals.ts';
+import { shortest } from './subnet.ts';
 
 export interface FloatingAddresses {
+  /** Those of the plan that cannot be, and why; `apply` passes them over and says so. Asked before each `apply`. */
+  check(plan: NetworkPlan, signal: AbortSignal): Promise<ReadonlyMap<string, Refusal>>;
+  /** Whether an address could be one. */
+  refuses(address: string, signal: AbortSignal): Promise<Refusal | undefined>;
   apply(plan: NetworkPlan, signal: AbortSignal): Promise<WirtError[]>;
   /** Forgets those that the kernel has no more; returns them. */
   missing(host: ReadonlyMap<string, LinkState>): Promise<string[]>;
 }
 
-export function createFloatingAddresses(file: string): FloatingAddresses {
+export function createFloatingAddresses(file: string, names: HostNames): FloatingAddresses {
   /** By address, the interface. */
   let known: Map<string, string> | undefined;
-  let complete = '';
+  /** The addresses that are there, as one text; undefined when nothing is known. */
+  let complete: string | undefined;
+  let refused: ReadonlyMap<string, Refusal> = new Map();
 
   const load = async (): Promise<Map<string, string>> => {
     known ??= parse(await readFile(file, 'utf8').catch(() => '{}'));
@@ -35,18 +45,39 @@ export function createFloatingAddresses(file: string): FloatingAddresses {
   }
 
   return {
-    async apply(plan, signal) {
-      const wanted = new Set(
-        plan.ports.flatMap(({ floating }) => (floating === undefined ? [] : [floating])),
+    async refuses(address, signal) {
+      const before = new Set([...(await load()).keys()].map(shortest));
+      return whyNotFloating(address, await readFloatingGround(signal), names, before);
+    },
+    async check(plan, signal) {
+      const before = await load();
+      const added = [...floatingOf(plan)].filter((address) => !before.has(address));
+      refused = new Map();
+      if (added.length === 0) return refused;
+      const ground = await readFloatingGround(signal);
+      refused = new Map(
+        added.flatMap((address) => {
+          const refusal = whyNotFloating(address, ground, names, new Set());
+          return refusal === undefined ? [] : [[address, refusal]];
+        }),
       );
+      return refused;
+    },
+    async apply(plan, signal) {
+      const wanted = floatingOf(plan);
       const key = [...wanted].toSorted().join(' ');
-      if (known !== undefined && key === complete) return [];
+      if (key === complete) return [];
       const before = await load();
       const gone = [...before].filter(([address]) => !wanted.has(address));
       const added: [string, string][] = [];
       const errors: WirtError[] = [];
       for (const address of wanted) {
         if (before.has(address)) continue;
+        const refusal = refused.get(address);
+        if (refusal !== undefined) {
+          errors.push(failed(address, plan, new Error(`${refusal.why}.`), refusal.hint));
+          continue;
+        }
         const where = await wayTo(address, signal).catch((error: unknown) => {
           errors.push(failed(address, plan, error));
           return undefined;
@@ -63,7 +94,7 @@ export function createFloatingAddresses(file: string): FloatingAddresses {
       for (const { change, said } of await changeLinks(lines))
         if (!change.line.startsWith('addr del')) errors.push(failed(change.wrong, plan, new Error(said)));
       if (gone.length > 0) await save(new Map([...kept, ...added]));
-      complete = errors.length === 0 ? key : '?';
+      complete = errors.length === 0 ? key : undefined;
       return errors;
     },
     async missing(host) {
@@ -71,10 +102,14 @@ export function createFloatingAddresses(file: string): FloatingAddresses {
       const lost = [...before].filter(
         ([address, name]) => !host.get(name)?.addresses.includes(`${address}/${isIPv6(address) ? 128 : 32}`),
       );
-      if (lost.length > 0) complete = '?';
+      if (lost.length > 0) complete = undefined;
       return lost.map(([address]) => address);
     },
   };
+}
+
+function floatingOf({ ports }: NetworkPlan): Set<string> {
+  return new Set(ports.flatMap(({ floating }) => (floating === undefined ? [] : [floating])));
 }
 
 function line(verb: 'del' | 'replace', address: string, name: string): LinkChange {
@@ -95,11 +130,16 @@ async function wayTo(address: string, signal: AbortSignal): Promise<string | und
   return dev;
 }
 
-function failed(address: string, plan: NetworkPlan, cause: unknown): WirtError {
+function failed(
+  address: string,
+  plan: NetworkPlan,
+  cause: unknown,
+  hint = `See how the host reaches it: ip route get ${address}`,
+): WirtError {
   const ports = plan.ports.filter(({ floating }) => floating === address);
   return new WirtError('network.failed', `The host cannot stand in for the floating address ${address}.`, {
     cause,
-    hint: `See how the host reaches it: ip route get ${address}`,
+    hint,
     details: {
       networks: ports.map(({ network }) => network),
       instances: ports.map(({ instance }) => instance),

@@ -41,7 +41,7 @@ const plan = (ports: readonly PlannedPort[], networks: NetworkPlan['networks'] =
   contractPlan({ networks, ports, groups: [group] });
 const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
-describe.skipIf(!isRoot)('guests on bridges need root', () => {
+describe.skipIf(!isRoot)('guests on bridges (needs root)', () => {
   let host: TestHost;
   let driver: RemoteDriver;
   beforeEach(async () => {

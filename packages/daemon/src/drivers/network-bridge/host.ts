@@ -77,7 +77,7 @@ export function createHost(parts: HostParts): Host {
     made = { plan, guests, desired, expected };
     // Until all is done, nothing is known for sure.
     actual = undefined;
-    const sound = withBridges(plan, desired, names);
+    const sound = withoutFloating(withBridges(plan, desired, names), await floating.check(plan, signal));
     const changes = linkChanges(desired.links, before, names, namesOf(guests));
     const timings: Record<string, number> = { planMs: performance.now() - startedMs };
     const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
@@ -166,6 +166,16 @@ function withBridges(plan: NetworkPlan, { links, refused }: DesiredLinks, names:
     networks: plan.networks.filter(({ id }) => isThere(id)),
     ports: plan.ports.filter(({ network }) => isThere(network)),
   };
+}
+
+/** Nor is translated what belongs to somebody else. */
+function withoutFloating(plan: NetworkPlan, refused: ReadonlyMap<string, unknown>): NetworkPlan {
+  if (refused.size === 0) return plan;
+  const ports = plan.ports.map((port) => {
+    const { floating, ...rest } = port;
+    return floating !== undefined && refused.has(floating) ? rest : port;
+  });
+  return { ...plan, ports };
 }
 
 /** Without networks there is nothing to filter, and no table is left. */

@@ -4,6 +4,6 @@ import { describe } from 'vitest';
 import { isRoot } from '../../platform/netns.fixture.ts';
 import { createTestHost } from './host.fixture.ts';
 
-describe.skipIf(!isRoot)('bridges and taps need root', () => {
+describe.skipIf(!isRoot)('bridges and taps (needs root)', () => {
   networkContract('network-bridge', createTestHost);
 });

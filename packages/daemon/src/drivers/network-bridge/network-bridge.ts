@@ -64,7 +64,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   const firewall = createFirewall({ tag, bridgeName: names.bridge, portName: names.port, logger });
   const servers = createServers({ names, runDirectory, stateDirectory, resolvConf, logger, onRepair: tell });
   const settings = createHostSettings(join(runDirectory, 'network-settings.json'));
-  const floating = createFloatingAddresses(join(runDirectory, 'network-floating.json'));
+  const floating = createFloatingAddresses(join(runDirectory, 'network-floating.json'), names);
   const host = createHost({ names, firewall, servers, settings, floating, logger });
   const turns = createTurns();
   const closing = new AbortController();
@@ -112,10 +112,10 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     driver: 'bridge',
     unusable: whyUnusable,
     refuses: (network) => whyRefused(network, names),
+    floatingRefused: (address) => floating.refuses(address, AbortSignal.timeout(readTimeoutMs)),
     routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
     interfaces: () => hostInterfaces(AbortSignal.timeout(readTimeoutMs)),
     listener: findListener,
-    floatingRefused: () => Promise.resolve(undefined),
     async apply(next, signal) {
       await turns.take(async () => {
         signal.throwIfAborted();

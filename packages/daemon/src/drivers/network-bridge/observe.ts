@@ -7,6 +7,7 @@ import { readIp } from './ip.ts';
 import { type Lease, parseLeases } from './leases.ts';
 import { objects } from './link-state.ts';
 import type { HostNames } from './names.ts';
+import { shortest } from './subnet.ts';
 
 interface Count {
   readonly bytes?: number;
@@ -60,11 +61,6 @@ export async function observeNetwork(
     }),
     rules: rules.filter(({ group }) => here.has(group)),
   };
-}
-
-/** As the kernel and dnsmasq write it. */
-function shortest(address: string): string {
-  return address.includes(':') ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }
 
 function countersOf(link: object): NicCounters {

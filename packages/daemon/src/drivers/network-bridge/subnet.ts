@@ -40,3 +40,10 @@ export function overlap(one: Subnet, other: Subnet): boolean {
   if (one.family !== other.family) return false;
   return one.prefix <= other.prefix ? holds(one, other.address) : holds(other, one.address);
 }
+
+/** As the kernel and dnsmasq write it. */
+export function shortest(address: string): string {
+  return isIPv6(address) && !address.includes('%')
+    ? new URL(`http://[${address}]`).hostname.slice(1, -1)
+    : address;
+}

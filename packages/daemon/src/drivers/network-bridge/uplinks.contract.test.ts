@@ -41,7 +41,7 @@ function port(more: Partial<PlannedPort> = {}): PlannedPort {
   };
 }
 
-describe.skipIf(!isRoot)('uplinks and probes need root', () => {
+describe.skipIf(!isRoot)('uplinks and probes (needs root)', () => {
   let host: TestHost;
   let driver: RemoteDriver;
   let lan: TestNetns;
