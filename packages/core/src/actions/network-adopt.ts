@@ -5,7 +5,7 @@
 import type { Instance, Network } from '@wirt/api';
 import { chooseAddresses } from '../domain/network/addresses.ts';
 import { plannedNetwork } from '../domain/network/plan.ts';
-import { cardsOn, takenOn } from './network-cards.ts';
+import { cardsOn, takenOn } from './cards.ts';
 import { subnetsOf } from './network-new.ts';
 import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';

@@ -2,45 +2,16 @@
  * Cards on networks: who has which address and port of the host, and the choice for new ones. What is chosen is anybody’s until it is
  * committed, so all of it runs in the lane of networks.
  */
-import { type Instance, type Network, type Nic, type PublishedPort, WirtError } from '@wirt/api';
+import { type Network, type Nic, type PublishedPort, WirtError } from '@wirt/api';
+import { macOf } from '../domain/identity.ts';
 import { type Addresses, chooseAddresses } from '../domain/network/addresses.ts';
-import { canonicalAddress, contains, parseAddress, parseSubnet } from '../domain/network/ip.ts';
+import { canonicalAddress, parseAddress } from '../domain/network/ip.ts';
 import { defaultGroup } from '../domain/network/rules.ts';
+import { specialOf } from '../domain/network/subnets.ts';
+import { allCards, cardName, networkWith, type Owner, takenOn } from './cards.ts';
+import { canonicalFloating, requireReachable } from './network-floating.ts';
 import { ensureGroup, ensureNetwork, unsupported } from './network-new.ts';
 import type { Shared } from './parts.ts';
-
-type Owner = Pick<Instance, 'id' | 'name' | 'project'>;
-
-export interface Card {
-  readonly instance: Instance;
-  readonly nic: Nic;
-}
-
-export function* allCards({ instances }: Pick<Shared, 'instances'>): Iterable<Card> {
-  for (const instance of instances.after()) for (const nic of instance.spec.nics) yield { instance, nic };
-}
-
-export function cardsOn(
-  shared: Pick<Shared, 'instances'>,
-  { name, project }: Pick<Network, 'name' | 'project'>,
-): Card[] {
-  return [...allCards(shared)].filter(
-    ({ instance, nic }) => nic.network === name && instance.project === project,
-  );
-}
-
-function cardName({ name }: Pick<Instance, 'name'>, nic: Pick<Nic, 'name'>): string {
-  return `${nic.name} of ${name}`;
-}
-
-/** Addresses of a network that are taken, and who has them. Records have them in their canonical form. */
-export function takenOn(shared: Pick<Shared, 'instances'>, network: Network): Map<string, string> {
-  const taken = new Map<string, string>();
-  for (const { instance, nic } of cardsOn(shared, network))
-    for (const address of [nic.ipv4, nic.ipv6])
-      if (address !== undefined) taken.set(address, cardName(instance, nic));
-  return taken;
-}
 
 /**
  * The cards with their addresses, checked against all others. Throws `network.not_found`, `network.unsupported`,
@@ -53,9 +24,9 @@ export async function placeCards(shared: Shared, owner: Owner, nics: readonly Ni
     requireDriver(shared, network);
     await requireGroups(shared, nic.securityGroups, owner.project);
     const addresses = addressesFor(shared, owner, network, nic, placed);
-    const one = { ...nic, ...addresses };
-    requireMac(shared, owner, network, one, placed);
-    requireReachable(shared, owner, network, one);
+    const one = canonicalFloating({ ...nic, ...addresses });
+    await requireOnWire(shared, owner, network, one, placed);
+    await requireReachable(shared, owner, network, one);
     await requirePorts(shared, owner, { ...one, added: one.publish }, placed);
     placed.push(one);
   }
@@ -109,87 +80,59 @@ function addressesFor(
   );
   for (const address of Object.values(own)) {
     const holder = taken.get(address);
-    if (holder !== undefined) throw addressTaken(`${address} on network ${network.name}`, holder);
+    if (holder !== undefined) throw addressTaken(`${address} on network ${network.name}`, `${holder} has it`);
+    requireElsewhere(shared, address);
   }
   return own;
 }
 
-function addressTaken(what: string, holder: string): WirtError {
-  return new WirtError('network.address_taken', `${what} is taken: ${holder} has it.`, {
+/** An address of the uplink is none of our own subnets’, nor one that stands for a card. */
+function requireElsewhere(shared: Shared, text: string): void {
+  const address = parseAddress(text);
+  const refuse = (why: string): WirtError =>
+    new WirtError('network.address_taken', `${text} cannot be an address on a bridged network: ${why}.`, {
+      hint: 'Choose one of the network that the uplink is on, or leave it out.',
+    });
+  if (address === undefined) throw refuse('it is no address');
+  const special = specialOf(address);
+  if (special !== undefined) throw refuse(special);
+  const network = networkWith(shared, address);
+  if (network !== undefined) throw refuse(`it is of network ${network.name}`);
+  for (const { instance, nic } of allCards(shared))
+    if (nic.floating !== undefined && canonicalAddress(nic.floating) === text)
+      throw refuse(`it is the floating address of ${cardName(instance, nic)}`);
+}
+
+function addressTaken(what: string, why: string): WirtError {
+  return new WirtError('network.address_taken', `${what} is taken: ${why}.`, {
     hint: 'Choose another, or detach that card.',
   });
 }
 
-function requireMac(
+/**
+ * A MAC address is one card’s on the whole host, since link-local addresses are made of it and guards know cards by it; and none of what
+ * the host itself has on its wires. What it chose itself needs no look at the host.
+ */
+async function requireOnWire(
   shared: Shared,
   owner: Owner,
   network: Network,
-  { mac, name }: Nic,
+  { mac, name, slot, ipv4, ipv6 }: Nic,
   others: readonly Nic[],
-): void {
-  const holder = cardsOn(shared, network).find(
-    ({ instance, nic }) => nic.mac === mac && !(instance.id === owner.id && nic.name === name),
-  );
-  if (holder !== undefined)
-    throw addressTaken(
-      `The MAC address ${mac} on network ${network.name}`,
-      cardName(holder.instance, holder.nic),
-    );
-  const own = others.find((nic) => nic.mac === mac && nic.network === network.name);
-  if (own !== undefined) throw addressTaken(`The MAC address ${mac}`, cardName(owner, own));
-}
-
-/** What leads in from outside must be able to, and a floating address be nobody’s. */
-export function requireReachable(
-  shared: Shared,
-  owner: Owner,
-  { name: network, spec: { kind } }: Network,
-  nic: Nic,
-): void {
-  const { publish, floating } = nic;
-  if (publish.length === 0 && floating === undefined) return;
-  const card = cardName(owner, nic);
-  if (floating !== undefined && shared.network.driver === 'user')
-    throw unsupported(
-      `Card ${card} cannot have a floating address without root.`,
-      'Publish ports instead: `--publish 8080:80`.',
-    );
-  if (kind === 'isolated')
-    throw unsupported(
-      `Card ${card} is on the isolated network ${network}, which nothing enters.`,
-      'Give it a card on another network.',
-    );
-  if (kind === 'bridged')
-    throw unsupported(
-      `Card ${card} is on the bridged network ${network}, where it is reached by its own address.`,
-      'Leave `--publish` and `--floating` out.',
-    );
-  if (floating !== undefined) requireFloating(shared, owner, nic, floating);
-}
-
-function requireFloating(shared: Shared, owner: Owner, nic: Nic, text: string): void {
-  const address = parseAddress(text);
-  const own = text.includes(':') ? nic.ipv6 : nic.ipv4;
-  const refuse = (why: string): WirtError =>
-    new WirtError(
-      'network.address_taken',
-      `${text} cannot be the floating address of ${cardName(owner, nic)}: ${why}.`,
-      {
-        hint: 'Choose a free address of the network that the host is on.',
-      },
-    );
-  if (address === undefined || own === undefined) throw refuse('the card has no address of its family');
-  for (const { name, spec } of shared.networks.after())
-    for (const cidr of [spec.ipv4, spec.ipv6]) {
-      const subnet = typeof cidr === 'string' ? parseSubnet(cidr) : undefined;
-      if (subnet !== undefined && contains(subnet, address)) throw refuse(`it is of network ${name}`);
-    }
-  const wanted = canonicalAddress(text);
-  for (const card of allCards(shared)) {
-    const { floating } = card.nic;
-    const isItself = card.instance.id === owner.id && card.nic.name === nic.name;
-    if (!isItself && floating !== undefined && canonicalAddress(floating) === wanted)
-      throw refuse(`${cardName(card.instance, card.nic)} has it`);
+): Promise<void> {
+  const what = `The MAC address ${mac}`;
+  const own = others.find((nic) => nic.mac === mac);
+  if (own !== undefined) throw addressTaken(what, `${cardName(owner, own)} has it`);
+  for (const { instance, nic } of allCards(shared))
+    if (nic.mac === mac && !(instance.id === owner.id && nic.name === name))
+      throw addressTaken(what, `${cardName(instance, nic)} has it`);
+  const isChosen = mac === macOf(owner.id, slot);
+  const uplinked = network.spec.kind === 'bridged' ? [ipv4, ipv6].filter((one) => one !== undefined) : [];
+  if (isChosen && uplinked.length === 0) return;
+  for (const { name: port, mac: theirs, addresses } of await shared.network.interfaces()) {
+    if (theirs === mac && !isChosen) throw addressTaken(what, `${port} of the host has it`);
+    const address = uplinked.find((one) => addresses.some((theirs) => canonicalAddress(theirs) === one));
+    if (address !== undefined) throw addressTaken(address, `${port} of the host has it`);
   }
 }
 
@@ -237,13 +180,23 @@ export async function requirePorts(
   await requireNoListener(shared, nic.added);
 }
 
-/** Throws `network.port_taken` when a program of the host listens there. */
+/**
+ * Throws `network.port_taken` when a program of the host listens there. Gateways are Wirt’s own: what listens there is for guests, and is
+ * not what is published; so nothing can be published there.
+ */
 export async function requireNoListener(
-  { network }: Pick<Shared, 'network'>,
+  { network, networks }: Pick<Shared, 'network' | 'networks'>,
   ports: readonly PublishedPort[],
 ): Promise<void> {
+  if (ports.length === 0) return;
+  const gateways = new Map(
+    [...networks.after()].flatMap(({ name, status }) => status.gateways.map((one) => [one, name] as const)),
+  );
   for (const port of ports) {
-    const listener = await network.listener(port.protocol, port.hostPort, port.hostAddress);
+    const { protocol, hostPort, hostAddress } = port;
+    const lan = hostAddress === undefined ? undefined : gateways.get(canonicalAddress(hostAddress) ?? '');
+    if (lan !== undefined) throw portTaken(port, `that is the gateway of network ${lan}`);
+    const listener = await network.listener(protocol, hostPort, hostAddress, [...gateways.keys()]);
     if (listener !== undefined) throw portTaken(port, listener.replace(/\.$/, ''));
   }
 }

@@ -124,7 +124,7 @@ function requireUserMode({ name, spec }: NetworkCreate): void {
 
 /** Those that are asked for, checked, and free ones where none are. */
 export async function subnetsOf(
-  { network: driver, networks }: Shared,
+  { network: driver, networks, instances }: Shared,
   id: string,
   { spec }: Pick<NetworkCreate, 'spec'>,
 ): Promise<{ ipv4: string | null; ipv6: string | null }> {
@@ -134,6 +134,7 @@ export async function subnetsOf(
   );
   for (const { subnet, interface: name } of await driver.routes())
     taken.push({ subnet, by: `the host’s route by ${name}` });
+  taken.push(...uplinked({ networks, instances }));
   const check = (text: string, family: 'ipv4' | 'ipv6'): string => {
     requireFree(requireSubnet(text, family), taken);
     return text;
@@ -143,4 +144,15 @@ export async function subnetsOf(
     ipv4: ipv4 === null ? null : check(ipv4, 'ipv4'),
     ipv6: ipv6 === null ? null : check(ipv6, 'ipv6'),
   };
+}
+
+/** Addresses that cards have on bridged networks, where no subnet of ours holds them. */
+function* uplinked({ networks, instances }: Pick<Shared, 'networks' | 'instances'>): Iterable<TakenSubnet> {
+  for (const { name, project, spec } of instances.after())
+    for (const nic of spec.nics) {
+      if (networks.find(nic.network, project)?.spec.kind !== 'bridged') continue;
+      const by = `${nic.name} of ${name}`;
+      if (nic.ipv4 !== undefined) yield { subnet: `${nic.ipv4}/32`, by };
+      if (nic.ipv6 !== undefined) yield { subnet: `${nic.ipv6}/128`, by };
+    }
 }

@@ -3,7 +3,7 @@ import { type Instance, type NetworkTrace, type NetworkTraceResult, WirtError } 
 import { highestFree } from '../domain/network/addresses.ts';
 import { parseAddress } from '../domain/network/ip.ts';
 import { type Traced, type TraceEnd, tracePacket } from '../domain/network/trace.ts';
-import { takenOn } from './network-cards.ts';
+import { takenOn } from './cards.ts';
 import { unsupported } from './network-new.ts';
 import type { Shared } from './parts.ts';
 

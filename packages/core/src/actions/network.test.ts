@@ -234,7 +234,7 @@ describe('a trace', () => {
       verdict: 'passes',
       from: 'a (10.80.0.2)',
       to: 'b (10.80.0.3)',
-      live: { verdict: 'passes', why: 'A SYN was answered.' },
+      live: { verdict: 'passes', why: 'A SYN was sent.' },
     });
     expect(traced.steps.at(-1)).toMatchObject({ at: 'group default', verdict: 'passes' });
     expect(scene.fake.host.network.probes).toMatchObject([

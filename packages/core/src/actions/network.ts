@@ -4,7 +4,7 @@ import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
 import type { ObservedNetwork, ObservedPort } from '../ports/network.ts';
 import type { NetworkActions } from './actions.ts';
-import { cardsOn } from './network-cards.ts';
+import { cardsOn } from './cards.ts';
 import { newNetwork } from './network-new.ts';
 import { networksLane } from './network-state.ts';
 import { traceNetwork } from './network-trace.ts';

@@ -7,7 +7,8 @@ import { newNic } from '../domain/nic.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireCan } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
-import { placeCards, requireGroups, requirePorts, requireReachable, samePort } from './network-cards.ts';
+import { placeCards, requireGroups, requirePorts, samePort } from './network-cards.ts';
+import { canonicalFloating, requireReachable } from './network-floating.ts';
 import { unsupported } from './network-new.ts';
 import { networksLane } from './network-state.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
@@ -170,19 +171,20 @@ export function updateNic(shared: Shared, id: string): Work {
 function changedNic(nic: Nic, update: ReturnType<typeof nicUpdateSchema.parse>): Nic {
   const { floating: former, ...kept } = nic;
   const { floating = former ?? null, securityGroups, publish, antiSpoofing } = update;
-  return {
+  return canonicalFloating({
     ...kept,
     securityGroups: securityGroups ?? kept.securityGroups,
     publish: publish ?? kept.publish,
     antiSpoofing: antiSpoofing ?? kept.antiSpoofing,
     ...(floating === null ? {} : { floating }),
-  };
+  });
 }
 
 async function requireChange(shared: Shared, instance: Instance, before: Nic, after: Nic): Promise<void> {
   const { networks, networking, network: driver } = shared;
   await requireGroups(shared, after.securityGroups, instance.project);
-  requireReachable(shared, instance, networks.require(after.network, instance.project), after);
+  const network = networks.require(after.network, instance.project);
+  await requireReachable(shared, instance, network, after, before.floating);
   const added = after.publish.filter((port) => !before.publish.some((one) => samePort(one, port)));
   const isChanged = added.length > 0 || after.publish.length !== before.publish.length;
   if (isChanged && driver.driver === 'user' && networking.isPlugged(instance.id))

@@ -104,6 +104,109 @@ describe('a card', () => {
     await scene.guest('two', [{ network: 'lab', floating: '198.51.100.7' }]);
   });
 
+  it.each(['127.0.0.5', '0.0.0.0', '224.0.0.5', '255.255.255.255', '169.254.1.1', '240.0.0.1'])(
+    'has no floating address that nobody could reach it by: %s',
+    async (floating) => {
+      const scene = await webOnLab();
+      await expect(scene.update('web', 'nic0', { floating })).rejects.toMatchObject({
+        code: 'network.address_taken',
+        message: expect.stringMatching(/cannot be the floating address of nic0 of web: it is one of the /),
+      });
+    },
+  );
+
+  it.each(['::1', '::', 'fe80::5', 'ff02::1', '::ffff:192.0.2.1'])('nor by IPv6: %s', async (floating) => {
+    const scene = await webOnLab();
+    await expect(scene.update('web', 'nic0', { floating })).rejects.toMatchObject({
+      code: 'network.address_taken',
+    });
+  });
+
+  it('has no floating address that the host cannot stand in for, and keeps one that it has', async () => {
+    const scene = await webOnLab();
+    await scene.update('web', 'nic0', { floating: '2001:DB8::7' });
+    expect(await scene.nics('web')).toMatchObject([{ floating: '2001:db8::7' }]);
+    scene.fake.host.network.floatingRefusal = { why: 'It is eth0’s own.', hint: 'Take another.' };
+    await scene.update('web', 'nic0', { securityGroups: [] });
+    await scene.update('web', 'nic0', { floating: '2001:db8:0::7' });
+    await expect(scene.update('web', 'nic0', { floating: '198.51.100.7' })).rejects.toMatchObject({
+      code: 'network.address_taken',
+      message: '198.51.100.7 cannot be the floating address of nic0 of web: It is eth0’s own.',
+      hint: 'Take another.',
+    });
+    expect(await scene.nics('web')).toMatchObject([{ floating: '2001:db8::7' }]);
+  });
+
+  it('has its MAC address alone on the whole host, whatever the network', async () => {
+    const scene = await webOnLab();
+    await scene.network('other');
+    await scene.network('home', { kind: 'bridged', uplink: { interface: 'eth1' } });
+    const mac = '02:00:00:00:00:77';
+    await scene.attach('web', { network: 'other', mac });
+    for (const network of ['lab', 'home'])
+      await expect(scene.guest('two', [{ network, mac }])).rejects.toMatchObject({
+        code: 'network.address_taken',
+        message: `The MAC address ${mac} is taken: nic1 of web has it.`,
+      });
+    const bridge = '02:00:00:00:00:01';
+    scene.fake.host.network.hostInterfaces.push({ name: 'wblab', mac: bridge, addresses: ['10.80.0.1'] });
+    await expect(scene.guest('two', [{ network: 'lab', mac: bridge }])).rejects.toMatchObject({
+      code: 'network.address_taken',
+      message: `The MAC address ${bridge} is taken: wblab of the host has it.`,
+    });
+  });
+
+  it.each([
+    ['10.80.0.77', 'it is of network lab'],
+    ['10.80.0.2', 'it is of network lab'],
+    ['10.80.0.1', 'it is of network lab'],
+    ['127.0.0.1', 'loopback'],
+    ['198.51.100.7', 'it is the floating address of nic0 of web'],
+    ['192.0.2.1', 'eth0 of the host has it'],
+  ])('on a bridged network is nobody else there: not %s', async (ipv4, why) => {
+    const scene = await webOnLab();
+    await scene.network('home', { kind: 'bridged', uplink: { interface: 'eth1' } });
+    await scene.update('web', 'nic0', { floating: '198.51.100.7' });
+    scene.fake.host.network.hostInterfaces.push({ name: 'eth0', addresses: ['192.0.2.1'] });
+    await expect(scene.guest('two', [{ network: 'home', ipv4 }])).rejects.toMatchObject({
+      code: 'network.address_taken',
+      message: expect.stringContaining(why),
+    });
+    await scene.guest('two', [{ network: 'home', ipv4: '192.0.2.9' }]);
+    await expect(scene.network('late', { ipv4: '192.0.2.0/24' })).rejects.toMatchObject({
+      code: 'network.subnet_conflict',
+      message: expect.stringContaining('nic0 of two'),
+    });
+    await expect(scene.update('web', 'nic0', { floating: '192.0.2.9' })).rejects.toMatchObject({
+      code: 'network.address_taken',
+    });
+  });
+
+  it('publishes what only Wirt itself listens on, for guests, at gateways; now and at every later start', async () => {
+    const scene = await webOnLab();
+    scene.fake.host.network.listeners.set('tcp/80@10.80.0.1', 'wirtd listens on 10.80.0.1:80');
+    scene.fake.host.network.listeners.set('tcp/80@fd00:1::1', 'wirtd listens on [fd00:1::1]:80');
+    await scene.update('web', 'nic0', { publish: [{ hostPort: 80, guestPort: 80 }] });
+    await scene.stop('web');
+    await scene.start('web');
+    expect(scene.fake.host.network.plan.ports[0]?.publish).toMatchObject([{ hostPort: 80 }]);
+    scene.fake.host.network.listeners.set('tcp/81@192.0.2.1', 'nginx listens on 192.0.2.1:81');
+    await expect(
+      scene.update('web', 'nic0', { publish: [{ hostPort: 81, guestPort: 80 }] }),
+    ).rejects.toMatchObject({ code: 'network.port_taken' });
+  });
+
+  it('publishes nothing at a gateway', async () => {
+    const scene = await webOnLab();
+    for (const hostAddress of ['10.80.0.1', 'fd00:1:0::1'])
+      await expect(
+        scene.update('web', 'nic0', { publish: [{ hostAddress, hostPort: 8080, guestPort: 80 }] }),
+      ).rejects.toMatchObject({
+        code: 'network.port_taken',
+        message: expect.stringContaining('that is the gateway of network lab'),
+      });
+  });
+
   it('is refused at the start when its port was taken meanwhile, before anything is made', async () => {
     const scene = await webOnLab(false);
     await scene.update('web', 'nic0', { publish: [http] });

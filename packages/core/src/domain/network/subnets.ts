@@ -5,7 +5,16 @@
 import { WirtError } from '@wirt/api';
 import { ulidBytes } from '../identity.ts';
 import type { PlannedSubnet } from '../network-plan.ts';
-import { addressText, contains, type Family, hasHostBits, overlaps, parseSubnet, type Subnet } from './ip.ts';
+import {
+  type Address,
+  addressText,
+  contains,
+  type Family,
+  hasHostBits,
+  overlaps,
+  parseSubnet,
+  type Subnet,
+} from './ip.ts';
 
 /** A subnet that is taken, and by what: `network lab`, `eth0 of the host`. */
 export interface TakenSubnet {
@@ -32,6 +41,15 @@ const forbidden = [
 ].map(([text = '', what]) => ({ subnet: subnet(text), what }));
 
 const allowedIpv6 = ['2000::/3', 'fc00::/7'].map(subnet);
+
+/** What the address is, where no card and no host can have it for others to reach; undefined for ordinary ones. */
+export function specialOf(address: Address): string | undefined {
+  const within = forbidden.find((one) => contains(one.subnet, address));
+  if (within !== undefined) return `it is one of the ${within.what}`;
+  return address.family === 'ipv4' || allowedIpv6.some((one) => contains(one, address))
+    ? undefined
+    : 'it is neither global nor unique local';
+}
 
 /** Where free ones are looked for, in this order. */
 const pools = ['10.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16'].map(subnet);
