@@ -182,14 +182,20 @@ it.each([
   ['bridge', 'home', undefined],
   ['bridge', 'not-yet', undefined],
   ['bridge', 'lan', 'network.unsupported'],
+  ['bridge', 'vault', undefined],
+  ['bridge', 'vault-ipv6', 'network.unsupported'],
   ['user', 'home', 'network.unsupported'],
 ] as const)(
   'sets up an instance by driver %s on network %s, or says that it cannot: %s',
   (driver, network, code) => {
-    const kind = network === 'lan' ? 'bridged' : 'nat';
+    const vault = network.startsWith('vault');
+    const kind = network === 'lan' ? 'bridged' : vault ? 'isolated' : 'nat';
+    const ipv4 = network === 'vault-ipv6' ? null : '10.1.0.0/24';
+    const there = networkOf(ids.home, network, { kind });
+    const record = { ...there, spec: { ...there.spec, ipv4 } };
     const parts = {
       network: { driver },
-      networks: { find: () => (network === 'not-yet' ? undefined : networkOf(ids.home, network, { kind })) },
+      networks: { find: () => (network === 'not-yet' ? undefined : record) },
       // Nothing else is looked at.
     } as unknown as Parameters<typeof requireService>[0];
     const said = (): unknown => {

@@ -6,6 +6,7 @@ import {
   type Image,
   type Instance,
   type Network,
+  type Nic,
   networkSchema,
   type SecurityGroup,
   WirtError,
@@ -49,17 +50,26 @@ export function requireService(
   { network, networks }: Pick<Shared, 'network' | 'networks'>,
   { name, project, spec }: Pick<Instance, 'name' | 'project' | 'spec'>,
 ): void {
-  // What is not there yet is made on first use, and is a network of ours.
-  const kinds = spec.nics.map((nic) => networks.find(nic.network, project)?.spec.kind);
-  if (network.driver === 'bridge' && kinds.some((kind) => kind !== 'bridged')) return;
-  const why = network.driver === 'bridge' ? 'none on a network of kind bridged' : 'none without root';
+  const why =
+    network.driver === 'bridge' ? whyNoWay(networks, project, spec.nics) : 'there is none without root';
+  if (why === undefined) return;
   throw new WirtError(
     'network.unsupported',
-    `Instance ${name} is to be set up by the metadata service, and there is ${why}.`,
+    `Instance ${name} is to be set up by the metadata service, and ${why}.`,
     {
       hint: 'Let it have a seed: `--cloud-init seed`.',
     },
   );
+}
+
+/** One card by which the service is reached is enough. What is not there yet is made on first use, and is a network of ours. */
+function whyNoWay(networks: Shared['networks'], project: string, nics: readonly Nic[]): string | undefined {
+  const specs = nics.map(({ network }) => networks.find(network, project)?.spec);
+  const own = specs.filter((spec) => spec?.kind !== 'bridged');
+  if (own.length === 0) return 'there is none on a network of kind bridged';
+  // In IPv6 only a default route leads to it, which an isolated network has not.
+  const isReached = own.some((spec) => spec?.kind !== 'isolated' || typeof spec.ipv4 === 'string');
+  return isReached ? undefined : 'an isolated network without IPv4 has no route to it';
 }
 
 /** Follows the records themselves, so that it misses no change whoever makes it. */
