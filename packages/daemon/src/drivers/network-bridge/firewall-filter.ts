@@ -2,7 +2,14 @@
 // guests may ask of the host, and address translation. Pure.
 
 import { groupParts, profileJumps } from './firewall-groups.ts';
-import { metadataIpv4, metadataIpv6, neighbourTypes, setOf } from './firewall-guard.ts';
+import {
+  discoveryTypes,
+  listenerTypes,
+  metadataIpv4,
+  metadataIpv6,
+  neighbourTypes,
+  setOf,
+} from './firewall-guard.ts';
 import { natParts, publishedRules } from './firewall-nat.ts';
 import { type FirewallView, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet, NftTable } from './nft-table.ts';
@@ -66,16 +73,16 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
         ? []
         : [`${bridge} . ${addressWord(gateway)}`];
     });
-  const closed = bridges(['isolated', 'bridged']);
+  const all = networks.map(({ bridge }) => bridge);
   return [
-    ['bridges', setOf('type ifname;', bridges(['nat', 'routed', 'isolated', 'bridged']))],
+    ['bridges', setOf('type ifname;', all)],
     ['lans', setOf('type ifname;', bridges(['bridged']))],
-    ['closed', setOf('type ifname;', closed)],
+    ['closed', setOf('type ifname;', bridges(['isolated', 'bridged']))],
     [
       'within',
       setOf(
         'type ifname . ifname;',
-        closed.map((bridge) => `${bridge} . ${bridge}`),
+        all.map((bridge) => `${bridge} . ${bridge}`),
       ),
     ],
     ['inside4', setOf('type ipv4_addr; flags interval;', subnets('ipv4'))],
@@ -101,14 +108,23 @@ function generationMark({ generation }: FirewallView): string {
   return `0x${((generation << 20) >>> 0).toString(16).padStart(8, '0')}`;
 }
 
+/**
+ * Between neighbours of one bridge. A router takes one of the hop limit of what it forwards (so that 255 says that none did, RFC 4861), and
+ * forwards no reports of listeners.
+ */
+const neighbours = [
+  `iifname . oifname @within ip6 hoplimit 255 icmpv6 type ${discoveryTypes} accept`,
+  `iifname . oifname @within ip6 daddr ff00::/8 icmpv6 type ${listenerTypes} accept`,
+];
+
 /** What every chain at the forward hook lets pass unasked: others' packets, and connections that were asked under this generation. */
 function passing(view: FirewallView): string[] {
   return [
     'iifname != @bridges oifname != @bridges accept',
     `ct mark & ${generationMask} == ${generationMark(view)} accept`,
-    `meta nfproto ipv6 icmpv6 type ${neighbourTypes} accept`,
-    'iifname @lans udp sport 67 udp dport 68 accept',
-    'iifname @lans udp sport 547 udp dport 546 accept',
+    ...neighbours,
+    'iifname @lans iifname . oifname @within udp sport 67 udp dport 68 accept',
+    'iifname @lans iifname . oifname @within udp sport 547 udp dport 546 accept',
   ];
 }
 

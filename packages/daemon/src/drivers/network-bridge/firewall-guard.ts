@@ -9,6 +9,8 @@ export const spoofedSet = 'spoofed';
 
 /** Neighbour discovery but redirects, and multicast listener reports (RFC 4861, RFC 3810): between neighbours, never routed. */
 export const neighbourTypes = '{ 130-136, 143 }';
+export const discoveryTypes = '{ 133-136 }';
+export const listenerTypes = '{ 130-132, 143 }';
 
 /** Where guests find the metadata service, as in EC2. */
 export const metadataIpv4 = '169.254.169.254';

@@ -129,6 +129,27 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and othe
       expect(listed).toMatch(/packets 0/);
     });
 
+    it('gets nothing in that only neighbours say: no discovery, no reports of listeners', async () => {
+      await outside.ip('-6', 'route', 'add', 'fd80:1::/64', 'via', '2001:db8::1');
+      await guests.c.nft(
+        'table inet w { chain p { type filter hook prerouting priority -301; ip6 saddr 2001:db8::2 counter; }\n}\n',
+      );
+      try {
+        for (const type of ['nd-neighbor-solicit', 'nd-router-solicit', 'mld2-listener-report']) {
+          // The sender's own nft makes them of echo requests.
+          await outside.nft(
+            `table ip6 m { chain o { type filter hook output priority 0; icmpv6 type echo-request icmpv6 type set ${type}; }\n}\n`,
+          );
+          expect(await outside.pingInVain('fd80:1::4', '-t', '255')).toBe(true);
+          await outside.nft('delete table ip6 m\n');
+        }
+        expect(await nftOf(guests.c, 'list', 'table', 'inet', 'w')).toMatch(/packets 0/);
+      } finally {
+        await guests.c.nft('delete table inet w\n');
+        await outside.ip('-6', 'route', 'del', 'fd80:1::/64');
+      }
+    });
+
     it('reaches a published port, TCP and UDP, and so do the host, its loopback and other guests', async () => {
       const publish = (['tcp', 'udp'] as const).map((protocol) => ({
         protocol,

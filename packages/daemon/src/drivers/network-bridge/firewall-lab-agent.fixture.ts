@@ -20,6 +20,8 @@ async function answer(request: LabRequest): Promise<LabAnswer> {
       return request.protocol === 'tcp' ? await serveTcp(request) : await serveUdp(request);
     case 'ask':
       return request.protocol === 'tcp' ? await askTcp(request) : await askUdp(request);
+    case 'flood':
+      return await flood(request);
     case 'say':
       return await say(request);
     default:
@@ -72,7 +74,7 @@ function askTcp({ host, port, from, keep, timeoutMs }: Ask): Promise<LabAnswer> 
   return promise;
 }
 
-function askUdp({ host, port, from, fromPort, timeoutMs }: Ask): Promise<LabAnswer> {
+function askUdp({ host, port, from, fromPort, payloadHex, timeoutMs }: Ask): Promise<LabAnswer> {
   const { promise, resolve } = Promise.withResolvers<LabAnswer>();
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   const end = (result: LabAnswer): void => {
@@ -82,12 +84,39 @@ function askUdp({ host, port, from, fromPort, timeoutMs }: Ask): Promise<LabAnsw
   };
   const timer = setTimeout(() => end({ failed: 'silence' }), timeoutMs);
   socket.on('error', (error: NodeJS.ErrnoException) => end({ failed: error.code ?? error.message }));
-  socket.once('message', (message) => end({ heard: message.toString().trim() }));
+  socket.once('message', (message) => end({ heard: plainText(message) }));
   socket.bind(fromPort ?? 0, from, () => {
     socket.setBroadcast(true);
-    socket.send('?', port, host);
+    socket.send(payloadHex === undefined ? '?' : Buffer.from(payloadHex, 'hex'), port, host);
   });
   return promise;
+}
+
+/** Words as they are, other bytes in hexadecimal. */
+function plainText(message: Buffer): string {
+  const text = message.toString().trim();
+  return /^[ -~]*$/.test(text) ? text : message.toString('hex');
+}
+
+const atOnce = 64;
+
+async function flood({ host, ports, from }: Extract<LabRequest, { op: 'flood' }>): Promise<LabAnswer> {
+  const socket = createSocket('udp4');
+  // Most of the ports are closed, which the kernel says to the next one who sends.
+  socket.on('error', () => undefined);
+  const bound = Promise.withResolvers<void>();
+  socket.bind(0, from, () => bound.resolve());
+  await bound.promise;
+  for (let port = 1; port <= ports; port += atOnce)
+    await Promise.all(
+      Array.from({ length: atOnce }, async (_, more) => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        socket.send('?', port + more, host, () => resolve());
+        await promise;
+      }),
+    );
+  socket.close();
+  return {};
 }
 
 /** Whether a kept connection still carries bytes there and back. */

@@ -19,7 +19,14 @@ export type LabRequest =
       readonly from?: string;
       readonly fromPort?: number;
       readonly keep?: string;
+      readonly payloadHex?: string;
       readonly timeoutMs: number;
+    }
+  | {
+      readonly op: 'flood';
+      readonly host: string;
+      readonly ports: number;
+      readonly from: string;
     }
   | { readonly op: 'say'; readonly keep: string; readonly timeoutMs: number };
 
@@ -46,6 +53,8 @@ export interface LabPlace extends AsyncDisposable {
   /** As `ask`, where nothing is expected to come back: waits less. */
   knock(protocol: LabProtocol, host: string, port: number, options?: AskOptions): Promise<string | undefined>;
   /** Whether a connection kept by `ask` carries bytes there and back. */
+  /** Sends a datagram to each of so many ports. */
+  flood(host: string, ports: number, from: string): Promise<void>;
   stillTalks(keep: string): Promise<boolean>;
   isSilent(keep: string): Promise<boolean>;
   ping(host: string, ...args: readonly string[]): Promise<boolean>;
@@ -56,6 +65,8 @@ export interface AskOptions {
   readonly from?: string;
   readonly fromPort?: number;
   readonly keep?: string;
+  /** Of a datagram; default: a question mark. */
+  readonly payloadHex?: string;
 }
 
 const agentPath = fileURLToPath(new URL('./firewall-lab-agent.fixture.ts', import.meta.url));
@@ -90,6 +101,7 @@ export async function createPlace(): Promise<LabPlace> {
       (await ask({ op: 'ask', protocol, host, port, timeoutMs: answerMs, ...options })).heard,
     knock: async (protocol, host, port, options = {}) =>
       (await ask({ op: 'ask', protocol, host, port, timeoutMs: silenceMs, ...options })).heard,
+    flood: async (host, ports, from) => await done({ op: 'flood', host, ports, from }),
     stillTalks: async (keep) => (await ask({ op: 'say', keep, timeoutMs: answerMs })).heard === 'again',
     isSilent: async (keep) => (await ask({ op: 'say', keep, timeoutMs: silenceMs })).failed === 'silence',
     ping: async (host, ...args) => await ping(answerMs, host, args),
