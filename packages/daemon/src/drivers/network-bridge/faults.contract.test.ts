@@ -1,10 +1,11 @@
 // What happens to the driver's work on the host, and what it does about it: others who change it, daemons that die at any moment, hosts that are full of other things.
+// Nothing tells that nothing happens, and a daemon dies at moments of no event.
 import { setTimeout } from 'node:timers/promises';
 import { emptyNetworkPlan, type NetworkPlan, type PlannedPort, type Repaired } from '@wirt/core';
 import { contractPlan, networkIds, testNetwork, testSubnets } from '@wirt/core/contract/network';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isRoot } from '../../platform/netns.fixture.ts';
-import { createTestHost, expectSoon, type TestHost } from './host.fixture.ts';
+import { createTestHost, expectSoon, type TestHost, testTag } from './host.fixture.ts';
 import type { RemoteDriver } from './remote.fixture.ts';
 
 const one = { ...testNetwork(1), ...testSubnets(1) };
@@ -50,10 +51,9 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
     const end = driver.onRepair(repaired.resolve);
     const startedMs = performance.now();
     await harm();
-    const late = setTimeout(5_000, undefined).then(() => Promise.reject(new Error('not mended within 5 s')));
-    const first = await Promise.race([repaired.promise, late]);
-    late.catch(() => undefined);
-    end();
+    const deadline = AbortSignal.timeout(5_000);
+    deadline.addEventListener('abort', () => repaired.reject(new Error('not mended within 5 s')));
+    const first = await repaired.promise.finally(end);
     return { ...first, afterMs: performance.now() - startedMs };
   }
   /** All that there is, in an order and without numbers that differ each time. */
@@ -81,6 +81,13 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
   it.each([
     ['its address', (bridge: string) => `addr flush dev ${bridge}`, 'address'],
     ['its state', (bridge: string) => `link set dev ${bridge} down`, 'was down'],
+    ['its alias', (bridge: string) => `link set dev ${bridge} alias nobody`, 'alias'],
+    [
+      'its MAC address',
+      (bridge: string) => `link set dev ${bridge} address 02:00:00:00:99:99`,
+      'MAC address',
+    ],
+    ['its filter', (bridge: string) => `link set dev ${bridge} type bridge nf_call_iptables 0`, 'firewall'],
     ['its MTU', (bridge: string) => `link set dev ${bridge} mtu 1400`, 'MTU'],
     ['its ports', (bridge: string) => `link set dev PORT nomaster`.replace('BRIDGE', bridge), 'was not in'],
     ['a tap', () => 'link del dev PORT', 'was not there'],
@@ -104,6 +111,51 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
     await driver.apply(contractPlan({ networks: [one], ports: ports(4) }), signal());
     await mendedAfter(() => netns.run('nft', ['flush', 'ruleset']));
     expect(await netns.run('nft', ['list', 'tables'])).toBe(before);
+  });
+
+  it.each([
+    ['route_localnet of a bridge', (bridge: string) => `net.ipv4.conf.${bridge}.route_localnet=0`],
+    ['that a bridge takes router advertisements', (bridge: string) => `net.ipv6.conf.${bridge}.accept_ra=2`],
+    ['forwarding', () => 'net.ipv4.ip_forward=0'],
+  ])('%s, which the kernel tells nobody of, is set again', async (_what, setting) => {
+    await driver.apply(contractPlan({ networks: [one], ports: ports(1) }), signal());
+    const words = setting(driver.interfaceOf(networkIds.one) ?? '');
+    const [name = ''] = words.split('=');
+    const before = await host.netns.run('sysctl', [name]);
+    await mendedAfter(() => host.netns.run('sysctl', ['-qw', words]));
+    expect(await host.netns.run('sysctl', [name])).toBe(before);
+  });
+
+  it('what somebody changes while guests come and go without a pause is mended, too', async () => {
+    const { netns } = host;
+    let ended = false;
+    const busy = (async () => {
+      for (let count = 0; !ended; count += 1)
+        await driver.apply(contractPlan({ networks: [one], ports: ports(2 + (count % 3)) }), signal());
+    })();
+    try {
+      await expectSoon(async () => (await netns.run('nft', ['list', 'tables'])) !== '', 'the tables');
+      const { what } = await mendedAfter(() =>
+        netns.run('nft', ['insert', 'rule', 'inet', `wirt_${testTag}`, 'input', 'accept']),
+      );
+      expect(what).toContain('input');
+      const bridge = driver.interfaceOf(networkIds.one) ?? '';
+      await mendedAfter(() => netns.ip(`link set dev ${bridge} alias nobody`));
+    } finally {
+      ended = true;
+      await busy;
+    }
+  });
+
+  it('what is mended is told, also while something else cannot be made', async () => {
+    const lost = { ...two, kind: 'bridged' as const, uplink: { interface: 'nothing0' } };
+    const plan = contractPlan({ networks: [one, lost], ports: ports(1) });
+    await expect(driver.apply(plan, signal())).rejects.toMatchObject({ details: { networks: [two.id] } });
+    const bridge = driver.interfaceOf(networkIds.one) ?? '';
+    expect(await mendedAfter(() => ip('link', 'set', 'dev', bridge, 'mtu', '1400'))).toMatchObject({
+      network: one.id,
+      what: expect.stringContaining('MTU'),
+    });
   });
 
   it('a dnsmasq that is killed is back at once, again and again', async () => {

@@ -77,18 +77,3 @@ async function current(
   );
   return Object.fromEntries(values.flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])));
 }
-
-/** Settings of a bridge of ours. */
-export function bridgeSettings(
-  bridge: string,
-  network: { readonly ipv6?: unknown; readonly kind: string },
-): Record<string, string> {
-  return {
-    // Published ports are reached from the host's own loopback, too.
-    ...(network.kind === 'bridged' ? {} : { [`net/ipv4/conf/${bridge}/route_localnet`]: '1' }),
-    [`net/ipv4/conf/${bridge}/send_redirects`]: '0',
-    [`net/ipv6/conf/${bridge}/accept_ra`]: '0',
-    [`net/ipv6/conf/${bridge}/autoconf`]: '0',
-    ...(network.ipv6 === undefined ? {} : { [`net/ipv6/conf/${bridge}/disable_ipv6`]: '0' }),
-  };
-}

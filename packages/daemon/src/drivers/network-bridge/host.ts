@@ -5,15 +5,10 @@
 import type { WirtError } from '@wirt/api';
 import type { Logger, NetworkPlan, PlannedPort, Repaired } from '@wirt/core';
 import { runToSuccess } from '../../platform/subprocess.ts';
+import { bridgeSettings, mendBridgeSettings, wrongBridgeSettings } from './bridge-settings.ts';
 import type { Firewall } from './firewall.ts';
 import type { FloatingAddresses } from './floating.ts';
-import {
-  bridgeSettings,
-  isForwarding,
-  neededForwarding,
-  putBackForwarding,
-  setForwarding,
-} from './forwarding.ts';
+import { isForwarding, neededForwarding, putBackForwarding, setForwarding } from './forwarding.ts';
 import type { HostSettings } from './host-settings.ts';
 import { asFailure, linkErrors, repairsOf } from './host-words.ts';
 import { changeLinks, type FailedChange, readLinks } from './ip.ts';
@@ -37,6 +32,8 @@ export interface Host {
   make(plan: NetworkPlan, guests: readonly PlannedPort[], signal: AbortSignal): Promise<WirtError[]>;
   /** Whether the host is not as it was made. While `make` works, the answer means nothing. */
   differs(signal: AbortSignal): Promise<boolean>;
+  /** The same, of what the kernel tells nobody about: cheap. */
+  settingsDiffer(): Promise<boolean>;
   /** Reads the host, and mends what is not as it was made. Returns what that was. */
   mend(signal: AbortSignal): Promise<Repaired[]>;
   /** What should be, by name. */
@@ -50,6 +47,13 @@ interface Made {
   readonly expected: ReadonlyMap<string, LinkState>;
 }
 
+/** What came of making it. */
+interface Outcome {
+  readonly errors: readonly WirtError[];
+  readonly failed: readonly FailedChange[];
+  readonly filterError: WirtError | undefined;
+}
+
 export function createHost(parts: HostParts): Host {
   const { names, firewall, servers, settings, floating, logger } = parts;
   let made: Made | undefined;
@@ -58,6 +62,8 @@ export function createHost(parts: HostParts): Host {
   const filter = createFilter(firewall);
   /** What the host forwards for us, as it was last seen to. */
   let forwardingSet = '';
+  /** What is wrong with bridges and could not be set, as where /proc/sys is read-only. */
+  let unsettable = '[]';
 
   /** Whether there is an uplink that nothing is known of. */
   const hasNewUplink = ({ networks }: NetworkPlan): boolean =>
@@ -67,7 +73,7 @@ export function createHost(parts: HostParts): Host {
     plan: NetworkPlan,
     guests: readonly PlannedPort[],
     signal: AbortSignal,
-  ): Promise<WirtError[]> {
+  ): Promise<Outcome> {
     const startedMs = performance.now();
     if (made === undefined) await takeOver(plan, names.tag, servers);
     if (actual === undefined || hasNewUplink(plan)) actual = await readLinks(signal);
@@ -111,26 +117,28 @@ export function createHost(parts: HostParts): Host {
     errors.push(...(await servers.start(sound, new Set(changes.bridgesMade), broken)));
     logger.debug('network.applied', { ...timings, totalMs: performance.now() - startedMs });
     if (failed.length === 0) actual = new Map([...foreign(before, names), ...expected]);
-    return errors;
+    return { errors, failed, filterError };
   }
+  const settingsDiffer = async (): Promise<boolean> => {
+    if (made === undefined) return false;
+    const wrong = JSON.stringify(await wrongBridgeSettings(made.plan, names, settings));
+    return (wrong !== '[]' && wrong !== unsettable) || !(await isForwarding(made.plan, settings));
+  };
 
   const namesOf = (ports: readonly PlannedPort[]): Set<string> =>
     new Set(ports.map((port) => names.port(port)));
 
   return {
-    make,
+    make: async (plan, guests, signal) => [...(await make(plan, guests, signal)).errors],
+    settingsDiffer,
     expected: () => made?.expected ?? new Map(),
     async differs(signal) {
       if (made === undefined) return false;
-      const { desired, plan, guests } = made;
+      const { desired, guests } = made;
       const now = await readLinks(signal);
       const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
       const { links, last } = linkChanges(desired.links, now, names, namesOf(guests));
-      return (
-        rules !== undefined ||
-        lost.length + links.length + last.length > 0 ||
-        !(await isForwarding(plan, settings))
-      );
+      return rules !== undefined || lost.length + links.length + last.length > 0 || (await settingsDiffer());
     },
     async mend(signal) {
       if (made === undefined) return [];
@@ -139,19 +147,26 @@ export function createHost(parts: HostParts): Host {
       const changes = linkChanges(desired.links, now, names, namesOf(guests));
       const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
       const forwarding = await setForwarding(plan, settings);
+      // Before the links: a bridge with IPv6 switched off takes no address.
+      const set = await mendBridgeSettings(await wrongBridgeSettings(plan, names, settings), settings);
+      unsettable = JSON.stringify(await wrongBridgeSettings(plan, names, settings));
       const wrong = [...changes.links, ...changes.last];
-      if (rules === undefined && lost.length + forwarding.length + wrong.length === 0) return [];
+      const simple = [...set, ...forwarding.map((what) => ({ what }))];
+      if (rules === undefined && lost.length + wrong.length === 0) return simple;
       if (rules !== undefined) firewall.forget();
       actual = now;
-      const errors = await make(plan, guests, signal);
+      const { errors, failed, filterError } = await make(plan, guests, signal);
       for (const error of errors) logger.warn('network.not_mended', { error });
-      // What nobody could mend was not mended: it is said when it is.
-      if (errors.length > 0 && rules === undefined && lost.length + forwarding.length === 0) return [];
+      // What nobody could mend was not mended: it is said when it is, and all else now.
+      const failedLines = new Set(failed.map(({ change }) => change.line));
+      const stillLost = new Set(lost.length === 0 ? [] : await floating.missing(await readLinks(signal)));
       return [
-        ...repairsOf(wrong),
-        ...(rules === undefined ? [] : [{ what: rules }]),
-        ...lost.map((address) => ({ what: `the floating address ${address} was not there` })),
-        ...forwarding.map((what) => ({ what })),
+        ...repairsOf(wrong.filter(({ line }) => !failedLines.has(line))),
+        ...(rules === undefined || filterError !== undefined ? [] : [{ what: rules }]),
+        ...lost
+          .filter((address) => !stillLost.has(address))
+          .map((address) => ({ what: `the floating address ${address} was not there` })),
+        ...simple,
       ];
     },
   };

@@ -16,6 +16,10 @@ export interface MendingOptions {
 
 /** Everything is looked at this often, whatever the monitors say. */
 const regularMs = 30_000;
+/** What the kernel tells nobody about, this often. */
+const settingsMs = 3_000;
+/** So many looks that our own work spoils in a row; the next is taken in its turn, and keeps that work waiting. */
+const mostSpoiled = 2;
 /** Between two looks that suspicion asks for. */
 const suspicionMs = 500;
 
@@ -24,15 +28,28 @@ export function startMending(options: MendingOptions): () => Promise<void> {
   const { tag, host, turns, clock, logger, signal, tell } = options;
   let working: Promise<void> | undefined;
   let suspected = false;
+  let spoiled = 0;
 
   async function look(): Promise<void> {
     const { started } = turns.work();
     // Looking takes long where there is much, and keeps nobody waiting.
     if (!(await host.differs(signal))) return;
     const work = turns.work();
-    // What was changed meanwhile by ourselves is no difference: another look, once it is quiet.
-    if (work.running || work.started !== started) suspected = true;
-    else for (const each of await turns.take(() => host.mend(signal))) tell(each);
+    // What was changed meanwhile by ourselves is no difference: another look, once it is quiet, but not for ever.
+    if ((work.running || work.started !== started) && spoiled < mostSpoiled) {
+      spoiled += 1;
+      suspected = true;
+      return;
+    }
+    spoiled = 0;
+    for (const each of await turns.take(() => host.mend(signal))) tell(each);
+  }
+  async function lookAtSettings(): Promise<void> {
+    try {
+      if (await host.settingsDiffer()) onSuspicion();
+    } catch (error) {
+      logger.error('network.not_compared', { error });
+    }
   }
   function onSuspicion(): void {
     suspected = true;
@@ -55,8 +72,11 @@ export function startMending(options: MendingOptions): () => Promise<void> {
   const watch = createWatch({ tag, logger, expected: host.expected, ownWork: turns.work, onSuspicion });
   const regular = setInterval(onSuspicion, regularMs);
   regular.unref();
+  const settings = setInterval(() => void lookAtSettings(), settingsMs);
+  settings.unref();
   return async () => {
     clearInterval(regular);
+    clearInterval(settings);
     watch.close();
     await working;
   };

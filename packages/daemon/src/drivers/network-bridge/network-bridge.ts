@@ -58,7 +58,6 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   const names = createNames(tag);
   const listeners = new Set<(repaired: Repaired) => void>();
   const tell = (repaired: Repaired): void => {
-    logger.warn('network.repaired', { ...repaired });
     for (const listener of listeners) listener(repaired);
   };
   const firewall = createFirewall({ tag, bridgeName: names.bridge, portName: names.port, logger });

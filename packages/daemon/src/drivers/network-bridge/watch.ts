@@ -22,8 +22,10 @@ export interface WatchOptions {
 const settleMs = 50;
 /** The kernel's word of our own transaction comes within this. */
 const echoMs = 500;
-/** A change of the packet filter beside one of our own is looked for after this. */
-const besideOwnMs = 2_500;
+/** A change of the packet filter beside one of our own is looked for after this, once for all that come until then. */
+const besideOwnMs = 2_000;
+/** Who works without a pause is not waited for any longer. */
+const mostPutOff = 20;
 const restartMs = 1_000;
 
 export function createWatch(options: WatchOptions): { close(): void } {
@@ -44,8 +46,9 @@ export function createWatch(options: WatchOptions): { close(): void } {
     timers.add(timer);
   };
 
-  function judge(): void {
-    if (options.ownWork().running) return later(settleMs, judge);
+  function judge(putOff = 0): void {
+    const { running } = options.ownWork();
+    if (running && putOff < mostPutOff) return later(settleMs, () => judge(putOff + 1));
     judging = false;
     const words = [...lastWords.values()];
     lastWords.clear();
@@ -58,17 +61,15 @@ export function createWatch(options: WatchOptions): { close(): void } {
     lastWords.set(subject, line);
     if (judging) return;
     judging = true;
-    later(settleMs, judge);
+    later(settleMs, () => judge());
   }
 
   const ours = new RegExp(`\\bwirt_${options.tag.replaceAll(/\W/g, '.')}\\b`);
   function onRules(line: string): void {
     if (looking || !ours.test(line)) return;
     const { running, endedMs } = options.ownWork();
+    // It may be the word of our own transaction: whoever else changed something beside it is found all the same.
     const own = running || performance.now() - endedMs < echoMs;
-    // Of what comes beside our own changes only that is followed up which we seldom do: with many guests coming and going, looking each time
-    // would be most of the work. What else it may have been is found by the regular look.
-    if (own && !line.startsWith('delete table')) return;
     looking = true;
     later(own ? besideOwnMs : settleMs, () => {
       looking = false;
@@ -105,7 +106,7 @@ export function createWatch(options: WatchOptions): { close(): void } {
     (child.stdout as unknown as { unref(): void }).unref();
   }
 
-  listen('ip', ['-o', 'monitor', 'link', 'address'], onLink);
+  listen('ip', ['-o', '-d', 'monitor', 'link', 'address'], onLink);
   listen('nft', ['monitor'], onRules);
   return {
     close() {
@@ -122,8 +123,13 @@ const address = /^inet6? (\S+)/;
 /** What a line is about: a link, or one address of it. */
 export function subjectOf(line: string): string | undefined {
   const [, , name, rest = ''] = shape.exec(line) ?? [];
-  return name === undefined ? undefined : `${name} ${address.exec(rest)?.[1] ?? ''}`;
+  if (name === undefined) return undefined;
+  const part = rest.startsWith('<') && !isWhole(rest) ? 'port' : (address.exec(rest)?.[1] ?? '');
+  return `${name} ${part}`;
 }
+
+/** Of a link as a port of its bridge, the kernel says only some of what there is. */
+const isWhole = (rest: string): boolean => / group \S/.test(rest);
 
 /** Whether what the kernel says of a link is not what should be. Links that we do not know of concern us not. */
 export function contradicts(line: string, expected: ReadonlyMap<string, LinkState>): boolean {
@@ -138,5 +144,14 @@ export function contradicts(line: string, expected: ReadonlyMap<string, LinkStat
   if (flags === undefined) return false;
   const mtu = Number(/ mtu (\d+)/.exec(rest)?.[1] ?? wanted.mtu);
   const master = / master (\S+)/.exec(rest)?.[1];
-  return !flags.includes('UP') || (wanted.mtu !== 0 && mtu !== wanted.mtu) || master !== wanted.master;
+  if (!flags.includes('UP') || (wanted.mtu !== 0 && mtu !== wanted.mtu) || master !== wanted.master)
+    return true;
+  if (!isWhole(rest)) return false;
+  const alias = /\\ +alias (\S+)/.exec(rest)?.[1];
+  const mac = /link\/ether (\S+)/.exec(rest)?.[1];
+  return (
+    (wanted.alias !== undefined && alias !== wanted.alias) ||
+    (wanted.mac !== '' && mac !== wanted.mac) ||
+    (wanted.filtered === true && !/ nf_call_iptables 1 nf_call_ip6tables 1 /.test(`${rest} `))
+  );
 }
