@@ -66,13 +66,16 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
       const subnet = network[family]?.subnet;
       return network.kind === 'bridged' || subnet === undefined ? [] : [cidrWord(subnet)];
     });
-  const gateways = (family: 'ipv4' | 'ipv6'): string[] =>
+  const gatewaysOf = (family: 'ipv4' | 'ipv6'): { bridge: string; way: string }[] =>
     networks.flatMap(({ network, bridge }) => {
       const gateway = network[family]?.gateway;
       return network.kind === 'bridged' || gateway === undefined
         ? []
-        : [`${bridge} . ${addressWord(gateway)}`];
+        : [{ bridge, way: addressWord(gateway) }];
     });
+  const ways = (family: 'ipv4' | 'ipv6'): string[] => gatewaysOf(family).map(({ way }) => way);
+  const gateways = (family: 'ipv4' | 'ipv6'): string[] =>
+    gatewaysOf(family).map(({ bridge, way }) => `${bridge} . ${way}`);
   const all = networks.map(({ bridge }) => bridge);
   return [
     ['bridges', setOf('type ifname;', all)],
@@ -87,6 +90,8 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
     ],
     ['inside4', setOf('type ipv4_addr; flags interval;', subnets('ipv4'))],
     ['inside6', setOf('type ipv6_addr; flags interval;', subnets('ipv6'))],
+    ['ways4', setOf('type ipv4_addr;', ways('ipv4'))],
+    ['ways6', setOf('type ipv6_addr;', ways('ipv6'))],
     ['gateways4', setOf('type ifname . ipv4_addr;', gateways('ipv4'))],
     ['gateways6', setOf('type ifname . ipv6_addr;', gateways('ipv6'))],
   ];

@@ -164,13 +164,47 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and othe
         expect(await host.ask(protocol, '127.0.0.1', 8080)).toBe('10.80.0.1');
       }
       expect(await guests.d.ask('tcp', '192.0.2.1', 8080)).toBe('10.82.0.5');
-      expect(await guests.a.ask('tcp', '10.80.0.1', 8080)).toBe('10.80.0.2');
+      // At its gateway addresses the host serves its guests and nobody else.
+      expect(await guests.a.knock('tcp', '10.80.0.1', 8080)).toBeUndefined();
       expect(await guests.a.knock('tcp', '10.80.0.4', 80)).toBeUndefined();
       expect(await outside.knock('tcp', '192.0.2.1', 8081)).toBeUndefined();
       await outside.ask('tcp', '192.0.2.1', 8080, { keep: 'published' });
       await apply();
       expect(await outside.isSilent('published')).toBe(true);
       expect(await outside.knock('tcp', '192.0.2.1', 8080)).toBeUndefined();
+    });
+
+    it('does not get by a floating address to a port that is published at others', async () => {
+      await host.ip('addr', 'add', '192.0.2.60/32', 'dev', 'eth0');
+      await host.ip('addr', 'add', '192.0.2.50/32', 'dev', 'eth0');
+      const both = [80, 81].map((port) => ({
+        ...{ protocol: 'tcp' as const, hostPort: port, guestPort: port },
+        ...(port === 81 ? { hostAddress: '192.0.2.50' } : {}),
+      }));
+      await apply({ c: { floating: '192.0.2.60', publish: both } });
+      try {
+        expect(await outside.ask('tcp', '192.0.2.1', 80)).toBe('192.0.2.2');
+        expect(await outside.ask('tcp', '192.0.2.50', 81)).toBe('192.0.2.2');
+        expect(await outside.knock('tcp', '192.0.2.60', 80)).toBeUndefined();
+        expect(await outside.knock('tcp', '192.0.2.60', 81)).toBeUndefined();
+      } finally {
+        await host.ip('addr', 'del', '192.0.2.60/32', 'dev', 'eth0');
+        await host.ip('addr', 'del', '192.0.2.50/32', 'dev', 'eth0');
+      }
+    });
+
+    it('reaches a port published although the host serves its guests at the same one', async () => {
+      const publish = (['tcp', 'udp'] as const).flatMap((protocol) =>
+        [53, 80].map((hostPort) => ({ protocol, hostPort, guestPort: 81 })),
+      );
+      await apply({ c: { publish } });
+      expect(await outside.ask('tcp', '192.0.2.1', 80)).toBe('192.0.2.2');
+      expect(await outside.ask('tcp', '192.0.2.1', 53)).toBe('192.0.2.2');
+      // The host's own server says whom it sees: the guest itself, and by metadata's address as well.
+      expect(await guests.c.ask('udp', '10.80.0.1', 53)).toBe('10.80.0.4');
+      expect(await guests.c.ask('tcp', '10.80.0.1', 53)).toBe('10.80.0.4');
+      expect(await guests.a.ask('tcp', '169.254.169.254', 80)).toBe('10.80.0.2');
+      expect(await host.ask('tcp', '10.80.0.1', 53)).toBe('10.80.0.1');
     });
 
     it('reaches a port published at one address only there', async () => {

@@ -42,6 +42,7 @@ export function natParts(view: FirewallView): NatParts {
             'oifname @bridges ip saddr 127.0.0.0/8 masquerade',
             'oifname @bridges ip6 saddr ::1 masquerade',
             'oifname @bridges accept',
+            'oifname "lo" accept',
             ...families.map(
               (family) => `snat ${ip[family]} to ${ip[family]} saddr map @floating_out${family}`,
             ),
@@ -62,12 +63,20 @@ export function natParts(view: FirewallView): NatParts {
 
 const natSets = perCards((view) => new Map(families.flatMap((family) => setsOf(view, family))));
 
-/** Rules that let pass what published ports open, by the guest's own address and port. */
+/**
+ * Rules that let pass what published ports open: by what was asked for as well as by the guest's own address and port, so that a floating
+ * address leads to the same port only where groups say so.
+ */
 export const publishedRules = families.flatMap((family) =>
-  (['tcp', 'udp'] as const).map(
-    (protocol) =>
-      `meta l4proto ${protocol} ct status dnat ct reply ${ip[family]} saddr . ct reply proto-src @published${family}_${protocol} accept`,
-  ),
+  (['tcp', 'udp'] as const).flatMap((protocol) => {
+    const asked = `ct original ${ip[family]} daddr`;
+    const ports = `ct original proto-dst . ct reply ${ip[family]} saddr . ct reply proto-src`;
+    const translated = `meta l4proto ${protocol} ct status dnat`;
+    return [
+      `${translated} ${asked} . ${ports} @published_at${family}_${protocol} accept`,
+      `${translated} ${asked} != @floated${family} ${ports} @published${family}_${protocol} accept`,
+    ];
+  }),
 );
 
 function metadataRules(family: AddressFamily): string {
@@ -77,9 +86,12 @@ function metadataRules(family: AddressFamily): string {
 function translateRules(family: AddressFamily): string[] {
   const local = `meta l4proto { tcp, udp } fib daddr type local dnat ${ip[family]} to`;
   return [
+    // What the host itself serves to its guests: names, addresses, metadata.
+    `${ip[family]} daddr @ways${family} return`,
     `${local} ${ip[family]} daddr . meta l4proto . th dport map @publish_at${family}`,
-    `${local} meta l4proto . th dport map @publish${family}`,
+    // Before ports that are published at every address: a floating address is all the guest's.
     `dnat ${ip[family]} to ${ip[family]} daddr map @floating${family}`,
+    `${local} meta l4proto . th dport map @publish${family}`,
   ];
 }
 
@@ -88,14 +100,15 @@ function setsOf(view: FirewallView, family: AddressFamily): [string, NftSet][] {
   const target = `${type} . inet_service`;
   const known = view.cards.flatMap((card) => {
     const own = ownAddress(card, family);
-    return own === undefined ? [] : [{ card, own }];
+    // On a LAN an address is what a guest says it is: nothing is led there.
+    return own === undefined || card.network.kind === 'bridged' ? [] : [{ card, own }];
   });
   const published = known.flatMap(({ card, own }) =>
     card.port.publish
       .filter(({ hostAddress }) => hostAddress === undefined || fits(hostAddress, family))
       .map(({ protocol, hostAddress, hostPort, guestPort }) => ({
         at: hostAddress === undefined || anyAddress.has(hostAddress) ? undefined : addressWord(hostAddress),
-        port: `${protocol} . ${portWord(hostPort)}`,
+        port: portWord(hostPort),
         to: `${own} . ${portWord(guestPort)}`,
         protocol,
       })),
@@ -105,11 +118,25 @@ function setsOf(view: FirewallView, family: AddressFamily): [string, NftSet][] {
       ? [[addressWord(port.floating), own] as const]
       : [],
   );
-  const opened = (protocol: 'tcp' | 'udp'): NftSet =>
-    setOf(
-      `type ${target};`,
-      published.filter((each) => each.protocol === protocol).map(({ to }) => to),
-    );
+  const opened = (protocol: 'tcp' | 'udp'): [string, NftSet][] => {
+    const those = published.filter((each) => each.protocol === protocol);
+    return [
+      [
+        `published_at${family}_${protocol}`,
+        setOf(
+          `type ${type} . inet_service . ${target};`,
+          those.flatMap(({ at, port, to }) => (at === undefined ? [] : [`${at} . ${port} . ${to}`])),
+        ),
+      ],
+      [
+        `published${family}_${protocol}`,
+        setOf(
+          `type inet_service . ${target};`,
+          those.flatMap(({ at, port, to }) => (at === undefined ? [`${port} . ${to}`] : [])),
+        ),
+      ],
+    ];
+  };
   return [
     [`masquerade${family}`, setOf(`type ${type}; flags interval;`, masqueraded(view, family))],
     [
@@ -123,18 +150,29 @@ function setsOf(view: FirewallView, family: AddressFamily): [string, NftSet][] {
       `publish_at${family}`,
       mapOf(
         `type ${type} . inet_proto . inet_service : ${target};`,
-        published.flatMap(({ at, port, to }) => (at === undefined ? [] : [[`${at} . ${port}`, to] as const])),
+        published.flatMap(({ at, protocol, port, to }) =>
+          at === undefined ? [] : [[`${at} . ${protocol} . ${port}`, to] as const],
+        ),
       ),
     ],
     [
       `publish${family}`,
       mapOf(
         `type inet_proto . inet_service : ${target};`,
-        published.flatMap(({ at, port, to }) => (at === undefined ? [[port, to] as const] : [])),
+        published.flatMap(({ at, protocol, port, to }) =>
+          at === undefined ? [[`${protocol} . ${port}`, to] as const] : [],
+        ),
       ),
     ],
-    [`published${family}_tcp`, opened('tcp')],
-    [`published${family}_udp`, opened('udp')],
+    ...opened('tcp'),
+    ...opened('udp'),
+    [
+      `floated${family}`,
+      setOf(
+        `type ${type};`,
+        floating.map(([at]) => at),
+      ),
+    ],
     [`floating${family}`, mapOf(`type ${type} : ${type};`, floating)],
     [
       `floating_out${family}`,
