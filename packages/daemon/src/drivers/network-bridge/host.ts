@@ -4,7 +4,6 @@
  */
 import type { WirtError } from '@wirt/api';
 import type { Logger, NetworkPlan, PlannedPort, Repaired } from '@wirt/core';
-import { runToSuccess } from '../../platform/subprocess.ts';
 import { bridgeSettings, mendBridgeSettings, wrongBridgeSettings } from './bridge-settings.ts';
 import type { Firewall } from './firewall.ts';
 import type { FloatingAddresses } from './floating.ts';
@@ -16,6 +15,7 @@ import { type LinkChanges, linkChanges } from './link-diff.ts';
 import type { LinkState } from './link-state.ts';
 import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
 import type { HostNames } from './names.ts';
+import { sweepProbes } from './probe.ts';
 import type { Servers } from './servers.ts';
 
 export interface HostParts {
@@ -219,14 +219,7 @@ function createFilter(firewall: Firewall) {
 }
 
 async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promise<void> {
-  const probe = `inet wirt_${tag}_probe`;
-  await Promise.all([
-    servers.takeOver(plan),
-    runToSuccess('nft', ['-f', '-'], {
-      stdin: `add table ${probe}\ndelete table ${probe}\n`,
-      timeoutMs: 10_000,
-    }),
-  ]);
+  await Promise.all([servers.takeOver(plan), sweepProbes(tag)]);
 }
 
 async function changeHost(

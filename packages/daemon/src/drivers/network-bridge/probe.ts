@@ -3,6 +3,7 @@
  * drops never gets there, whether or not anybody answers. All of it goes away with the probe, and with the daemon.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { WirtError } from '@wirt/api';
 import type { NetworkProbe, PlannedNetwork, PlannedPort } from '@wirt/core';
@@ -27,8 +28,9 @@ export async function sendProbe(
   { names, network, admit }: ProbeGround,
   signal: AbortSignal,
 ): Promise<{ passes: boolean; why: string }> {
-  const port = portOf(probe, names.tag);
-  const table = `wirt_${names.tag}_probe`;
+  const id = randomBytes(4).toString('hex');
+  const port = portOf(probe, names.tag, id);
+  const table = probeTable(names.tag, id);
   await using undo = new AsyncDisposableStack();
   const holder = await holdNamespace(signal);
   undo.defer(() => end(holder));
@@ -45,8 +47,21 @@ export async function sendProbe(
   return verdict(probe, packets, said);
 }
 
-export function portOf(probe: NetworkProbe, tag: string): PlannedPort {
-  const instance = `probe-${probe.from}`;
+const probeTable = (tag: string, id: string): string => `wirt_${tag}_probe_${id}`;
+
+/** Tables of probes that a daemon before this one did not end. */
+export async function sweepProbes(tag: string): Promise<void> {
+  const { stdout } = await runToSuccess('nft', ['list', 'tables', 'inet'], { timeoutMs });
+  const left = stdout
+    .split('\n')
+    .map((line) => line.replace(/^table inet /, '').trim())
+    .filter((name) => name.startsWith(probeTable(tag, '')) && /_[0-9a-f]{8}$/.test(name));
+  if (left.length > 0) await nft(left.map((name) => `delete table inet ${name}\n`).join(''));
+}
+
+/** `id`: of this probe alone, so that others may be under way. */
+export function portOf(probe: NetworkProbe, tag: string, id: string): PlannedPort {
+  const instance = `probe-${id}`;
   return {
     instance,
     nic: 'probe',

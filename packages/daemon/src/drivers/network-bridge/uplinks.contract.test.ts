@@ -3,7 +3,7 @@ import { emptyNetworkPlan, type PlannedNetwork, type PlannedPort } from '@wirt/c
 import { contractPlan, networkIds, testNetwork, testSubnets } from '@wirt/core/contract/network';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectNetns, createNetns, isRoot, type TestNetns } from '../../platform/netns.fixture.ts';
-import { createTestHost, type TestHost } from './host.fixture.ts';
+import { createTestHost, type TestHost, testTag } from './host.fixture.ts';
 import type { RemoteDriver } from './remote.fixture.ts';
 
 const signal = (): AbortSignal => AbortSignal.timeout(30_000);
@@ -173,6 +173,22 @@ describe.skipIf(!isRoot)('uplinks and probes (needs root)', () => {
     expect(await ask('udp', 54)).toMatchObject({ passes: false });
     expect(await ask('icmp')).toMatchObject({ passes: false });
     expect(await ask('tcp', 80, 'fd00:181::99', 'fd00:181::11')).toMatchObject({ passes: true });
+    expect(await host.remains()).toEqual(before);
+    // Several at once do not know of each other.
+    const together = await Promise.all([
+      ask('tcp', 80, '10.181.0.97'),
+      ask('tcp', 81, '10.181.0.98'),
+      ask('udp', 53, '10.181.0.99'),
+      ask('udp', 54, '10.181.0.100'),
+    ]);
+    expect(together.map(({ passes }) => passes)).toEqual([true, false, true, false]);
+    expect(await host.remains()).toEqual(before);
+    // What a daemon that died left is gone with the next one's first apply.
+    const left = `wirt_${testTag}_probe_0123abcd`;
+    await host.netns.run('nft', ['add', 'table', 'inet', left]);
+    await driver.kill();
+    driver = await host.start();
+    await driver.apply(contractPlan({ networks: [one], ports: [target], groups: [...groups] }), signal());
     expect(await host.remains()).toEqual(before);
     // Given up in the middle, or the daemon dies: nothing of it is left either.
     const abort = AbortSignal.timeout(150);
