@@ -148,6 +148,9 @@ const strangers = [
 
 /** What guests may ask of the host: addresses, names, metadata, and whether it is there. */
 const input = [
+  // The addresses at which networks are served are the host's own: without this, whoever has a route to them would be served as well.
+  'iifname != "lo" ip daddr @ways4 iifname . ip daddr != @gateways4 drop',
+  'iifname != "lo" ip6 daddr @ways6 iifname . ip6 daddr != @gateways6 drop',
   'iifname != @bridges accept',
   'ct state established,related accept',
   'iifname @lans drop',

@@ -2,7 +2,7 @@
 // what may be handed to one by its neighbours (frames for its own addresses). Stateless; sees every frame before anything else does. Pure.
 import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet, NftTable } from './nft-table.ts';
-import { bitsOf } from './nft-words.ts';
+import { bitsOf, bitsOfMac } from './nft-words.ts';
 
 /** Drops of a port are counted here, by port. */
 export const spoofedSet = 'spoofed';
@@ -30,6 +30,8 @@ export function guardTable(name: string, view: FirewallView): NftTable {
       ['guard', { rules: guard }],
       ['guard_arp', { rules: arp }],
       ['guard_ipv4', { rules: ipv4 }],
+      ['guard_dhcp', { rules: dhcp }],
+      ['guard_sender', { rules: sender }],
       ['guard_ipv6', { rules: ipv6 }],
       ['spoof', { rules: [`iifname @${spoofedSet} drop`, 'drop'] }],
     ]),
@@ -71,6 +73,13 @@ const guardSets = perCards((view) => {
     ],
     ['owners4', setOf('type ifname . ether_addr . ipv4_addr;', view.cards.flatMap(ownIpv4))],
     ['owners6', setOf('type ifname . ether_addr . ipv6_addr;', view.cards.flatMap(ownIpv6))],
+    [
+      'clients',
+      setOf(
+        'typeof iifname . @th,288,48;',
+        guarded.map(({ tap, mac }) => `${tap} . ${bitsOfMac(mac)}`),
+      ),
+    ],
     ['targets', setOf('typeof iifname . @th,64,128;', guarded.flatMap(ownTargets))],
     [
       'any4',
@@ -132,8 +141,15 @@ const arp = [
   'goto spoof',
 ];
 
-const ipv4 = [
-  'udp sport 67 goto spoof',
+const ipv4 = ['udp sport 67 goto spoof', 'udp dport 67 goto guard_dhcp', 'goto guard_sender'];
+
+/**
+ * A server knows a client by the address within the message (htype and hlen, and chaddr: RFC 2131), and does for it what anybody asks for in
+ * its name. What is too short to be read goes nowhere.
+ */
+const dhcp = ['@th,72,16 0x0106 iifname . @th,288,48 @clients goto guard_sender', 'goto spoof'];
+
+const sender = [
   'iifname . ether saddr . ip saddr @owners4 accept',
   'ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept',
   'ip saddr 0.0.0.0 ip protocol igmp accept',

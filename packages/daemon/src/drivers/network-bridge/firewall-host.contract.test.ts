@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { dhcpMessage } from './firewall-dhcp.fixture.ts';
 import type { LabPlace } from './firewall-lab.fixture.ts';
 import { group, planOf, rule } from './firewall-plan.fixture.ts';
 import {
@@ -49,10 +50,27 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and othe
       expect(await a.pingInVain('192.0.2.1')).toBe(true);
     });
 
+    it('answers at its gateway addresses to nobody but the guests there', async () => {
+      await outside.ip('route', 'add', '10.80.0.0/24', 'via', '192.0.2.1');
+      await outside.ip('-6', 'route', 'add', 'fd80:1::/64', 'via', '2001:db8::1');
+      try {
+        expect(await outside.knock('udp', '10.80.0.1', 53)).toBeUndefined();
+        expect(await outside.knock('tcp', '10.80.0.1', 80)).toBeUndefined();
+        expect(await outside.knock('tcp', 'fd80:1::1', 80)).toBeUndefined();
+        expect(await outside.ask('tcp', '192.0.2.1', 80)).toBe('192.0.2.2');
+        expect(await host.ask('udp', '10.80.0.1', 53)).toBe('10.80.0.1');
+        expect(await host.ask('tcp', 'fd80:1::1', 80)).toBe('fd80:1::1');
+      } finally {
+        await outside.ip('route', 'del', '10.80.0.0/24');
+        await outside.ip('-6', 'route', 'del', 'fd80:1::/64');
+      }
+    });
+
     it('hears DHCP clients, but not one that floods', async () => {
       await host.serve('udp', 67, '10.80.0.1');
+      const payloadHex = dhcpMessage({ type: 'discover', mac: ports.c.mac });
       const ask = async (): Promise<string | undefined> =>
-        await guests.c.ask('udp', '10.80.0.1', 67, { fromPort: 68 });
+        await guests.c.ask('udp', '10.80.0.1', 67, { fromPort: 68, payloadHex });
       expect(await ask()).toBe('10.80.0.4');
       const heard = async (): Promise<number> => {
         const listed = await nftOf(host, 'list', 'table', 'inet', 'w');
@@ -62,7 +80,7 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and othe
         'table inet w { chain p { type filter hook prerouting priority -301; udp dport 67 counter; }\n}\n',
       );
       await Promise.all(
-        Array.from({ length: 400 }, async () => await guests.c.knock('udp', '10.80.0.1', 67)),
+        Array.from({ length: 400 }, async () => await guests.c.knock('udp', '10.80.0.1', 67, { payloadHex })),
       );
       expect(await heard()).toBeGreaterThan(10);
       expect(await heard()).toBeLessThan(150);

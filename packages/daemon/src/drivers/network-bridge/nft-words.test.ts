@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressWord, bitsOf, cidrWord, idWord, interfaceWord } from './nft-words.ts';
+import { addressWord, bitsOf, bitsOfMac, cidrWord, idWord, interfaceWord } from './nft-words.ts';
 
 describe('words for nft', () => {
   it('are addresses in one form', () => {
@@ -16,6 +16,11 @@ describe('words for nft', () => {
   it.each(['a b', 'a"', 'a;', 'a\n', '', '$x'])('are no ids and no interfaces: %j', (text) => {
     expect(() => idWord(text)).toThrow(/not an id/);
     expect(() => interfaceWord(text)).toThrow(/not the name/);
+  });
+
+  it('are the bits of a MAC address', () => {
+    expect(bitsOfMac('02:00:00:00:00:0A')).toBe('0x2000000000a');
+    expect(bitsOfMac('00:00:00:00:00:00')).toBe('0x0');
   });
 
   it('are the bits of every IPv6 address', () => {

@@ -83,6 +83,13 @@ export const bitsOf = remembered((address: string): string => {
     .replace(/^0+(?=.)/, '')}`;
 });
 
+/** The 48 bits of a MAC address, as nft writes a number. */
+export function bitsOfMac(address: string): string {
+  return `0x${macWord(address)
+    .replaceAll(':', '')
+    .replace(/^0+(?=.)/, '')}`;
+}
+
 function hexPair(high = '0', low = '0'): string {
   return (Number(high) * 256 + Number(low)).toString(16);
 }
