@@ -150,6 +150,11 @@ export const networkTraceResultSchema = z
       .object({
         verdict: z.enum(['passes', 'dropped']),
         why: z.string().describe('What was sent, and what came of it.'),
+        expected: z
+          .enum(['passes', 'dropped'])
+          .describe(
+            'What the records say of the packet that was sent: it is another card’s than the first end’s, of the same groups, and rules may name addresses.',
+          ),
       })
       .optional(),
   })

@@ -56,11 +56,19 @@ describe('wirt network trace', () => {
   });
 
   it('--live sends a packet, whose fate counts', async () => {
-    const live = { verdict: 'dropped', why: 'No answer within 1 s.' };
+    const live = { verdict: 'dropped', expected: 'passes', why: 'No answer within 1 s.' };
     const { code, stdout, json } = await ran({ ...passing, live }, 'web', 'db', '-p', '5432', '--live');
     expect(json).toMatchObject({ live: true });
     expect(code).toBe(6);
     expect(stdout).toContain('Live: dropped. No answer within 1 s.\nThe packet fared otherwise');
+  });
+
+  it('--live says of no packet that it contradicts what the records say of another', async () => {
+    const live = { verdict: 'dropped', expected: 'dropped', why: 'Its address is not web’s.' };
+    const { code, stdout } = await ran({ ...passing, live }, 'web', 'db', '-p', '5432', '--live');
+    expect(code).toBe(0);
+    expect(stdout).toContain('Live: dropped. Its address is not web’s.\n');
+    expect(stdout).not.toContain('fared otherwise');
   });
 
   it('asks by IPv6 where an end is an IPv6 address, and pings by ICMP', async () => {
@@ -74,6 +82,8 @@ describe('wirt network trace', () => {
 
   it.each([
     [['web', 'db'], 'wirt network trace needs --port PORT.'],
+    [['192.0.2.7', 'web', '--port', '80', '--live'], '--live cannot send as 192.0.2.7 does'],
+    [['fd12::7', 'web', '--port', '80', '--live'], '--live cannot send as fd12::7 does'],
     [['web', 'db', '--protocol', 'icmp', '--port', '8'], 'ICMP has no ports: leave out --port.'],
   ])('refuses %j', async (argv, reason) => {
     const { code, stderr, json } = await ran(passing, ...argv);

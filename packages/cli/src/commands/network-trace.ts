@@ -1,4 +1,5 @@
 /** `wirt network trace`: which rule lets a connection pass or drops it, and the proof with a packet. */
+import { isIP } from 'node:net';
 import type { NetworkTraceResult } from '@wirt/api';
 import { type Commands, command } from '../command.ts';
 import { droppedExitCode, exitCodes } from '../exit-code.ts';
@@ -22,7 +23,10 @@ const trace = command({
     },
     protocol: { kind: 'choice', choices: ['tcp', 'udp', 'icmp'], summary: 'icmp is ping (default tcp)' },
     ipv6: { kind: 'flag', summary: 'By IPv6; also where an end is an IPv6 address' },
-    live: { kind: 'flag', summary: 'Send a packet too, and see whether it arrives' },
+    live: {
+      kind: 'flag',
+      summary: 'Send a packet too, as the first instance does, and see what comes of it',
+    },
   },
   examples: [
     {
@@ -30,9 +34,10 @@ const trace = command({
       does: 'Every step of the way, and the rule that decides.',
     },
     {
-      line: 'wirt network trace 192.0.2.7 web --port 80 --live',
-      does: 'From outside; proven with a packet.',
+      line: 'wirt network trace web db --port 5432 --live',
+      does: 'Proven with a packet of another card that has the groups of web.',
     },
+    { line: 'wirt network trace 192.0.2.7 web --port 80', does: 'From outside, by what is on record.' },
     {
       line: 'wirt network trace web db --protocol icmp -o name',
       does: '`passes` or `dropped`, for a script.',
@@ -49,6 +54,12 @@ const trace = command({
           : 'wirt network trace needs --port PORT.',
         protocol === 'icmp' ? undefined : 'For a ping: `--protocol icmp`.',
       );
+    if (live && isIP(args.from) !== 0)
+      throw usageError(
+        'network trace',
+        `--live cannot send as ${args.from} does: a packet is sent only as an instance does.`,
+        'Leave out --live, or name an instance first.',
+      );
     const ipv6 = options.ipv6 || args.from.includes(':') || args.to.includes(':');
     const result = await context.client.call('POST /v1/network-traces', {
       body: {
@@ -61,7 +72,8 @@ const trace = command({
       },
     });
     const asked = `${protocol}${port === undefined ? '' : ` port ${port}`}`;
-    const passes = result.verdict === 'passes' && result.live?.verdict !== 'dropped';
+    const isDisproved = result.live?.verdict === 'dropped' && result.live.expected === 'passes';
+    const passes = result.verdict === 'passes' && !isDisproved;
     return {
       view: traceView(result, `${args.from} to ${args.to}, ${asked}, ${ipv6 ? 'IPv6' : 'IPv4'}`),
       exitCode: passes ? exitCodes.ok : droppedExitCode,
@@ -95,7 +107,7 @@ function traceView(result: NetworkTraceResult, title: string): View {
           ...(live === undefined
             ? []
             : [{ ...verdictCell(live.verdict), text: `Live: ${live.verdict}. ${live.why}` }]),
-          ...(live === undefined || live.verdict === verdict
+          ...(live === undefined || live.verdict === live.expected
             ? []
             : [{ text: 'The packet fared otherwise than the records say.', tone: 'bad' } as const]),
         ],

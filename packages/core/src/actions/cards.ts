@@ -28,8 +28,13 @@ export function cardName({ name }: Pick<Instance, 'name'>, nic: Pick<Nic, 'name'
 }
 
 /** Addresses of a network that are taken, and who has them. Records have them in their canonical form. */
-export function takenOn(shared: Pick<Shared, 'instances'>, network: Network): Map<string, string> {
+export function takenOn(
+  shared: Pick<Shared, 'instances' | 'networking'>,
+  network: Network,
+): Map<string, string> {
   const taken = new Map<string, string>();
+  const lent = shared.networking.lent.get(network.id);
+  if (lent !== undefined) taken.set(lent, 'a trace that is being proven');
   for (const { instance, nic } of cardsOn(shared, network))
     for (const address of [nic.ipv4, nic.ipv6])
       if (address !== undefined) taken.set(address, cardName(instance, nic));

@@ -47,6 +47,7 @@ interface Plugged extends PluggedGuest {
 }
 
 export class NetworkState implements Networking {
+  readonly lent = new Map<string, string>();
   readonly #needs: Needs;
   /** Guests that have a process or are being started. */
   readonly #plugged = new Map<string, Plugged>();

@@ -1,17 +1,34 @@
 /** Following a packet: who the ends are, what the plan says of it, and a real packet that proves it. */
-import { type Instance, type NetworkTrace, type NetworkTraceResult, WirtError } from '@wirt/api';
+import {
+  type Instance,
+  type Network,
+  type NetworkTrace,
+  type NetworkTraceResult,
+  WirtError,
+} from '@wirt/api';
 import { highestFree } from '../domain/network/addresses.ts';
-import { parseAddress } from '../domain/network/ip.ts';
-import { type Traced, type TraceEnd, tracePacket } from '../domain/network/trace.ts';
+import { canonicalAddress, parseAddress } from '../domain/network/ip.ts';
+import { type Traced, type TraceQuestion, tracePacket } from '../domain/network/trace.ts';
+import type { TraceEnd } from '../domain/network/trace-ends.ts';
+import type { NetworkPlan, PlannedPort } from '../domain/network-plan.ts';
+import type { Request } from './actions.ts';
 import { takenOn } from './cards.ts';
 import { unsupported } from './network-new.ts';
+import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
 
 const probeMs = 15_000;
 
 type End = { readonly instance: Instance } | { readonly address: string };
 
-export async function traceNetwork(shared: Shared, input: NetworkTrace): Promise<NetworkTraceResult> {
+/** One at a time: they share what the host has for it. */
+const probeLane = 'network-probe';
+
+export async function traceNetwork(
+  shared: Shared,
+  request: Request,
+  input: NetworkTrace,
+): Promise<NetworkTraceResult> {
   const { networking } = shared;
   if (shared.network.driver === 'user')
     throw unsupported('There is nothing to trace: without root each guest is on a network of its own.');
@@ -25,19 +42,25 @@ export async function traceNetwork(shared: Shared, input: NetworkTrace): Promise
     family,
     ...(port === undefined ? {} : { port }),
   };
-  const traced = tracePacket(networking.planOfAll(), question);
+  const ofHost = new Set(
+    (await shared.network.interfaces()).flatMap(({ addresses }) =>
+      addresses.flatMap((address) => canonicalAddress(address) ?? []),
+    ),
+  );
+  const traced = tracePacket(networking.planOfAll(), question, ofHost);
   const steps = [...lacks(from), ...lacks(to), ...traced.steps];
   const stopped = [from, to].flatMap((end) => notRunning(shared, end));
   // What the rules say is told first, since it holds when the guest runs.
   const verdict =
     steps.every((step) => step.verdict === 'passes') && stopped.length === 0 ? 'passes' : 'dropped';
   const isDroppedBefore = steps.some((step) => step.verdict === 'dropped');
+  const isThere = notRunning(shared, to).length === 0;
   return {
     verdict,
     from: shown(from, traced.fromAddress),
     to: shown(to, traced.toAddress),
     steps: isDroppedBefore ? steps : [...steps, ...stopped],
-    ...(live ? { live: await prove(shared, input, traced) } : {}),
+    ...(live ? { live: await prove(shared, request, { question, traced, ofHost, isThere }) } : {}),
   };
 }
 
@@ -67,12 +90,23 @@ function notRunning({ networking }: Shared, end: End): NetworkTraceResult['steps
   return [{ at: name, verdict: 'dropped', why: `It is ${status.state}; the rules would let it pass.` }];
 }
 
+interface Claim {
+  readonly question: TraceQuestion;
+  readonly traced: Traced;
+  readonly ofHost: ReadonlySet<string>;
+  /** Whether the other end can be reached at all. */
+  readonly isThere: boolean;
+}
+
 /** From an address that nobody has, so that no guest takes part unasked. */
 async function prove(
   shared: Shared,
-  { protocol, port, family }: NetworkTrace,
-  { fromPort, toAddress }: Traced,
+  request: Request,
+  { question, traced, ofHost, isThere }: Claim,
 ): Promise<NonNullable<NetworkTraceResult['live']>> {
+  const { lanes, networking } = shared;
+  const { protocol, port, family } = question;
+  const { fromPort, toAddress } = traced;
   const network = fromPort === undefined ? undefined : shared.networks.get(fromPort.network);
   if (fromPort === undefined || network === undefined)
     throw unsupported(
@@ -84,27 +118,69 @@ async function prove(
       'A packet can be sent only to an address that Wirt knows.',
       'Name the address as the other end.',
     );
-  const space = { name: network.name, ...network.spec };
-  const from = highestFree(space, family, takenOn(shared, network));
-  if (from === undefined)
-    throw unsupported(
-      `Network ${network.name} has no free ${family} address to send a packet from.`,
-      'Trace without `--live`.',
-    );
   if (protocol !== 'icmp' && port === undefined)
     throw new WirtError('request.invalid', 'A packet needs a port to be sent to.', {
       hint: 'Give `--port`.',
     });
-  const { passes, why } = await shared.network.probe(
-    {
-      network: network.id,
-      groups: fromPort.groups,
-      from,
-      to: toAddress,
-      protocol,
-      ...(port === undefined ? {} : { port }),
-    },
-    AbortSignal.timeout(probeMs),
-  );
-  return { verdict: passes ? 'passes' : 'dropped', why };
+  return lanes.run(probeLane, async () => {
+    request.signal.throwIfAborted();
+    const from = await borrow(shared, network, family);
+    try {
+      const { passes, why } = await shared.network.probe(
+        {
+          network: network.id,
+          groups: fromPort.groups,
+          from,
+          to: toAddress,
+          protocol,
+          ...(port === undefined ? {} : { port }),
+        },
+        AbortSignal.any([request.signal, AbortSignal.timeout(probeMs)]),
+      );
+      const said = tracePacket(...asSent(networking.planOfAll(), question, fromPort, from), ofHost).verdict;
+      const expected = isThere ? said : 'dropped';
+      const differs =
+        said === traced.verdict
+          ? ''
+          : ` A rule that decides names addresses, and this one is not ${fromPort.hostname}’s: of this packet the records say “${said}”.`;
+      return {
+        verdict: passes ? 'passes' : 'dropped',
+        why: `${why} It was sent from ${from}, by another card of the same groups.${differs}`,
+        expected,
+      };
+    } finally {
+      networking.lent.delete(network.id);
+    }
+  });
+}
+
+/** Nobody else is given the address meanwhile. */
+function borrow(shared: Shared, network: Network, family: 'ipv4' | 'ipv6'): Promise<string> {
+  return shared.lanes.run(networksLane, async () => {
+    const space = { name: network.name, ...network.spec };
+    const address = highestFree(space, family, takenOn(shared, network));
+    if (address === undefined)
+      throw unsupported(
+        `Network ${network.name} has no free ${family} address to send a packet from.`,
+        'Trace without `--live`.',
+      );
+    shared.networking.lent.set(network.id, address);
+    return address;
+  });
+}
+
+/** The plan and the question as they are for the packet that is sent. */
+function asSent(
+  plan: NetworkPlan,
+  question: TraceQuestion,
+  like: PlannedPort,
+  from: string,
+): [NetworkPlan, TraceQuestion] {
+  const { ipv4: _, ipv6: __, floating: ___, ...rest } = like;
+  const instance = 'probe';
+  const probe = { ...rest, instance, publish: [], [question.family]: from };
+  return [
+    { ...plan, ports: [...plan.ports, probe] },
+    { ...question, from: { instance } },
+  ];
 }

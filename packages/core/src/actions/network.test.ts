@@ -234,7 +234,11 @@ describe('a trace', () => {
       verdict: 'passes',
       from: 'a (10.80.0.2)',
       to: 'b (10.80.0.3)',
-      live: { verdict: 'passes', why: 'A SYN was sent.' },
+      live: {
+        verdict: 'passes',
+        expected: 'passes',
+        why: 'A SYN was sent. It was sent from 10.80.0.254, by another card of the same groups.',
+      },
     });
     expect(traced.steps.at(-1)).toMatchObject({ at: 'group default', verdict: 'passes' });
     expect(scene.fake.host.network.probes).toMatchObject([
@@ -253,6 +257,70 @@ describe('a trace', () => {
     expect(passed.steps.at(-1)?.why).toBe('It is stopped; the rules would let it pass.');
     const dropped = await ask(scene, { from: 'a', to: 'c', port: 80 });
     expect(dropped.steps.at(-1)?.at).toBe('group closed');
+  });
+
+  it('claims no contradiction where a rule names the address of the one who asks, and says so', async () => {
+    const scene = await createNetworkScene();
+    await scene.network('lab', { ipv4: '10.80.0.0/24' });
+    await scene.group('db', [{ direction: 'ingress', protocol: 'tcp', fromPort: 80, cidr: '10.80.0.2/32' }]);
+    await scene.guest('a', [{ network: 'lab' }]);
+    await scene.guest('b', [{ network: 'lab', securityGroups: ['db'] }]);
+    scene.fake.host.network.probePasses = false;
+    const { verdict, live } = await ask(scene, { from: 'a', to: 'b', port: 80, live: true });
+    expect([verdict, live?.verdict, live?.expected]).toEqual(['passes', 'dropped', 'dropped']);
+    expect(live?.why).toContain('this one is not a’s: of this packet the records say “dropped”');
+    await scene.rule('db', { direction: 'ingress', protocol: 'tcp', fromPort: 80, cidr: '10.80.0.0/24' });
+    const both = await ask(scene, { from: 'a', to: 'b', port: 80, live: true });
+    expect([both.verdict, both.live?.expected]).toEqual(['passes', 'passes']);
+    await scene.stop('b');
+    expect((await ask(scene, { from: 'a', to: 'b', port: 80, live: true })).live?.expected).toBe('dropped');
+  });
+
+  it('is proven by one packet at a time, whose address nobody is given meanwhile', async () => {
+    const scene = await createNetworkScene();
+    const { network } = scene.fake.host;
+    await scene.network('lab', { ipv4: '10.80.0.0/29', ipv6: null });
+    await scene.guest('a', [{ network: 'lab' }, { network: 'lab' }]);
+    const gate = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    let atOnce = 0;
+    let most = 0;
+    network.pauseProbe = async () => {
+      atOnce += 1;
+      most = Math.max(most, atOnce);
+      begun.resolve();
+      await gate.promise;
+      atOnce -= 1;
+    };
+    const question = { from: 'a', to: '10.80.0.3', port: 80, live: true };
+    const traces = Promise.all([ask(scene, question), ask(scene, question)]);
+    await begun.promise;
+    await expect(scene.guest('greedy', [{ network: 'lab', ipv4: '10.80.0.6' }])).rejects.toMatchObject({
+      code: 'network.address_taken',
+    });
+    await scene.guest('b', [{ network: 'lab' }, { network: 'lab' }]);
+    await expect(scene.guest('late', [{ network: 'lab' }])).rejects.toMatchObject({
+      code: 'network.addresses_exhausted',
+    });
+    gate.resolve();
+    await traces;
+    expect([most, network.probes.map(({ from }) => from)]).toEqual([1, ['10.80.0.6', '10.80.0.6']]);
+    await scene.guest('late', [{ network: 'lab' }]);
+    expect(await scene.nics('late')).toMatchObject([{ ipv4: '10.80.0.6' }]);
+  });
+
+  it('says that the host’s other addresses are closed to guests', async () => {
+    const scene = await createNetworkScene();
+    scene.fake.host.network.hostInterfaces.push({ name: 'eth0', addresses: ['192.0.2.1', '2001:db8:0::1'] });
+    await scene.guest('a');
+    for (const to of ['192.0.2.1', '2001:db8::1']) {
+      const family = to.includes(':') ? 'ipv6' : 'ipv4';
+      const { verdict, steps } = await ask(scene, { from: 'a', to, port: 22, family });
+      expect([verdict, steps.at(-1)?.at]).toEqual(['dropped', 'host']);
+      expect(steps.at(-1)?.why).toBe(
+        `${to} is the host’s own: its input takes nothing from guests but at their gateway.`,
+      );
+    }
   });
 
   it('needs ends that there are', async () => {

@@ -52,7 +52,7 @@ export function createNetworkActions(shared: Shared): NetworkActions {
       await faults.at('network.remove/apply');
       await networking.apply({ networks: [id] });
     },
-    trace: (_request, input) => traceNetwork(shared, input),
+    trace: (request, input) => traceNetwork(shared, request, input),
   };
 }
 

@@ -81,6 +81,8 @@ export interface Concerned {
 
 /** What the host's networking is to be, and telling the driver; made in network-state. */
 export interface Networking {
+  /** Addresses that are nobody's and taken for a moment, by network id; changed in the lane of networks. */
+  readonly lent: Map<string, string>;
   /** As if every guest ran: for questions about those that do not. */
   planOfAll(): NetworkPlan;
   /** To be committed with what takes something away that was allowed: connections are then looked at again. */

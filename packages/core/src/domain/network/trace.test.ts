@@ -80,8 +80,10 @@ const ends = (from: string, to: string, more: Partial<TraceQuestion> = {}): Trac
   return { from: end(from), to: end(to), protocol: 'tcp', port: 80, family: 'ipv4', ...more };
 };
 
+const ofHost = new Set(['192.0.2.1', '127.0.0.1', '10.80.0.1', '198.51.100.7']);
+
 function told(from: string, to: string, more: Partial<TraceQuestion> = {}) {
-  const { verdict, steps } = tracePacket(plan, ends(from, to, more));
+  const { verdict, steps } = tracePacket(plan, ends(from, to, more), ofHost);
   return [verdict, ...steps.map(({ at, rule }) => (rule === undefined ? at : `${at} ${rule}`))];
 }
 
@@ -131,6 +133,34 @@ describe('a traced packet', () => {
     expect(told('a', '10.80.0.1', { port: 67 })[0]).toBe('dropped');
     expect(told('a', '10.80.0.1', { protocol: 'icmp', port: undefined })[0]).toBe('passes');
     expect(told('a', '169.254.169.254', { port: 22 })[0]).toBe('dropped');
+  });
+
+  it.each([
+    ['a', '192.0.2.1', ['dropped', 'nic0 of a', 'host']],
+    ['a', '127.0.0.1', ['dropped', 'nic0 of a', 'host']],
+    ['i', '192.0.2.1', ['dropped', 'nic0 of i', 'host']],
+    // By the uplink, as any machine of the LAN.
+    ['h', '192.0.2.1', ['passes', 'nic0 of h', 'group default out', 'network home']],
+    ['192.0.2.1', 'bare', ['passes', 'host']],
+    ['192.0.2.1', 'h', ['dropped', 'network home', 'group default']],
+  ])('at an address of the host elsewhere, from %s to %s: %j', (from, to, way) => {
+    expect(told(from, to)).toEqual(way);
+    expect(told(from, to, { protocol: 'icmp', port: undefined })[0]).toBe(way[0]);
+  });
+
+  it('reaches by an address of the host what is published there, as far as the sender’s groups let it out', () => {
+    const at = { port: 8080 };
+    expect(told('d', '192.0.2.1', at)).toEqual(['dropped', 'nic0 of d', 'host', 'group web']);
+    expect(told('a', '192.0.2.1', at)).toEqual([
+      'passes',
+      'nic0 of a',
+      'host',
+      'group default out',
+      'network lan',
+    ]);
+    expect(told('i', '192.0.2.1', at)[0]).toBe('dropped');
+    expect(told('203.0.113.9', '192.0.2.1', at)).toEqual(['passes', 'host']);
+    expect(told('203.0.113.9', '192.0.2.1', { port: 8000 })[0]).toBe('dropped');
   });
 
   it('is dropped where a card has no address of the family', () => {

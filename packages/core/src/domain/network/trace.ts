@@ -4,11 +4,10 @@
  */
 import type { NetworkTraceResult, SecurityRule } from '@wirt/api';
 import type { NetworkPlan, PlannedNetwork, PlannedPort } from '../network-plan.ts';
-import { canonicalAddress, contains, parseAddress, parseSubnet } from './ip.ts';
+import { canonicalAddress } from './ip.ts';
 import { allowedBy, type Packet, type Remote } from './rule-match.ts';
 import { ruleText } from './rules.ts';
-
-export type TraceEnd = { readonly instance: string } | { readonly address: string };
+import { type End, endsOf, type TraceEnd } from './trace-ends.ts';
 
 export interface TraceQuestion extends Packet {
   readonly from: TraceEnd;
@@ -27,15 +26,6 @@ export interface Traced {
   readonly toAddress?: string;
 }
 
-const metadataAddresses: readonly string[] = ['169.254.169.254', 'fd00:ec2::254'];
-
-type End =
-  | { readonly kind: 'guest'; readonly port: PlannedPort; readonly floating?: string }
-  | { readonly kind: 'host'; readonly address: string; readonly network: PlannedNetwork }
-  | { readonly kind: 'metadata'; readonly address: string }
-  | { readonly kind: 'nobody'; readonly address: string; readonly network: PlannedNetwork }
-  | { readonly kind: 'outside'; readonly address: string };
-
 /** One packet on its way. A stage adds its steps, and says whether it goes on. */
 interface Way {
   readonly plan: NetworkPlan;
@@ -43,8 +33,13 @@ interface Way {
   readonly steps: TraceStep[];
 }
 
-export function tracePacket(plan: NetworkPlan, question: TraceQuestion): Traced {
-  const [from, to] = endsOf(plan, question);
+/** `ofHost` are the addresses that the host has, in their canonical form. */
+export function tracePacket(
+  plan: NetworkPlan,
+  question: TraceQuestion,
+  ofHost: ReadonlySet<string> = new Set(),
+): Traced {
+  const [from, to] = endsOf(plan, question, ofHost);
   const steps: TraceStep[] = [];
   const way: Way = { plan, question, steps };
   const passes = from.kind === 'guest' ? fromGuest(way, from.port, to) : fromElsewhere(way, from, to);
@@ -58,45 +53,6 @@ export function tracePacket(plan: NetworkPlan, question: TraceQuestion): Traced 
     ...(fromAddress === undefined ? {} : { fromAddress }),
     ...(toAddress === undefined ? {} : { toAddress }),
   };
-}
-
-/** Where both are guests with several cards, those that are on one network. */
-function endsOf(plan: NetworkPlan, { from, to, family }: TraceQuestion): [End, End] {
-  const froms = candidates(plan, from, family);
-  const tos = candidates(plan, to, family);
-  for (const one of froms)
-    for (const other of tos)
-      if (one.kind === 'guest' && other.kind === 'guest' && one.port.network === other.port.network)
-        return [one, other];
-  const nowhere: End = { kind: 'outside', address: '' };
-  return [froms[0] ?? nowhere, tos[0] ?? nowhere];
-}
-
-function candidates(plan: NetworkPlan, end: TraceEnd, family: Packet['family']): End[] {
-  if ('instance' in end)
-    return plan.ports
-      .filter(({ instance }) => instance === end.instance)
-      .map((port) => ({ kind: 'guest', port }));
-  const address = canonicalAddress(end.address) ?? end.address;
-  if (metadataAddresses.includes(address)) return [{ kind: 'metadata', address }];
-  const guest = plan.ports.find((port) => port[family] === address);
-  if (guest !== undefined) return [{ kind: 'guest', port: guest }];
-  const behind = plan.ports.find(
-    ({ floating }) => floating !== undefined && canonicalAddress(floating) === address,
-  );
-  if (behind !== undefined) return [{ kind: 'guest', port: behind, floating: address }];
-  const network = plan.networks.find((one) => holds(one, address));
-  if (network === undefined) return [{ kind: 'outside', address }];
-  const isHost = network[family]?.gateway === address;
-  return [{ kind: isHost ? 'host' : 'nobody', address, network }];
-}
-
-function holds(network: PlannedNetwork, address: string): boolean {
-  const parsed = parseAddress(address);
-  return [network.ipv4, network.ipv6].some((planned) => {
-    const subnet = planned === undefined ? undefined : parseSubnet(planned.subnet);
-    return subnet !== undefined && parsed !== undefined && contains(subnet, parsed);
-  });
 }
 
 function addressOf({ family }: Packet, end: End): string | undefined {
@@ -122,6 +78,8 @@ function fromGuest(way: Way, port: PlannedPort, to: End): boolean {
   switch (to.kind) {
     case 'host':
       return hostAnswers(way, port, network, to.address);
+    case 'self':
+      return selfAnswers(way, port, network, to.address);
     case 'metadata':
       return metadataAnswers(way, port);
     case 'nobody':
@@ -199,6 +157,63 @@ function hostAnswers(way: Way, port: PlannedPort, network: PlannedNetwork, addre
   return step(way, 'dropped', 'host', 'Guests reach only DHCP, DNS, echo and metadata of the host.');
 }
 
+/** All that the host has beside its gateways, but for what it publishes there. */
+function selfAnswers(way: Way, port: PlannedPort, network: PlannedNetwork, address: string): boolean {
+  if (network.kind === 'bridged')
+    return (
+      byGroups(way, port, 'egress', { address, groups: [] }) && leaveNetwork(way, port, network, address)
+    );
+  const behind = publishedAt(way, address);
+  if (behind !== undefined) {
+    const { to, guestPort } = behind;
+    const inside = { ...way, question: { ...way.question, port: guestPort } };
+    return byGroups(inside, port, 'egress', remoteOf(way, to)) && crossTo(inside, port, network, to);
+  }
+  return step(
+    way,
+    'dropped',
+    'host',
+    `${address} is the host’s own: its input takes nothing from guests but at their gateway.`,
+  );
+}
+
+/** Who is behind a port of the host there; then it is told. */
+function publishedAt(way: Way, address: string): { to: PlannedPort; guestPort: number } | undefined {
+  const { question, plan } = way;
+  for (const to of plan.ports) {
+    if (to[question.family] === undefined) continue;
+    const published = to.publish.find(
+      ({ protocol, hostPort, hostAddress }) =>
+        protocol === question.protocol &&
+        hostPort === question.port &&
+        (hostAddress === undefined || isAt(hostAddress, address)),
+    );
+    if (published === undefined) continue;
+    const { hostPort, guestPort } = published;
+    step(
+      way,
+      'passes',
+      'host',
+      `Its port ${hostPort} is published for ${cardName(to)}, whatever its groups.`,
+    );
+    return { to, guestPort };
+  }
+  return undefined;
+}
+
+function isAt(hostAddress: string, address: string): boolean {
+  return [address, address.includes(':') ? '::' : '0.0.0.0'].includes(canonicalAddress(hostAddress) ?? '');
+}
+
+/** To where a published port leads: what is published needs no rule on that side. */
+function crossTo(way: Way, from: PlannedPort, network: PlannedNetwork, to: PlannedPort): boolean {
+  const other = networkOf(way, to);
+  if (other === undefined) return false;
+  if (other.id === network.id) return step(way, 'passes', `network ${network.name}`, 'Both are on it.');
+  if (!leaveNetwork(way, from, network, to[way.question.family] ?? 'there')) return false;
+  return step(way, 'passes', 'host', `It forwards from network ${network.name} to ${other.name}.`);
+}
+
 function metadataAnswers(way: Way, port: PlannedPort): boolean {
   const { protocol, port: number } = way.question;
   if (port.metadataHopLimit === undefined)
@@ -245,11 +260,12 @@ function toGuest(way: Way, from: PlannedPort, network: PlannedNetwork, to: Plann
 }
 
 function fromElsewhere(way: Way, from: Exclude<End, { kind: 'guest' }>, to: End): boolean {
+  if (to.kind === 'self' && publishedAt(way, to.address) !== undefined) return true;
   if (to.kind !== 'guest')
     return step(way, 'dropped', 'host', 'Neither end is a guest of a network: Wirt has no part in it.');
   const network = networkOf(way, to.port);
   if (network === undefined) return false;
-  if (from.kind === 'host')
+  if (from.kind === 'host' || (from.kind === 'self' && network.kind !== 'bridged'))
     return step(way, 'passes', 'host', 'The host reaches its guests, whatever their groups.');
   if (from.kind === 'nobody' && from.network.id === network.id)
     return step(way, 'dropped', `network ${network.name}`, `Nobody there has ${from.address}.`);
