@@ -111,6 +111,16 @@ export const networkPortsSchema = z
     rules: z
       .array(z.object({ group: nameSchema, rule: z.string(), packets: z.int(), bytes: z.int() }))
       .describe('How often each rule of the groups on it let something pass.'),
+    shadows: z
+      .array(
+        z.object({
+          table: z.string().describe('Family and name of the nftables table that it is in.'),
+          why: z.string(),
+          hint: z.string().describe('What lets the network pass there.'),
+        }),
+      )
+      .optional()
+      .describe('Chains of others on the host that drop what Wirt lets pass; left out where there are none.'),
   })
   .meta({ id: 'NetworkPorts' });
 

@@ -22,11 +22,17 @@ export function uplinkText({ spec }: Network): string | undefined {
 
 export function networkView(network: Network, ports: NetworkPorts, groups: readonly SecurityGroup[]): View {
   return {
-    data: { ...network, ports: ports.items, rules: ports.rules },
+    data: {
+      ...network,
+      ports: ports.items,
+      rules: ports.rules,
+      ...(ports.shadows === undefined ? {} : { shadows: ports.shadows }),
+    },
     names: [network.name],
     table: () => [
       { kind: 'fields', fields: factsOf(network) },
       { kind: 'lines', lines: drawing(network, ports.items) },
+      ...shadowLines(ports.shadows ?? []),
       ruleBlock(ports.rules, groups),
       { kind: 'fields', title: 'Labels', fields: Object.entries(network.labels) },
     ],
@@ -126,6 +132,20 @@ function amount(bytes: number, count: number, dropped: number): string {
 
 function packets(count: number): string {
   return count === 1 ? '1 packet' : `${count} packets`;
+}
+
+/** Others' packet filters are changed by their owners only. */
+function shadowLines(shadows: NonNullable<NetworkPorts['shadows']>): Block[] {
+  if (shadows.length === 0) return [];
+  return [
+    {
+      kind: 'lines',
+      lines: [
+        { text: 'Dropped by others on the host, whatever the groups say', tone: 'bad' },
+        ...shadows.flatMap(({ why, hint }): Cell[] => [`  ${why}`, { text: `  ${hint}`, tone: 'dim' }]),
+      ],
+    },
+  ];
 }
 
 function ruleBlock(counted: NetworkPorts['rules'], groups: readonly SecurityGroup[]): Block {

@@ -104,6 +104,25 @@ describe('wirt network show', () => {
     expect(lines).toEqual(['GET /v1/networks/default', 'GET /v1/networks/default/ports']);
   });
 
+  it('says who else on the host drops what the groups let pass, and what lets it pass there', async () => {
+    const shadow = { table: 'ip filter', why: 'Chain FORWARD drops by its policy.', hint: 'iptables -I …' };
+    const shadowed: Record<string, Script> = {
+      ...scripts,
+      'GET /v1/networks/default/ports': () => ({ json: { ...ports, shadows: [shadow] } }),
+    };
+    const { stdout } = await ran(['show', 'default'], shadowed);
+    expect(stdout).toContain(
+      [
+        'Dropped by others on the host, whatever the groups say',
+        '  Chain FORWARD drops by its policy.',
+        '  iptables -I …',
+        '',
+      ].join('\n'),
+    );
+    const json = await ran(['show', 'default', '-o', 'json'], shadowed);
+    expect(JSON.parse(json.stdout)).toMatchObject({ shadows: [shadow] });
+  });
+
   it('shows what is known of a network that the host cannot be asked about, and fails', async () => {
     const { code, stdout, stderr } = await ran(['show', 'default'], {
       ...scripts,

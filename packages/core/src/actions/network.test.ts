@@ -202,6 +202,7 @@ describe('who is on a network', () => {
         { group: group.id, rule: 'R', packets: 1, bytes: 60 },
         { group: 'gone', rule: 'R', packets: 1, bytes: 60 },
       ],
+      shadows: [{ table: 'ip filter', why: 'It drops.', hint: 'Let it pass.' }],
     };
     const ports = await core.actions.network.ports(request, 'lab');
     expect(ports).toMatchObject({
@@ -216,6 +217,7 @@ describe('who is on a network', () => {
         { instance: 'idle', addresses: ['10.80.0.3'], leases: [] },
       ],
       rules: [{ group: 'default', rule: 'R', packets: 1, bytes: 60 }],
+      shadows: [{ table: 'ip filter', why: 'It drops.', hint: 'Let it pass.' }],
     });
   });
 });

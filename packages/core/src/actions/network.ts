@@ -96,6 +96,7 @@ async function portsOf(shared: Shared, network: Network): Promise<NetworkPorts> 
       portOf(instance, nic, byCard.get(`${instance.id}/${nic.name}`)),
     ),
     rules: rulesOf(shared, seen),
+    ...(seen.shadows === undefined ? {} : { shadows: [...seen.shadows] }),
   };
 }
 

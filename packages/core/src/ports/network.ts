@@ -30,6 +30,15 @@ export interface ObservedPort {
   readonly spoofed?: number;
 }
 
+/** Somebody else's chain on the host that drops what this driver lets pass. */
+export interface ShadowingChain {
+  /** Family and name, as `ip filter`. */
+  readonly table: string;
+  readonly why: string;
+  /** What lets the network pass there. */
+  readonly hint: string;
+}
+
 export interface ObservedNetwork {
   readonly ports: readonly ObservedPort[];
   readonly rules: readonly {
@@ -38,6 +47,8 @@ export interface ObservedNetwork {
     readonly packets: number;
     readonly bytes: number;
   }[];
+  /** Left out where there are none, or where they do not matter to the driver. */
+  readonly shadows?: readonly ShadowingChain[];
 }
 
 /** What somebody else had changed, and was mended. `network` where it was of one network alone. */

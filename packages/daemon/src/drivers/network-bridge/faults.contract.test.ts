@@ -246,6 +246,37 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
     expect(await netns.run('sysctl', ['-n', 'net.ipv4.ip_forward'])).toBe('1\n');
   });
 
+  it('what a chain of others drops is said, and shown to who asks about the network', async () => {
+    const { netns } = host;
+    await driver.apply(contractPlan({ networks: [one, two] }), signal());
+    expect((await driver.observe(one.id, signal())).shadows).toBeUndefined();
+    await netns.run(
+      'nft',
+      ['-f', '-'],
+      'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }\n',
+    );
+    await expectSoon(
+      () =>
+        driver.logged.some(
+          ({ level, name, fields }) =>
+            level === 'warn' && name === 'network.shadowed' && fields['table'] === 'ip filter',
+        ),
+      'the warning',
+    );
+    const { shadows } = await driver.observe(one.id, signal());
+    expect(shadows).toEqual([
+      {
+        table: 'ip filter',
+        why: expect.stringMatching(`for ${driver.interfaceOf(one.id)}\\.$`),
+        hint: expect.stringContaining('DOCKER-USER'),
+      },
+    ]);
+    await netns.run('nft', ['delete', 'table', 'ip', 'filter']);
+    await expectSoon(() => driver.logged.some(({ name }) => name === 'network.shadow_gone'), 'its end');
+    expect((await driver.observe(one.id, signal())).shadows).toBeUndefined();
+    expect(driver.logged.filter(({ name }) => name === 'network.shadowed')).toHaveLength(1);
+  });
+
   it('two daemons on one host keep to their own', async () => {
     const other = await host.start({ tag: 'another' });
     const theirs = contractPlan({

@@ -58,8 +58,8 @@ export interface Firewall {
   observe(signal: AbortSignal): Promise<FirewallCounters>;
   /** Takes both tables away; nothing there is fine. */
   remove(signal: AbortSignal): Promise<void>;
-  /** Chains of others, at the hooks forward and input, that drop what our guests send. */
-  shadows(signal: AbortSignal): Promise<readonly Shadow[]>;
+  /** Chains of others, at the hooks forward and input, that drop what our guests send. `of`: bridges; default: all. */
+  shadows(signal: AbortSignal, of?: readonly string[]): Promise<readonly Shadow[]>;
 }
 
 /** What was applied last, and how the kernel lists it: as it was found at the first look, where names and numbers were right. */
@@ -150,9 +150,9 @@ export function createFirewall(settings: FirewallSettings): Firewall {
       const script = families.map((family) => removeScript({ family, name })).join('');
       await nft.script(script, `remove table ${name}`, signal);
     },
-    async shadows(signal) {
+    async shadows(signal, of = bridges) {
       const text = await nft.run(['-j', '-t', 'list', 'ruleset'], 'list the rules of others', signal);
-      return findShadows(text, bridges, name);
+      return findShadows(text, of, name);
     },
   };
 

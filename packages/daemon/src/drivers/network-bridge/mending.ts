@@ -1,12 +1,14 @@
 /** Looks at the host when something may have been changed by somebody else, and at times anyway, and has it mended in its turn. */
 import type { Clock, Logger, Repaired } from '@wirt/core';
 import type { Host } from './host.ts';
+import type { Shadows } from './shadows.ts';
 import type { Turns } from './turns.ts';
 import { createWatch } from './watch.ts';
 
 export interface MendingOptions {
   readonly tag: string;
   readonly host: Host;
+  readonly shadows: Pick<Shadows, 'look'>;
   readonly turns: Turns;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -25,8 +27,9 @@ const suspicionMs = 500;
 
 /** Begins at once. The return ends it, and resolves when nothing of it works any more; `signal` has to be aborted before. */
 export function startMending(options: MendingOptions): () => Promise<void> {
-  const { tag, host, turns, clock, logger, signal, tell } = options;
+  const { tag, host, shadows, turns, clock, logger, signal, tell } = options;
   let working: Promise<void> | undefined;
+  let looking: Promise<void> | undefined;
   let suspected = false;
   let spoiled = 0;
 
@@ -51,6 +54,17 @@ export function startMending(options: MendingOptions): () => Promise<void> {
       logger.error('network.not_compared', { error });
     }
   }
+  function lookForShadows(): void {
+    if (signal.aborted) return;
+    looking ??= shadows
+      .look(signal)
+      .catch((error: unknown) => {
+        if (!signal.aborted) logger.error('network.shadows_not_read', { error });
+      })
+      .finally(() => {
+        looking = undefined;
+      });
+  }
   function onSuspicion(): void {
     suspected = true;
     if (signal.aborted) return;
@@ -69,15 +83,29 @@ export function startMending(options: MendingOptions): () => Promise<void> {
       });
   }
 
-  const watch = createWatch({ tag, logger, expected: host.expected, ownWork: turns.work, onSuspicion });
-  const regular = setInterval(onSuspicion, regularMs);
+  const watch = createWatch({
+    tag,
+    logger,
+    expected: host.expected,
+    ownWork: turns.work,
+    onSuspicion,
+    onOthers: lookForShadows,
+  });
+  const regular = setInterval(() => {
+    onSuspicion();
+    lookForShadows();
+  }, regularMs);
   regular.unref();
   const settings = setInterval(() => void lookAtSettings(), settingsMs);
   settings.unref();
+  // The first networks are there by then.
+  const first = setTimeout(lookForShadows, settingsMs);
+  first.unref();
   return async () => {
     clearInterval(regular);
     clearInterval(settings);
+    clearTimeout(first);
     watch.close();
-    await working;
+    await Promise.all([working, looking]);
   };
 }

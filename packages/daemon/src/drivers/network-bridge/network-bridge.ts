@@ -31,6 +31,7 @@ import { sendProbe } from './probe.ts';
 import { whyRefused, whyUnusable } from './refusals.ts';
 import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
+import { createShadows } from './shadows.ts';
 import { createTurns } from './turns.ts';
 
 export interface BridgeNetworkOptions {
@@ -65,6 +66,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   const settings = createHostSettings(join(runDirectory, 'network-settings.json'));
   const floating = createFloatingAddresses(join(runDirectory, 'network-floating.json'), names);
   const host = createHost({ names, firewall, servers, settings, floating, logger });
+  const shadows = createShadows({ firewall, logger });
   const turns = createTurns();
   const closing = new AbortController();
   const probes = new Map<string, PlannedPort>();
@@ -120,7 +122,16 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
         signal.throwIfAborted();
         if (endMending === undefined) {
           vhost = await hasVhost();
-          endMending = startMending({ tag, host, turns, clock, logger, signal: closing.signal, tell });
+          endMending = startMending({
+            tag,
+            host,
+            shadows,
+            turns,
+            clock,
+            logger,
+            signal: closing.signal,
+            tell,
+          });
         }
         plan = next;
         await apply(signal);
@@ -134,7 +145,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     },
     interfaceOf: (id) => (plan.networks.some((network) => network.id === id) ? names.bridge(id) : undefined),
     observe: (network, signal) =>
-      observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network) }, signal),
+      observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network), shadows }, signal),
     onRepair(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

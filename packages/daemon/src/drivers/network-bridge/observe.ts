@@ -7,6 +7,7 @@ import { readIp } from './ip.ts';
 import { type Lease, parseLeases } from './leases.ts';
 import { objects } from './link-state.ts';
 import type { HostNames } from './names.ts';
+import type { Shadows } from './shadows.ts';
 import { shortest } from './subnet.ts';
 
 interface Count {
@@ -22,11 +23,12 @@ export async function observeNetwork(
     readonly names: HostNames;
     readonly firewall: Firewall;
     readonly leases: string;
+    readonly shadows: Pick<Shadows, 'of'>;
   },
   signal: AbortSignal,
 ): Promise<ObservedNetwork> {
   const { plan, names, firewall } = at;
-  const [links, leases, { rules, spoofed }] = await Promise.all([
+  const [links, leases, { rules, spoofed }, shadows] = await Promise.all([
     // A network whose bridge is not there has no ports either.
     readIp(['-j', '-s', 'link', 'show', 'master', names.bridge(network)], signal).catch((error: unknown) => {
       signal.throwIfAborted();
@@ -35,6 +37,11 @@ export async function observeNetwork(
     }),
     readFile(at.leases, 'utf8').then(parseLeases, () => [] as Lease[]),
     firewall.observe(signal),
+    // Who looks at a network sees the rest of it all the same.
+    at.shadows.of(names.bridge(network), signal).catch(() => {
+      signal.throwIfAborted();
+      return [];
+    }),
   ]);
   const counts = new Map(objects(links).map((link) => [link.ifname, countersOf(link)]));
   const leaseOf = new Map(leases.map((lease) => [lease.address, lease]));
@@ -60,6 +67,7 @@ export async function observeNetwork(
       };
     }),
     rules: rules.filter(({ group }) => here.has(group)),
+    ...(shadows.length === 0 ? {} : { shadows }),
   };
 }
 

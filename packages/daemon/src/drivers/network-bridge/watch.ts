@@ -16,6 +16,8 @@ export interface WatchOptions {
   ownWork(): { readonly running: boolean; readonly endedMs: number };
   /** Something is not as it should be, or may be. */
   onSuspicion(): void;
+  /** The packet filter of others has changed. */
+  onOthers(): void;
 }
 
 /** What belongs together comes within this. */
@@ -27,6 +29,8 @@ const besideOwnMs = 2_000;
 /** Who works without a pause is not waited for any longer. */
 const mostPutOff = 20;
 const restartMs = 1_000;
+/** Others change much at a time, and some do so all the time. */
+const othersMs = 3_000;
 
 export function createWatch(options: WatchOptions): { close(): void } {
   const { logger } = options;
@@ -35,6 +39,7 @@ export function createWatch(options: WatchOptions): { close(): void } {
   const children = new Set<ChildProcess>();
   let judging = false;
   let looking = false;
+  let gathering = false;
   let closed = false;
 
   const later = (ms: number, work: () => void): void => {
@@ -66,7 +71,8 @@ export function createWatch(options: WatchOptions): { close(): void } {
 
   const ours = new RegExp(`\\bwirt_${options.tag.replaceAll(/\W/g, '.')}\\b`);
   function onRules(line: string): void {
-    if (looking || !ours.test(line)) return;
+    if (!ours.test(line)) return onOthersRules(line);
+    if (looking) return;
     const { running, endedMs } = options.ownWork();
     // It may be the word of our own transaction: whoever else changed something beside it is found all the same.
     const own = running || performance.now() - endedMs < echoMs;
@@ -74,6 +80,15 @@ export function createWatch(options: WatchOptions): { close(): void } {
     later(own ? besideOwnMs : settleMs, () => {
       looking = false;
       options.onSuspicion();
+    });
+  }
+
+  function onOthersRules(line: string): void {
+    if (gathering || !/^(add|insert|replace|delete) (table|chain|rule) /.test(line)) return;
+    gathering = true;
+    later(othersMs, () => {
+      gathering = false;
+      options.onOthers();
     });
   }
 
