@@ -1,6 +1,7 @@
 // The table in the family inet: who may talk with whom, routed or within a bridge (the bridges hand their frames to these hooks), what
 // guests may ask of the host, and address translation. Pure.
 
+import { createHash } from 'node:crypto';
 import { groupParts, profileJumps } from './firewall-groups.ts';
 import {
   discoveryTypes,
@@ -28,7 +29,7 @@ export function filterTable(name: string, view: FirewallView): NftTable {
     counters: groups.counters,
     sets: new Map([...networkSets(view), ...groups.sets, ...nat.sets]),
     chains: new Map<string, NftChain>([
-      ['early', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: early }],
+      ['early', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: early(view) }],
       [
         'egress',
         {
@@ -61,11 +62,14 @@ export function filterTable(name: string, view: FirewallView): NftTable {
 const networkSets = perCards(({ networks }): [string, NftSet][] => {
   const bridges = (kinds: readonly string[]): string[] =>
     networks.filter(({ network }) => kinds.includes(network.kind)).map(({ bridge }) => bridge);
-  const subnets = (family: 'ipv4' | 'ipv6'): string[] =>
-    networks.flatMap(({ network }) => {
+  const subnetsOf = (family: 'ipv4' | 'ipv6'): { bridge: string; subnet: string }[] =>
+    networks.flatMap(({ network, bridge }) => {
       const subnet = network[family]?.subnet;
-      return network.kind === 'bridged' || subnet === undefined ? [] : [cidrWord(subnet)];
+      return network.kind === 'bridged' || subnet === undefined ? [] : [{ bridge, subnet: cidrWord(subnet) }];
     });
+  const subnets = (family: 'ipv4' | 'ipv6'): string[] => subnetsOf(family).map(({ subnet }) => subnet);
+  const ownSubnets = (family: 'ipv4' | 'ipv6'): string[] =>
+    subnetsOf(family).map(({ bridge, subnet }) => `${bridge} . ${subnet}`);
   const gatewaysOf = (family: 'ipv4' | 'ipv6'): { bridge: string; way: string }[] =>
     networks.flatMap(({ network, bridge }) => {
       const gateway = network[family]?.gateway;
@@ -90,6 +94,8 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
     ],
     ['inside4', setOf('type ipv4_addr; flags interval;', subnets('ipv4'))],
     ['inside6', setOf('type ipv6_addr; flags interval;', subnets('ipv6'))],
+    ['subnets4', setOf('type ifname . ipv4_addr; flags interval;', ownSubnets('ipv4'))],
+    ['subnets6', setOf('type ifname . ipv6_addr; flags interval;', ownSubnets('ipv6'))],
     ['ways4', setOf('type ipv4_addr;', ways('ipv4'))],
     ['ways6', setOf('type ipv6_addr;', ways('ipv6'))],
     ['gateways4', setOf('type ifname . ipv4_addr;', gateways('ipv4'))],
@@ -98,13 +104,30 @@ const networkSets = perCards(({ networks }): [string, NftSet][] => {
 });
 
 /** Before conntrack and translation. */
-const early = [
+function early({ networks }: FirewallView): string[] {
+  // Nothing is routed to or from a LAN, so that the same addresses may be on several: connections of each are told apart.
+  const lans = networks.filter(({ network }) => network.kind === 'bridged');
+  return [
+    ...outsiders,
+    ...lans.map(({ network, bridge }) => `iifname ${bridge} ct zone set ${zoneOf(network.id)}`),
+  ];
+}
+
+/** Of 16 bits; 0 is everybody else's. */
+function zoneOf(network: string): number {
+  return (createHash('sha256').update(network).digest().readUInt16BE(0) % 65_535) + 1;
+}
+
+const outsiders = [
   // The bridges route loopback addresses, for clients on the host of published ports.
   'iifname @bridges ip daddr 127.0.0.0/8 drop',
   'iifname @bridges ip saddr 127.0.0.0/8 drop',
   // Groups know guests by their addresses: from outside nobody has them.
   'iifname != "lo" iifname != @bridges ip saddr @inside4 drop',
   'iifname != "lo" iifname != @bridges ip6 saddr @inside6 drop',
+  // Nor has a card that may use any address those of another network.
+  'iifname @bridges iifname != @lans ip saddr @inside4 iifname . ip saddr != @subnets4 drop',
+  'iifname @bridges iifname != @lans ip6 saddr @inside6 iifname . ip6 saddr != @subnets6 drop',
 ];
 
 function generationMark({ generation }: FirewallView): string {

@@ -1,11 +1,11 @@
 // Security groups as chains: one for each group and direction, one profile for each set of groups that a card has, and maps that lead a
-// guest's address to its profile. Who is source and who is destination is said by the connection and not by the packet, so that a
+// guest's bridge and address to its profile: the same address on another bridge is somebody else's. Who is source and who is destination is said by the connection and not by the packet, so that a
 // rule reads the same before and after address translation and in both directions. Pure.
 import type { PlannedGroup, PlannedRule } from '@wirt/core';
 import { setOf } from './firewall-guard.ts';
 import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet } from './nft-table.ts';
-import { cidrWord, familyOf, idWord, portWord } from './nft-words.ts';
+import { type AddressFamily, cidrWord, familyOf, idWord, portWord } from './nft-words.ts';
 
 export type Direction = 'ingress' | 'egress';
 export const directions = ['ingress', 'egress'] as const;
@@ -27,11 +27,21 @@ const ends = {
   destination: { 4: 'ct reply ip saddr', 6: 'ct reply ip6 saddr' },
 } as const;
 
-/** By MAC address, for guests whose addresses are not known: in the packets of one direction each. */
-const macEnds = {
-  source: ['ct direction original ether saddr', 'ct direction reply ether daddr'],
-  destination: ['ct direction original ether daddr', 'ct direction reply ether saddr'],
+/** The bridge of that end, in the packets of one direction each. */
+const bridgeEnds = {
+  source: ['ct direction original iifname', 'ct direction reply oifname'],
+  destination: ['ct direction original oifname', 'ct direction reply iifname'],
 } as const;
+
+/** By MAC address, for guests whose addresses are not known: within one bridge, in the packets of one direction each. */
+const macEnds = {
+  source: ['ct direction original iifname . ether saddr', 'ct direction reply iifname . ether daddr'],
+  destination: ['ct direction original iifname . ether daddr', 'ct direction reply iifname . ether saddr'],
+} as const;
+
+function matchesOf(end: 'source' | 'destination', family: AddressFamily): string[] {
+  return bridgeEnds[end].map((bridge) => `${bridge} . ${ends[end][family]}`);
+}
 
 const ownEnd = { ingress: 'destination', egress: 'source' } as const;
 const otherEnd = { ingress: 'source', egress: 'destination' } as const;
@@ -40,8 +50,8 @@ const otherEnd = { ingress: 'source', egress: 'destination' } as const;
 export function profileJumps(direction: Direction): string[] {
   const end = ownEnd[direction];
   return [
-    `${ends[end][4]} vmap @${direction}4`,
-    `${ends[end][6]} vmap @${direction}6`,
+    ...matchesOf(end, 4).map((match) => `${match} vmap @${direction}4`),
+    ...matchesOf(end, 6).map((match) => `${match} vmap @${direction}6`),
     ...macEnds[end].map((match) => `iifname @lans ${match} vmap @${direction}_mac`),
   ];
 }
@@ -92,18 +102,22 @@ function profileMapsOf(view: FirewallView, direction: Direction): [string, NftSe
     ),
   });
   return [
-    [`${direction}4`, map('ipv4_addr', ipv4Keys)],
-    [`${direction}6`, map('ipv6_addr', ipv6Of)],
-    [`${direction}_mac`, map('ether_addr', macKeys)],
+    [`${direction}4`, map('ifname . ipv4_addr', ipv4Keys)],
+    [`${direction}6`, map('ifname . ipv6_addr', ipv6Keys)],
+    [`${direction}_mac`, map('ifname . ether_addr', macKeys)],
   ];
 }
 
-function ipv4Keys({ ipv4 }: CardView): string[] {
-  return ipv4 === undefined ? [] : [ipv4];
+function ipv4Keys({ bridge, ipv4 }: CardView): string[] {
+  return ipv4 === undefined ? [] : [`${bridge} . ${ipv4}`];
 }
 
-function macKeys({ mac, anyIpv4, anyIpv6 }: CardView): string[] {
-  return anyIpv4 || anyIpv6 ? [mac] : [];
+function ipv6Keys(card: CardView): string[] {
+  return ipv6Of(card).map((address) => `${card.bridge} . ${address}`);
+}
+
+function macKeys({ bridge, mac, anyIpv4, anyIpv6 }: CardView): string[] {
+  return anyIpv4 || anyIpv6 ? [`${bridge} . ${mac}`] : [];
 }
 
 /** Sets of the addresses of groups that rules name as the other end. */
@@ -114,9 +128,9 @@ function members(view: FirewallView, remotes: ReadonlySet<string>): [string, Nft
     if (before !== undefined) return before;
     const cards = view.cards.filter(({ groups }) => groups.includes(id));
     const made: [string, NftSet][] = [
-      [`members4_${idWord(id)}`, setOf('type ipv4_addr;', cards.flatMap(ipv4Keys))],
-      [`members6_${idWord(id)}`, setOf('type ipv6_addr;', cards.flatMap(ipv6Of))],
-      [`members_mac_${idWord(id)}`, setOf('type ether_addr;', cards.flatMap(macKeys))],
+      [`members4_${idWord(id)}`, setOf('type ifname . ipv4_addr;', cards.flatMap(ipv4Keys))],
+      [`members6_${idWord(id)}`, setOf('type ifname . ipv6_addr;', cards.flatMap(ipv6Keys))],
+      [`members_mac_${idWord(id)}`, setOf('type ifname . ether_addr;', cards.flatMap(macKeys))],
     ];
     known.set(id, made);
     return made;
@@ -143,8 +157,8 @@ function remoteMatches(rule: PlannedRule, view: FirewallView): string[] {
   const id = idWord(rule.groupId);
   const byMac = view.cards.some((card) => card.groups.includes(id) && macKeys(card).length > 0);
   return [
-    ...(rule.protocol === 'icmpv6' ? [] : [`${ends[end][4]} @members4_${id}`]),
-    ...(rule.protocol === 'icmp' ? [] : [`${ends[end][6]} @members6_${id}`]),
+    ...(rule.protocol === 'icmpv6' ? [] : matchesOf(end, 4).map((match) => `${match} @members4_${id}`)),
+    ...(rule.protocol === 'icmp' ? [] : matchesOf(end, 6).map((match) => `${match} @members6_${id}`)),
     ...(byMac ? macEnds[end].map((match) => `iifname @lans ${match} @members_mac_${id}`) : []),
   ];
 }

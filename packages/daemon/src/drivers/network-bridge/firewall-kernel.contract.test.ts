@@ -66,7 +66,7 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall in the kernel', () => {
       'insert rule inet wirt_test input accept',
       'flush set inet wirt_test bridges',
       'add element inet wirt_test bridges { "eth0" }',
-      'delete element inet wirt_test ingress4 { 10.80.0.2 }',
+      'delete element inet wirt_test ingress4 { "wblan" . 10.80.0.2 }',
       'add chain inet wirt_test strange',
     ];
     for (const change of changes) {

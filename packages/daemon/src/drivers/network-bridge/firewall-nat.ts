@@ -215,10 +215,13 @@ function hopSets({ cards }: FirewallView, family: AddressFamily): [string, NftSe
   return hopLimits(cards).map((limit) => [
     `hops${family}_${limit}`,
     setOf(
-      `type ${addressType[family]};`,
+      `type ifname . ${addressType[family]};`,
       cards
         .filter(({ port }) => port.metadataHopLimit === limit)
-        .flatMap((card) => ownAddress(card, family) ?? []),
+        .flatMap((card) => {
+          const own = ownAddress(card, family);
+          return own === undefined ? [] : [`${card.bridge} . ${own}`];
+        }),
     ),
   ]);
 }
@@ -235,7 +238,8 @@ function hopRules({ cards }: FirewallView, family: AddressFamily): string[] {
   return [
     `${answers} ${hopField[family]} set 1`,
     ...hopLimits(cards).map(
-      (limit) => `${answers} ${ip[family]} daddr @hops${family}_${limit} ${hopField[family]} set ${limit}`,
+      (limit) =>
+        `${answers} oifname . ${ip[family]} daddr @hops${family}_${limit} ${hopField[family]} set ${limit}`,
     ),
   ];
 }

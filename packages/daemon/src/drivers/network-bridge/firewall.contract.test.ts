@@ -115,6 +115,42 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests, with pa
       expect(await guests.h.knock('tcp', '10.99.0.8', 80)).toBeUndefined();
     });
 
+    describe('where a card of another network has the same addresses', () => {
+      const open = group('OPEN', anythingOut, rule('ALL'));
+
+      it('hold for each by its own', async () => {
+        const { a } = guests;
+        for (const same of [{ ipv4: '10.80.0.4', ipv6: 'fd80:1::4' }, { mac: ports.c.mac }]) {
+          await apply({ h: { ...same, groups: ['OPEN'] } }, [web, db, open]);
+          expect(await a.knock('tcp', '10.80.0.4', 80)).toBeUndefined();
+          expect(await a.knock('tcp', 'fd80:1::4', 80)).toBeUndefined();
+          expect(await a.knock('tcp', 'fe80::ff:fe00:4%eth0', 80)).toBeUndefined();
+        }
+      });
+
+      it('take nobody for a member by them', async () => {
+        const fromOpen = group('DB', rule('FROM', { group: 'group-open', groupId: 'OPEN' }));
+        await apply({ h: { ipv4: '10.80.0.2', groups: ['OPEN'] } }, [web, fromOpen, open]);
+        expect(await guests.a.knock('tcp', '10.80.0.4', 80)).toBeUndefined();
+        await apply({ b: { groups: ['OPEN'] } }, [web, fromOpen, open]);
+        expect(await guests.b.ask('tcp', '10.80.0.4', 80)).toBe('10.80.0.3');
+      });
+
+      it('tell its connections apart', async () => {
+        const { a, g, h } = guests;
+        await g.ip('addr', 'add', '10.80.0.2/24', 'dev', 'eth0');
+        await h.ip('addr', 'add', '10.80.0.3/24', 'dev', 'eth0');
+        try {
+          const ask = { from: '10.80.0.2', fromPort: 4000 };
+          expect(await a.ask('udp', '10.80.0.3', 80, ask)).toBe('10.80.0.2');
+          expect(await g.knock('udp', '10.80.0.3', 80, ask)).toBeUndefined();
+        } finally {
+          await g.ip('addr', 'del', '10.80.0.2/24', 'dev', 'eth0');
+          await h.ip('addr', 'del', '10.80.0.3/24', 'dev', 'eth0');
+        }
+      });
+    });
+
     it('count what each rule let pass', async () => {
       firewall.forget();
       await apply();
@@ -141,6 +177,24 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests, with pa
       } finally {
         await guests.a.ip('addr', 'del', '10.80.0.77/24', 'dev', 'eth0');
         await guests.a.ip('addr', 'del', 'fd80:1::77/64', 'dev', 'eth0');
+      }
+    });
+
+    it('drops what comes from another network’s address, of a card too that may use any', async () => {
+      const inOwn = rule('TWO', { cidr: '10.82.0.0/24' });
+      await apply({ a: { antiSpoofing: false } }, [group('WEB', ...web.rules, inOwn), db]);
+      for (const where of ['all', 'wblan']) await scene.host.sysctl(`ipv4/conf/${where}/rp_filter`, '0');
+      await guests.a.ip('addr', 'add', '10.82.0.77/32', 'dev', 'lo');
+      await guests.d.nft(
+        'table inet w { chain p { type filter hook prerouting priority -301; ip saddr 10.82.0.77 counter; }\n}\n',
+      );
+      try {
+        await guests.a.knock('udp', '10.82.0.5', 80, { from: '10.82.0.77' });
+        expect(await nftOf(guests.d, 'list', 'table', 'inet', 'w')).toMatch(/packets 0/);
+        expect(await guests.a.ask('udp', '10.82.0.5', 80)).toBe('10.80.0.2');
+      } finally {
+        await guests.d.nft('delete table inet w\n');
+        await guests.a.ip('addr', 'del', '10.82.0.77/32', 'dev', 'lo');
       }
     });
 
