@@ -1,10 +1,12 @@
-// Networks: what a card adds to a start, and how fast two guests of Wirt talk, beside the same two guests on a bare bridge made by
-// hand. All in network namespaces of the bench's own.
-import { spawn } from 'node:child_process';
+// Networks: what a card adds to a start, how long a changed rule takes, and how fast two guests of Wirt talk, beside the same two
+// guests on a bare bridge made by hand. All in network namespaces of the bench's own.
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { agentExec } from '@wirt/qemu';
+import { cloneRoot } from '../functional/harness/daemon.ts';
 import { testNetwork } from '../functional/harness/namespace.ts';
 import { type Networked, networked } from '../functional/harness/networked.ts';
 import { bootedAgent, killed } from './by-hand.ts';
@@ -13,11 +15,28 @@ import { type Figure, median, ms, timeMs } from './measure.ts';
 const starts = 15;
 const rounds = 5;
 const sentMib = 512;
+const ruleChangeMs = 300_000;
 const done = { wait: 'done' } as const;
 
 export async function network(): Promise<Figure[]> {
   await using net = await networked();
-  return [await cardOfStart(net), await throughput(net)];
+  return [await cardOfStart(net), await throughput(net), await ruleChange()];
+}
+
+/** In a process and namespaces of its own, which all of it ends with: records, taps and nftables are real, guests are not. */
+async function ruleChange(): Promise<Figure> {
+  const script = join(cloneRoot, 'packages/daemon/src/rule-change.fixture.ts');
+  const own = ['--net', '--pid', '--mount-proc', '--fork', '--kill-child'];
+  const { stdout } = await promisify(execFile)('unshare', [...own, process.execPath, script], {
+    timeout: ruleChangeMs,
+  });
+  const told = JSON.parse(stdout) as { guests: number; addedMs: number; removedMs: number };
+  return {
+    name: `a changed rule, where ${told.guests} guests run`,
+    measured: `${ms(told.addedMs)} for one more, ${ms(told.removedMs)} for one less`,
+    promised: '≤ 100 ms',
+    holds: Math.max(told.addedMs, told.removedMs) <= 100,
+  };
 }
 
 /** Starts without a card and with one on a network that is there, by turns. */

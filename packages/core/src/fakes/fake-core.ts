@@ -2,6 +2,7 @@
 import type { InstanceCreate, Operation } from '@wirt/api';
 import type { Request } from '../actions/actions.ts';
 import { type Core, createActions } from '../actions/create-actions.ts';
+import type { CoreParts } from '../actions/parts.ts';
 import type { Clock } from '../ports/clock.ts';
 import { createFakeHost, type FakeHost } from './fake-host.ts';
 import { type Cut, Grip } from './grip.ts';
@@ -68,7 +69,10 @@ export interface FakeCore {
 
 export const waitDone = { wait: 'done', waitSeconds: 5 } as const;
 
-export async function createFakeCore(): Promise<FakeCore> {
+/** What is given is used instead of what is in memory, and then `store` and `host.network` are nobody's. */
+export async function createFakeCore(
+  given: Partial<Pick<CoreParts, 'store' | 'network'>> = {},
+): Promise<FakeCore> {
   const host = createFakeHost();
   const store = createMemoryStore();
   const clock = createFakeClock();
@@ -82,7 +86,7 @@ export async function createFakeCore(): Promise<FakeCore> {
     const { storage } = host;
     storage.halfway = () => own.halfway();
     const core = await createActions({
-      store: own.wrap('store', store),
+      store: own.wrap('store', given.store ?? store),
       clock: own.wrap('clock', clock),
       logger: silent,
       hypervisor: own.wrap('hypervisor', host.hypervisor),
@@ -111,7 +115,7 @@ export async function createFakeCore(): Promise<FakeCore> {
       catalogue: own.wrap('catalogue', storage.catalogue),
       firmware: own.wrap('firmware', storage.firmware),
       seeds: own.wrap('seeds', storage.seeds),
-      network: own.wrap('network', host.network),
+      network: own.wrap('network', given.network ?? host.network),
       faults: { at: (step) => at(step, own) },
       launchSlots: 4,
     });
