@@ -27,7 +27,12 @@ export function filterTable(name: string, view: FirewallView): NftTable {
     family: 'inet',
     name,
     counters: groups.counters,
-    sets: new Map([...networkSets(view), ...groups.sets, ...nat.sets]),
+    sets: new Map<string, NftSet>([
+      ...networkSets(view),
+      ['connections', connectionsSet],
+      ...groups.sets,
+      ...nat.sets,
+    ]),
     chains: new Map<string, NftChain>([
       ['early', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: early(view) }],
       [
@@ -48,7 +53,11 @@ export function filterTable(name: string, view: FirewallView): NftTable {
         'seal',
         {
           hook: 'type filter hook forward priority 1; policy accept;',
-          rules: [...passing(view), `ct mark set ct mark & ${otherBits} | ${generationMark(view)}`],
+          rules: [
+            ...passing(view),
+            ...limited,
+            `ct mark set ct mark & ${otherBits} | ${generationMark(view)}`,
+          ],
         },
       ],
       ['input', { hook: 'type filter hook input priority -1; policy accept;', rules: input }],
@@ -169,6 +178,18 @@ const strangers = [
   related,
 ];
 
+/** By card: without this, one guest could fill the host's table of connections, and none of the others would get any. */
+const connectionsPerCard = 16_384;
+const connectionsSet: NftSet = {
+  kind: 'set',
+  definition: 'type ifname . ether_addr; size 65535; flags dynamic;',
+  elements: new Map(),
+  dynamic: true,
+};
+const limited = [
+  `iifname @bridges ct state new add @connections { iifname . ether saddr ct count over ${connectionsPerCard} } drop`,
+];
+
 /** What guests may ask of the host: addresses, names, metadata, and whether it is there. */
 const input = [
   // The addresses at which networks are served are the host's own: without this, whoever has a route to them would be served as well.
@@ -177,6 +198,7 @@ const input = [
   'iifname != @bridges accept',
   'ct state established,related accept',
   'iifname @lans drop',
+  ...limited,
   `meta nfproto ipv6 icmpv6 type ${neighbourTypes} accept`,
   'ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept',
   'iifname . ip daddr @gateways4 udp sport 68 udp dport 67 accept',

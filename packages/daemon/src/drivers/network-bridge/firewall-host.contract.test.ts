@@ -13,6 +13,7 @@ import {
   signal,
   web,
 } from './firewall-scene.fixture.ts';
+import { createNft } from './nft.ts';
 
 // Namespaces and tables of the kernel can only be made by root.
 describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and others, with packets', () => {
@@ -284,5 +285,25 @@ describe.skipIf(process.geteuid?.() !== 0)('the firewall between guests and othe
       signal(),
     );
     expect(await guests.c.knock('tcp', '169.254.169.254', 80)).toBeUndefined();
+  });
+
+  it('lets no guest have so many connections that others get none', async () => {
+    const { a, b, d } = guests;
+    const connections = async (): Promise<number> => {
+      const words = ['cat', '/proc/sys/net/netfilter/nf_conntrack_count'] as const;
+      const read = createNft([...host.enter, ...words] as [string, ...string[]]);
+      return Number(await read.run([], 'count', signal()));
+    };
+    await d.ask('tcp', '10.80.0.2', 80, { keep: 'before' });
+    const before = await connections();
+    await d.flood('10.80.0.2', 20_000, '10.82.0.5');
+    const after = await connections();
+    expect(after - before).toBeGreaterThan(10_000);
+    expect(after - before).toBeLessThan(17_000);
+    expect(await d.knock('tcp', '10.80.0.3', 80)).toBeUndefined();
+    expect(await d.knock('udp', '10.82.0.1', 53)).toBeUndefined();
+    expect(await d.stillTalks('before')).toBe(true);
+    expect(await a.ask('tcp', '10.80.0.3', 80)).toBe('10.80.0.2');
+    expect(await b.ask('tcp', '10.82.0.5', 80)).toBe('10.80.0.3');
   });
 });
