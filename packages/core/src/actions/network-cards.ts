@@ -196,7 +196,21 @@ export async function requireNoListener(
     const { protocol, hostPort, hostAddress } = port;
     const lan = hostAddress === undefined ? undefined : gateways.get(canonicalAddress(hostAddress) ?? '');
     if (lan !== undefined) throw portTaken(port, `that is the gateway of network ${lan}`);
-    const listener = await network.listener(protocol, hostPort, hostAddress, [...gateways.keys()]);
+    const find = (besides: Iterable<string>) =>
+      network.listener(protocol, hostPort, hostAddress, [...besides]);
+    const found = await find(gateways.keys());
+    // Looked at again, since it seldom comes to that: what listens at a gateway does so by its link-local address as well.
+    const listener = found === undefined ? undefined : await find(await beside(network, gateways));
     if (listener !== undefined) throw portTaken(port, listener.replace(/\.$/, ''));
   }
+}
+
+/** Every address of the interfaces that have a gateway’s. */
+async function beside(
+  network: Shared['network'],
+  gateways: ReadonlyMap<string, unknown>,
+): Promise<Set<string>> {
+  const isOwn = (address: string): boolean => gateways.has(canonicalAddress(address) ?? address);
+  const own = (await network.interfaces()).filter(({ addresses }) => addresses.some(isOwn));
+  return new Set([...gateways.keys(), ...own.flatMap(({ addresses }) => addresses)]);
 }

@@ -186,6 +186,11 @@ describe('a card', () => {
     const scene = await webOnLab();
     scene.fake.host.network.listeners.set('tcp/80@10.80.0.1', 'wirtd listens on 10.80.0.1:80');
     scene.fake.host.network.listeners.set('tcp/80@fd00:1::1', 'wirtd listens on [fd00:1::1]:80');
+    scene.fake.host.network.listeners.set('tcp/80@fe80::1', 'dnsmasq listens on [fe80::1]:80');
+    scene.fake.host.network.hostInterfaces.push(
+      { name: 'wblab', addresses: ['10.80.0.1', 'fd00:1::1', 'fe80::1'] },
+      { name: 'eth0', addresses: ['192.0.2.1', 'fe80::2'] },
+    );
     await scene.update('web', 'nic0', { publish: [{ hostPort: 80, guestPort: 80 }] });
     await scene.stop('web');
     await scene.start('web');

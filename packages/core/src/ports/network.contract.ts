@@ -255,6 +255,8 @@ export function networkContract(name: string, make: () => Promise<NetworkUnderTe
       );
       expect(await driver.listener('tcp', tcp, '127.0.0.1')).toBeDefined();
       expect(await driver.listener('tcp', tcp, '127.0.0.9')).toBeUndefined();
+      expect(await driver.listener('tcp', tcp, undefined, ['127.0.0.1'])).toBeUndefined();
+      expect(await driver.listener('tcp', tcp, undefined, ['127.0.0.9'])).toBeDefined();
       expect(await driver.listener('udp', tcp)).toBeUndefined();
       const { port: udp } = await listen('udp', '::');
       expect(await driver.listener('udp', udp, '192.0.2.1')).toContain(`[::]:${udp}`);
@@ -285,6 +287,18 @@ export function networkContract(name: string, make: () => Promise<NetworkUnderTe
       expect(driver.interfaceOf(networkIds.two)).toBeUndefined();
       await driver.apply(emptyNetworkPlan, signal());
       expect(driver.interfaceOf(networkIds.one)).toBeUndefined();
+      await driver.close();
+    });
+
+    it('says which addresses the host has, with its gateways', async () => {
+      const { start, capabilities } = await host();
+      const driver = await start();
+      await driver.apply(contractPlan({ networks: [network()] }), signal());
+      const found = (await driver.interfaces()).flatMap(({ addresses }) => addresses);
+      if (capabilities.interfaces)
+        expect(found).toEqual(expect.arrayContaining(['127.0.0.1', network().ipv4?.gateway]));
+      else expect(found).toEqual([]);
+      await driver.apply(emptyNetworkPlan, signal());
       await driver.close();
     });
 

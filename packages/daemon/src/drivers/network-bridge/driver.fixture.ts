@@ -29,7 +29,9 @@ event = serveCalls({
   routes: () => driver.routes(),
   hostInterfaces: () => driver.interfaces(),
   floatingRefused: ([address]: Arguments<'floatingRefused'>) => driver.floatingRefused(address),
-  listener: (args: Arguments<'listener'>) => driver.listener(...args),
+  // What is undefined comes as null.
+  listener: ([protocol, port, address, besides]: Arguments<'listener'>) =>
+    driver.listener(protocol, port, address ?? undefined, besides),
   /** Says how long it took, in here, and what it says of the plan then. */
   apply: async ([plan]: readonly [NetworkPlan], signal: AbortSignal) => {
     const startedMs = performance.now();
