@@ -9,7 +9,15 @@ import { findShadows, type Shadow } from './firewall-shadows.ts';
 import { type FirewallView, viewOf } from './firewall-view.ts';
 import { createNft, isMissing } from './nft.ts';
 import { parseCounters, parseElementCounters } from './nft-counters.ts';
-import { type Listing, listingDiffers, listingFits, parseListing } from './nft-listing.ts';
+import {
+  type ExpectedListing,
+  expectedListing,
+  type Listing,
+  listingDiffers,
+  listingFits,
+  parseListing,
+  sampleOf,
+} from './nft-listing.ts';
 import { changeScript, type NftTable, removeScript, replaceScript } from './nft-table.ts';
 import { idWord } from './nft-words.ts';
 
@@ -62,12 +70,12 @@ export interface Firewall {
   shadows(signal: AbortSignal, of?: readonly string[]): Promise<readonly Shadow[]>;
 }
 
-/** What was applied last, and how the kernel lists it: as it was found at the first look, where names and numbers were right. */
+/** What was applied last, and how the kernel has to list it: found out at the first look, apart from what the kernel has then. */
 interface Applied {
   readonly tables: readonly NftTable[];
   /** Name of the group of each rule, by the name of the rule's counter. */
   rules: ReadonlyMap<string, { readonly group: string; readonly rule: string }>;
-  listings?: readonly Listing[];
+  expected?: readonly ExpectedListing[];
 }
 
 export function createFirewall(settings: FirewallSettings): Firewall {
@@ -77,6 +85,7 @@ export function createFirewall(settings: FirewallSettings): Firewall {
   let applied: Applied | undefined;
   let last: FirewallView | undefined;
   let bridges: readonly string[] = [];
+  let unrehearsed = false;
 
   const list = async (signal: AbortSignal): Promise<Listing[]> =>
     await Promise.all(
@@ -112,19 +121,20 @@ export function createFirewall(settings: FirewallSettings): Firewall {
       const now = applied;
       if (now === undefined) return `table ${name} is not applied`;
       let found: Listing[];
+      let expected: readonly ExpectedListing[] | undefined;
       try {
-        found = await list(signal);
+        [found, expected] = await Promise.all([list(signal), now.expected ?? expectedOf(now.tables, signal)]);
       } catch (error) {
         if (isMissing(error)) return `table ${name} is gone`;
         throw error;
       }
       const [said] = now.tables.flatMap((table, at) => {
         const listing = found[at] ?? new Map();
-        const expected = now.listings?.[at];
-        const why = expected === undefined ? listingFits(table, listing) : listingDiffers(expected, listing);
+        const wanted = expected?.[at];
+        const why = wanted === undefined ? listingFits(table, listing) : listingDiffers(wanted, listing);
         return why === undefined ? [] : [`in table ${table.family} ${name}, ${why}`];
       });
-      if (said === undefined) now.listings ??= found;
+      if (expected !== undefined) now.expected = expected;
       return said;
     },
     forget() {
@@ -155,6 +165,22 @@ export function createFirewall(settings: FirewallSettings): Firewall {
       return findShadows(text, of, name);
     },
   };
+
+  /** Undefined where it cannot be found out: then names and numbers are compared. */
+  async function expectedOf(
+    tables: readonly NftTable[],
+    signal: AbortSignal,
+  ): Promise<readonly ExpectedListing[] | undefined> {
+    const script = tables.map((table) => replaceScript(sampleOf(table))).join('');
+    try {
+      const listed = await nft.rehearse(script, families, name, signal);
+      return tables.map((table, at) => expectedListing(table, parseListing(listed[at] ?? '')));
+    } catch (error) {
+      if (!signal.aborted && !unrehearsed) settings.logger.warn('firewall.not_rehearsed', { error });
+      unrehearsed = true;
+      return undefined;
+    }
+  }
 
   /** `whole`: when a change is refused, somebody may have changed what it builds on; then all is replaced. */
   async function commit(

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { parseCounters, parseElementCounters } from './nft-counters.ts';
-import { listingDiffers, listingFits, parseListing } from './nft-listing.ts';
+import {
+  expectedListing,
+  type Listing,
+  listingDiffers,
+  listingFits,
+  parseListing,
+  sampleOf,
+} from './nft-listing.ts';
 import type { NftSet, NftTable } from './nft-table.ts';
 
 const text = `table inet w {
@@ -85,6 +92,39 @@ describe('a listing', () => {
       .replace('"wt1" timeout', '"wt2" timeout');
     expect(other).not.toBe(text);
     expect(listingDiffers(parseListing(text), parseListing(other))).toBeUndefined();
+  });
+});
+
+describe('the listing that is expected', () => {
+  const many = Array.from({ length: 100 }, (_, n) => `"wb${100 + n}"`);
+  const big: NftTable = {
+    ...table,
+    sets: new Map([['bridges', set(...many)]]),
+    chains: new Map(),
+    counters: new Set(),
+  };
+  const sample = (word = (key: string): string => key): Listing => {
+    const elements = Array.from(sampleOf(big).sets.get('bridges')?.elements.keys() ?? [], word);
+    return parseListing(
+      `table inet w {\n\tset bridges {\n\t\ttype ifname\n\t\telements = { ${elements.join(', ')} }\n\t}\n}\n`,
+    );
+  };
+  const found = (keys: readonly string[]): Listing =>
+    new Map([['set bridges', { lines: ['type ifname'], elements: keys.toSorted() }]]);
+
+  it('has all elements, worded as those of the sample', () => {
+    const expected = expectedListing(big, sample());
+    expect(listingDiffers(expected, found(many))).toBeUndefined();
+    expect(listingDiffers(expected, found([...many.slice(1), '"eth0"']))).toMatch(/elements of set bridges/);
+  });
+
+  it('has their number where nft words them in another way', () => {
+    const expected = expectedListing(
+      big,
+      sample((key) => `0x${key}`),
+    );
+    expect(listingDiffers(expected, found([...many.slice(1), '"eth0"']))).toBeUndefined();
+    expect(listingDiffers(expected, found(many.slice(1)))).toMatch(/elements of set bridges/);
   });
 });
 

@@ -11,18 +11,32 @@ export interface Nft {
   script(script: string, doing: string, signal: AbortSignal): Promise<void>;
   /** What nft prints. */
   run(args: readonly string[], doing: string, signal: AbortSignal): Promise<string>;
+  /**
+   * How nft lists the table of that name, in each of the families, where the script alone was run: in a network namespace of its own, that
+   * nobody else can reach and that is gone afterwards.
+   */
+  rehearse(
+    script: string,
+    families: readonly string[],
+    table: string,
+    signal: AbortSignal,
+  ): Promise<readonly string[]>;
 }
 
-export function createNft([program, ...first]: readonly [string, ...string[]] = ['nft']): Nft {
-  const run = async (
-    args: readonly string[],
+/** nft is $0, the table $1, the families the rest. */
+const rehearsal =
+  '"$0" -f - || exit; table=$1; shift; for family; do "$0" -s list table "$family" "$table" || exit; done';
+
+export function createNft(command: readonly [string, ...string[]] = ['nft']): Nft {
+  const start = async (
+    [program = '', ...args]: readonly string[],
     doing: string,
     signal: AbortSignal,
     stdin?: string,
   ): Promise<string> => {
     try {
       const options = { timeoutMs, maxStdoutBytes, signal, ...(stdin === undefined ? {} : { stdin }) };
-      return (await runToSuccess(program, [...first, ...args], options)).stdout;
+      return (await runToSuccess(program, args, options)).stdout;
     } catch (error) {
       if (signal.aborted) throw error;
       throw new WirtError('network.failed', `nft could not ${doing}.`, {
@@ -32,9 +46,15 @@ export function createNft([program, ...first]: readonly [string, ...string[]] = 
     }
   };
   return {
-    run: async (args, doing, signal) => await run(args, doing, signal),
+    run: async (args, doing, signal) => await start([...command, ...args], doing, signal),
     script: async (script, doing, signal) => {
-      await run(['-f', '-'], doing, signal, script);
+      await start([...command, '-f', '-'], doing, signal, script);
+    },
+    rehearse: async (script, families, table, signal) => {
+      const [nft = 'nft', ...before] = command.toReversed();
+      const alone = ['unshare', '--net', '--', 'sh', '-c', rehearsal, nft, table, ...families];
+      const said = await start([...before.toReversed(), ...alone], `rehearse table ${table}`, signal, script);
+      return said.split(/^(?=table )/m);
     },
   };
 }
