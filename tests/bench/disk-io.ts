@@ -56,7 +56,7 @@ export async function diskIo(): Promise<Figure[]> {
       'oflag=direct',
     ]);
   }
-  return compare(contenders);
+  return await compare(contenders);
 }
 
 /** A file system with fio and the libraries it needs, read by all guests. */
