@@ -85,6 +85,30 @@ describe('guests on the default network, which is made on first use', () => {
     await expect(from('8080')).rejects.toThrow();
   });
 
+  it('have ports that Wirt itself answers on at gateways, now and after a start, and go on being answered there', async () => {
+    await net.cli('network', 'publish', 'web', '80:80', '53:80');
+    const from = (port: string) =>
+      net.network.outside.run('busybox', 'nc', '-w', '3', uplink.inside, port).then((text) => text.trim());
+    const expectBoth = async (): Promise<void> => {
+      expect([await from('80'), await from('53')]).toEqual(['hello-from-web', 'hello-from-web']);
+      const asked = await net.sh('db', 'wget -S -O - http://169.254.169.254/latest/meta-data/');
+      expect(asked.text).toContain('401');
+      expect((await net.sh('db', 'nslookup web.wirt')).text).toContain(await net.address('web'));
+    };
+    await expectBoth();
+    await net.cli('stop', 'web', '--force');
+    await net.cli('start', 'web', '--wait', 'ready');
+    await serve('web', 80);
+    await net.sh(
+      'web',
+      'for i in $(seq 50); do nc -w 1 127.0.0.1 80 </dev/null && exit; usleep 100000; done',
+    );
+    await expectBoth();
+    await net.cli('network', 'unpublish', 'web', '80', '53');
+    const [gateway = ''] = (await net.networkOf('default')).status.gateways;
+    await expect(net.cli('network', 'publish', 'web', `${gateway}:8080:80`)).rejects.toThrow(/gateway/);
+  });
+
   it('keep their addresses over a stop and a start', async () => {
     const before = await net.address('db');
     await net.cli('stop', 'db', '--force');
