@@ -30,12 +30,8 @@ const trace = command({
   },
   examples: [
     {
-      line: 'wirt network trace web db --port 5432',
-      does: 'Every step of the way, and the rule that decides.',
-    },
-    {
       line: 'wirt network trace web db --port 5432 --live',
-      does: 'Proven with a packet of another card that has the groups of web.',
+      does: 'The rule that decides; proven with a packet of a card that has web’s groups.',
     },
     { line: 'wirt network trace 192.0.2.7 web --port 80', does: 'From outside, by what is on record.' },
     {
