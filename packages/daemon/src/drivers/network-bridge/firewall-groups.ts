@@ -3,7 +3,7 @@
 // rule reads the same before and after address translation and in both directions. Pure.
 import type { PlannedGroup, PlannedRule } from '@wirt/core';
 import { setOf } from './firewall-guard.ts';
-import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
+import { type CardView, type FirewallView, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet } from './nft-table.ts';
 import { type AddressFamily, cidrWord, familyOf, idWord, portWord } from './nft-words.ts';
 
@@ -92,15 +92,15 @@ function profileChain(direction: Direction, { profile }: CardView): string {
 const profileMaps = perCards((view) => directions.flatMap((direction) => profileMapsOf(view, direction)));
 
 function profileMapsOf(view: FirewallView, direction: Direction): [string, NftSet][] {
-  const map = (type: string, keysOf: (card: CardView) => readonly string[]): NftSet => ({
-    kind: 'map',
-    definition: `type ${type} : verdict;`,
-    elements: new Map(
-      view.cards.flatMap((card) =>
-        keysOf(card).map((key) => [key, `jump ${profileChain(direction, card)}`] as const),
-      ),
-    ),
-  });
+  const jumps = new Map(
+    view.cards.map((card) => [card.profile, `jump ${profileChain(direction, card)}`] as const),
+  );
+  const map = (type: string, keysOf: (card: CardView) => readonly string[]): NftSet => {
+    const elements = new Map<string, string>();
+    for (const card of view.cards)
+      for (const key of keysOf(card)) elements.set(key, jumps.get(card.profile) ?? 'drop');
+    return { kind: 'map', definition: `type ${type} : verdict;`, elements };
+  };
   return [
     [`${direction}4`, map('ifname . ipv4_addr', ipv4Keys)],
     [`${direction}6`, map('ifname . ipv6_addr', ipv6Keys)],
@@ -112,8 +112,9 @@ function ipv4Keys({ bridge, ipv4 }: CardView): string[] {
   return ipv4 === undefined ? [] : [`${bridge} . ${ipv4}`];
 }
 
-function ipv6Keys(card: CardView): string[] {
-  return ipv6Of(card).map((address) => `${card.bridge} . ${address}`);
+function ipv6Keys({ bridge, ipv6, linkLocal }: CardView): string[] {
+  const onLink = `${bridge} . ${linkLocal}`;
+  return ipv6 === undefined ? [onLink] : [`${bridge} . ${ipv6}`, onLink];
 }
 
 function macKeys({ bridge, mac, anyIpv4, anyIpv6 }: CardView): string[] {

@@ -84,11 +84,10 @@ export const bitsOf = remembered((address: string): string => {
 });
 
 /** The 48 bits of a MAC address, as nft writes a number. */
-export function bitsOfMac(address: string): string {
-  return `0x${macWord(address)
-    .replaceAll(':', '')
-    .replace(/^0+(?=.)/, '')}`;
-}
+export const bitsOfMac = remembered((address: string): string => {
+  const digits = macWord(address).replaceAll(':', '');
+  return `0x${digits.replace(/^0+(?=.)/, '')}`;
+});
 
 function hexPair(high = '0', low = '0'): string {
   return (Number(high) * 256 + Number(low)).toString(16);
