@@ -207,5 +207,7 @@ function ownTargets(card: CardView): string[] {
 }
 
 export function setOf(definition: string, elements: Iterable<string>): NftSet {
-  return { kind: 'set', definition, elements: new Map(Array.from(elements, (key) => [key, ''])) };
+  const all = new Map<string, string>();
+  for (const key of elements) all.set(key, '');
+  return { kind: 'set', definition, elements: all };
 }

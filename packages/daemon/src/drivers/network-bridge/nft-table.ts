@@ -90,13 +90,15 @@ function redefines(old: NftTable, next: NftTable): boolean {
 function elementChanges(set: string, old: NftSet | undefined, next: NftSet): string[] {
   if (old === next) return [];
   const before = old?.elements ?? new Map<string, string>();
-  const removed = [...before].filter(([key, value]) => next.elements.get(key) !== value);
-  const added = [...next.elements].filter(([key, value]) => before.get(key) !== value);
+  const removed: string[] = [];
+  const added: string[] = [];
+  // Most changes are of one element among thousands.
+  for (const [key, value] of before) if (next.elements.get(key) !== value) removed.push(key);
+  for (const [key, value] of next.elements)
+    if (before.get(key) !== value) added.push(value === '' ? key : `${key} : ${value}`);
   return [
-    ...inPieces(removed.map(([key]) => key)).map((keys) => `delete element ${set} { ${keys} }`),
-    ...inPieces(added.map(([key, value]) => (value === '' ? key : `${key} : ${value}`))).map(
-      (elements) => `add element ${set} { ${elements} }`,
-    ),
+    ...inPieces(removed).map((keys) => `delete element ${set} { ${keys} }`),
+    ...inPieces(added).map((elements) => `add element ${set} { ${elements} }`),
   ];
 }
 
