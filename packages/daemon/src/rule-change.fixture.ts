@@ -18,7 +18,7 @@ const silent = {
   debug: () => {},
   info: () => {},
   warn: () => {},
-  error: (name: string, fields?: object) => console.error(name, fields),
+  error: (name: string, fields?: object) => process.stderr.write(`${name} ${JSON.stringify(fields)}\n`),
 };
 
 async function timeMs(work: () => Promise<unknown>): Promise<number> {
@@ -88,4 +88,6 @@ for (let round = 0; round < rounds; round += 1) {
   removed.push(await timeMs(() => actions.securityGroup.removeRule(request, 'web', id)));
 }
 const { status } = await actions.securityGroup.get('web');
-console.log(JSON.stringify({ guests: status.members, addedMs: median(added), removedMs: median(removed) }));
+process.stdout.write(
+  `${JSON.stringify({ guests: status.members, addedMs: median(added), removedMs: median(removed) })}\n`,
+);

@@ -150,8 +150,7 @@ export async function writeSeed(
   if (cloudInit === undefined) return undefined;
   const { seeds } = shared;
   const { id, name } = instance;
-  const { hostname = name, sshKeys, passwordHash, user, userData, networkConfig } = cloudInit;
-  const { datasource = 'seed' } = cloudInit;
+  const { hostname = name, sshKeys, passwordHash, user, userData, networkConfig, datasource } = cloudInit;
   if (datasource === 'metadata') {
     requireMetadata(instance, cloudInit);
     requireService(shared, instance);
