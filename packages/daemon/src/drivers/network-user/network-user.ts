@@ -7,6 +7,7 @@ import { findListener } from '../../platform/listeners.ts';
 import { concerned, refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
 import { createPassts, keyOf, type PortKey } from './passt.ts';
 import { choosePasst, type PasstChoice, type PasstWanted } from './passt-choice.ts';
+import { createPasstWatch, type Port } from './passt-watch.ts';
 
 export interface UserNetworkOptions {
   readonly runDirectory: string;
@@ -17,18 +18,27 @@ export interface UserNetworkOptions {
   readonly passt?: PasstWanted;
 }
 
-/** A passt that is seen missing twice was not ended by its QEMU's end, which takes its port out of the plan. */
-const watchMs = 2_000;
 const openPortsFile = '/proc/sys/net/ipv4/ip_unprivileged_port_start';
 const usualOpenPort = 1024;
 
-interface Port {
-  readonly planned: PlannedPort;
-  readonly stack: Stack;
-  readonly reconnect: PasstChoice['reconnect'];
-  /** How often in a row its passt was not there. */
-  missing: number;
-}
+/** What there is only in the host's kernel. */
+const without = {
+  unusable: () => Promise.resolve(undefined),
+  routes: () => Promise.resolve([]),
+  interfaces: () => Promise.resolve([]),
+  interfaceOf: () => undefined,
+  floatingRefused: () =>
+    Promise.resolve({
+      why: 'without root the host takes no address for a guest',
+      hint: 'Publish ports instead: `--publish 8080:80`.',
+    }),
+  probe: () =>
+    Promise.reject(
+      new WirtError('network.unsupported', 'In user mode no packet can be sent from the place of a guest.', {
+        hint: 'Try it in the guest itself: `wirt exec`.',
+      }),
+    ),
+} satisfies Partial<NetworkDriver>;
 
 export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
   const { logger } = options;
@@ -37,7 +47,6 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
   const listeners = new Set<(repaired: Repaired) => void>();
   let choice: Promise<PasstChoice> | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  let watching: NodeJS.Timeout | undefined;
 
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const done = last.then(work, work);
@@ -52,27 +61,10 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
     return choice;
   };
 
-  /** Passt where it starts, else slirp: it lacks something that passt has, and works everywhere. */
-  const open = async (planned: PlannedPort, signal: AbortSignal): Promise<Stack> => {
-    const { usable, why } = await chosen();
-    if (!usable) {
-      logger.debug('network.slirp', { instance: planned.instance, nic: planned.nic, why });
-      return 'slirp';
-    }
-    try {
-      await passts.start(planned, signal);
-      return 'passt';
-    } catch (error) {
-      signal.throwIfAborted();
-      logger.warn('network.passt_failed', { instance: planned.instance, nic: planned.nic, error });
-      return 'slirp';
-    }
-  };
-
   const add = async (planned: PlannedPort, signal: AbortSignal): Promise<void> => {
     const key = keyOf(planned);
     const firstOpenPort = Number((await readFile(openPortsFile, 'utf8').catch(() => '')) || usualOpenPort);
-    const stack = await open(planned, signal);
+    const stack = await open(planned, { choice: await chosen(), passts, logger }, signal);
     const refused = refusesPort(planned, { stack, firstOpenPort });
     if (refused === undefined) {
       ports.set(key, { planned, stack, reconnect: (await chosen()).reconnect, missing: 0 });
@@ -80,20 +72,6 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
     }
     await passts.stop(key);
     throw refused;
-  };
-
-  /** What runs takes no other ports; said once, and then it is as if it were so, until the card is plugged in anew. */
-  const change = (port: Port, planned: PlannedPort): void => {
-    ports.set(keyOf(planned), { ...port, planned });
-    if (samePublished(port.planned.publish, planned.publish)) return;
-    throw new WirtError(
-      'network.unsupported',
-      `The published ports of network card ${planned.nic} of ${planned.hostname} stay as they are while it is plugged in, in user mode.`,
-      {
-        hint: `They are taken at the next start: \`wirt stop ${planned.hostname}\`, \`wirt start ${planned.hostname}\`.`,
-        details: concerned(planned),
-      },
-    );
   };
 
   /** Takes up those of a daemon before, and ends what has no port any more. */
@@ -119,61 +97,35 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
         signal.throwIfAborted();
         const port = ports.get(keyOf(planned));
         if (port === undefined) await add(planned, signal);
-        else change(port, planned);
+        else {
+          ports.set(keyOf(planned), { ...port, planned });
+          requireSamePorts(port, planned);
+        }
       }),
     );
-    watch();
+    watch.follow();
     signal.throwIfAborted();
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length > 0) throw all(failures);
   };
 
-  const watch = (): void => {
-    const isNeeded = [...ports.values()].some(({ stack }) => stack === 'passt');
-    if (isNeeded && watching === undefined) {
-      watching = setInterval(() => void inTurn(mend).catch(lost), watchMs).unref();
-    } else if (!isNeeded) {
-      clearInterval(watching);
-      watching = undefined;
-    }
-  };
-  const lost = (error: unknown): void => logger.warn('network.passt_not_mended', { error });
-
-  const mend = async (): Promise<void> => {
-    const running = await passts.find();
-    for (const [key, port] of ports) {
-      if (port.stack !== 'passt') continue;
-      port.missing = running.has(key) ? 0 : port.missing + 1;
-      if (port.missing === 2) await replace(port);
-    }
-  };
-
-  const replace = async ({ planned, reconnect }: Port): Promise<void> => {
-    const { instance, nic, network, hostname } = planned;
-    if (reconnect === undefined) {
-      // This QEMU does not connect again: the card has no link until it is plugged in anew.
-      logger.error('network.passt_lost', { instance, nic });
-      return;
-    }
-    await passts.start(planned, AbortSignal.timeout(watchMs));
-    const what = `passt of network card ${nic} of ${hostname} had ended, and was started again.`;
-    for (const listener of [...listeners]) listener({ network, what });
-  };
+  const watch = createPasstWatch({
+    ports,
+    passts,
+    logger,
+    inTurn,
+    tell: (repaired) => {
+      for (const listener of [...listeners]) listener(repaired);
+    },
+  });
 
   return {
     driver: 'user',
-    unusable: async () => undefined,
+    ...without,
     async refuses(network) {
       const { usable } = await chosen();
       return refusesNetwork(network, usable ? 'passt' : 'slirp');
     },
-    routes: async () => [],
-    interfaces: () => Promise.resolve([]),
-    floatingRefused: () =>
-      Promise.resolve({
-        why: 'without root the host takes no address for a guest',
-        hint: 'Publish ports instead: `--publish 8080:80`.',
-      }),
     listener: findListener,
     apply: (plan, signal) => inTurn(() => apply(plan, signal)),
     backend(wanted) {
@@ -186,7 +138,6 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
         );
       return backendOf(port, passts.socketOf(key));
     },
-    interfaceOf: () => undefined,
     async observe(network) {
       const own = [...ports.values()].filter(({ planned }) => planned.network === network);
       return {
@@ -199,21 +150,51 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
       listeners.add(own);
       return () => listeners.delete(own);
     },
-    async probe() {
-      throw new WirtError(
-        'network.unsupported',
-        'In user mode no packet can be sent from the place of a guest.',
-        {
-          hint: 'Try it in the guest itself: `wirt exec`.',
-        },
-      );
-    },
     async close() {
-      clearInterval(watching);
-      watching = undefined;
+      watch.end();
       await last;
     },
   };
+}
+
+/** What runs takes no other ports; said once, and then it is as if it were so, until the card is plugged in anew. */
+function requireSamePorts(port: Port, planned: PlannedPort): void {
+  if (samePublished(port.planned.publish, planned.publish)) return;
+  throw new WirtError(
+    'network.unsupported',
+    `The published ports of network card ${planned.nic} of ${planned.hostname} stay as they are while it is plugged in, in user mode.`,
+    {
+      hint: `They are taken at the next start: \`wirt stop ${planned.hostname}\`, \`wirt start ${planned.hostname}\`.`,
+      details: concerned(planned),
+    },
+  );
+}
+
+interface Stacks {
+  readonly choice: PasstChoice;
+  readonly passts: ReturnType<typeof createPassts>;
+  readonly logger: Logger;
+}
+
+/** Passt where it starts, else slirp: it lacks something that passt has, and works everywhere. */
+async function open(
+  planned: PlannedPort,
+  { choice: { usable, why }, passts, logger }: Stacks,
+  signal: AbortSignal,
+): Promise<Stack> {
+  const { instance, nic } = planned;
+  if (!usable) {
+    logger.debug('network.slirp', { instance, nic, why });
+    return 'slirp';
+  }
+  try {
+    await passts.start(planned, signal);
+    return 'passt';
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.warn('network.passt_failed', { instance, nic, error });
+    return 'slirp';
+  }
 }
 
 function backendOf({ planned, stack, reconnect }: Port, path: string): NicBackend {
