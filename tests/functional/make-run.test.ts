@@ -47,6 +47,8 @@ beforeAll(async () => {
     WIRT_STATE_DIR: at('state'),
     WIRT_RUN_DIR: at('run'),
     WIRT_SOCKET: at('run/wirtd.sock'),
+    // The host's own network is no test's.
+    WIRT_NETWORK_DRIVER: 'user',
   };
 });
 

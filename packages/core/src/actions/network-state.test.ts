@@ -168,3 +168,23 @@ describe('a new daemon', () => {
     expect((await scene.fake.core.actions.instance.get('a')).status.state).toBe('running');
   });
 });
+
+describe('a daemon that stops', () => {
+  const stop = ({ fake }: NetworkScene) => fake.core.stop(AbortSignal.timeout(5_000));
+
+  it('leaves the networks of guests that go on', async () => {
+    const scene = await createNetworkScene();
+    await scene.guest('a');
+    await stop(scene);
+    expect(scene.ports()).toEqual(['a/nic0']);
+  });
+
+  it('leaves nothing on the host when no guest runs', async () => {
+    const scene = await createNetworkScene();
+    await scene.network('lab');
+    await scene.guest('a', [{ network: 'lab' }], false);
+    expect(scene.fake.host.network.plan.networks).not.toEqual([]);
+    await stop(scene);
+    expect(scene.fake.host.network.plan.networks).toEqual([]);
+  });
+});

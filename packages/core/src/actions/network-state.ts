@@ -7,7 +7,7 @@ import pLimit from 'p-limit';
 import type { PlannedNic } from '../domain/guest.ts';
 import { loopbackOf, loopbackSshPort } from '../domain/launch-plan.ts';
 import { type PluggedGuest, planNetworks } from '../domain/network/plan.ts';
-import type { NetworkPlan } from '../domain/network-plan.ts';
+import { emptyNetworkPlan, type NetworkPlan } from '../domain/network-plan.ts';
 import { plannedNic } from '../domain/nic.ts';
 import type { FoundGuest } from '../ports/hypervisor.ts';
 import type { Repaired } from '../ports/network.ts';
@@ -19,6 +19,7 @@ import { commit, type Staged } from './records.ts';
 export const networksLane = 'networks';
 
 const applyMs = 60_000;
+const closeMs = 5_000;
 const firstPauseMs = 1_000;
 const longestPauseMs = 60_000;
 const cutsKey = 'host/network-cuts';
@@ -261,12 +262,17 @@ export class NetworkState implements Networking {
     this.#plugged.set(id, this.#pluggedAs(instance, identity));
   }
 
-  /** Ends watching and trying again. What was made stays, for the guests that go on. */
+  /** Ends watching and trying again. What was made stays for the guests that go on; where none does, nothing of it stays on the host. */
   async close(): Promise<void> {
+    const { network, logger } = this.#needs;
     this.#over.abort(new WirtError('daemon.stopping', 'wirtd is stopping.'));
     this.#unsubscribe();
     await this.#under;
-    await this.#needs.network.close();
+    if (this.#plugged.size === 0)
+      await network.apply(emptyNetworkPlan, AbortSignal.timeout(closeMs)).catch((error: unknown) => {
+        logger.warn('network.not_taken_away', { error });
+      });
+    await network.close();
   }
 }
 
