@@ -163,9 +163,9 @@ describe('a machine given out', () => {
   /** What both sides can say. */
   const essence = async (name: string) => {
     const { cpus, memoryMib, firmware, disks, nics } = (await storage.instance(name)).spec;
-    const macs = nics.map(({ mac, model }) => [mac, model]);
+    const cards = nics.map(({ model }) => model);
     const drives = disks.map(({ device, bootOrder }) => [device, bootOrder]);
-    return { cpus, memoryMib, firmware, macs, drives };
+    return { cpus, memoryMib, firmware, cards, drives };
   };
   const content = async (name: string): Promise<Buffer> => {
     const path = join(folder, `${name}.content`);
@@ -187,6 +187,11 @@ describe('a machine given out', () => {
       );
     await importFrom(description, 'again');
     expect(await essence('again')).toEqual(await essence('shop'));
+    // Both are here now, and no two cards have one address.
+    const macs = await Promise.all(
+      ['shop', 'again'].map(async (name) => (await storage.instance(name)).spec.nics),
+    );
+    expect(new Set(macs.flat().map(({ mac }) => mac)).size).toBe(macs.flat().length);
     expect((await content('again')).equals(await content('shop'))).toBe(true);
     await expect(exportTo('shop', format, path)).rejects.toMatchObject({ code: 'export.target_exists' });
   });

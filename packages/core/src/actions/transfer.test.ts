@@ -89,6 +89,14 @@ describe('a plan', () => {
     expect(scene.fake.host.storage.remains()).toEqual([]);
   });
 
+  it('says which MAC addresses another machine has here, and that this one gets its own', async () => {
+    const scene = await withMachines();
+    await importMachine(scene);
+    const { nics, notes } = await plan(scene, '/vm/shop.xml', { name: 'again' });
+    expect(nics).toEqual([{ model: 'virtio' }]);
+    expect(notes.find(({ value }) => value === '52:54:00:aa:bb:01')).toMatchObject({ effect: 'changed' });
+  });
+
   it('takes the wishes of who asks, and drops the hints that they answer', async () => {
     const scene = await withMachines();
     const plain = await plan(scene, '/vm/alone.vmdk');

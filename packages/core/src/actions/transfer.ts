@@ -1,15 +1,8 @@
 /** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work and transfer-export. */
-import {
-  type ImportCreate,
-  type Instance,
-  instanceSpecSchema,
-  type Nic,
-  nicCreateSchema,
-  WirtError,
-} from '@wirt/api';
-import { macOf } from '../domain/identity.ts';
+import { type ImportCreate, type Instance, instanceSpecSchema, nicCreateSchema, WirtError } from '@wirt/api';
 import type { MachineDraft } from '../domain/machine/draft.ts';
 import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
+import type { ImportNote } from '../domain/machine/notes.ts';
 import { nicsOf } from '../domain/nic.ts';
 import type { Request, TransferActions } from './actions.ts';
 import { allCards } from './cards.ts';
@@ -59,7 +52,9 @@ export function createTransferActions(
         const { id, name } = instance;
         const target = { kind: 'instance', id, name } as const;
         const started = shared.lanes.run(networksLane, async () => {
-          const nics = await placeCards(shared, instance, nicsFor(shared, instance));
+          // Another import may have taken them meanwhile.
+          const wanted = specOf(id, withOwnMacs(shared, draft)).nics;
+          const nics = await placeCards(shared, instance, wanted);
           return begin(shared, request, {
             kind: 'instance.import',
             target,
@@ -104,7 +99,7 @@ async function read(shared: Shared, request: Request, input: ImportCreate): Prom
         readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
         input,
       );
-      return { kind: machine.kind, draft, sizes: machine.files };
+      return { kind: machine.kind, draft: withOwnMacs(shared, draft), sizes: machine.files };
     } finally {
       await transfer.clean(id);
     }
@@ -132,10 +127,23 @@ function newInstance(
   };
 }
 
-/** A machine that was imported before keeps its MAC addresses; this one gets others. */
-function nicsFor(shared: Shared, { id, spec }: Instance): Nic[] {
-  const macs = new Set([...allCards(shared)].map(({ nic }) => nic.mac));
-  return spec.nics.map((nic) => (macs.has(nic.mac) ? { ...nic, mac: macOf(id, nic.slot) } : nic));
+/** A machine that is here already keeps its MAC addresses; this one gets others, and is told so. */
+function withOwnMacs(shared: Shared, draft: MachineDraft): MachineDraft {
+  const owners = new Map([...allCards(shared)].map(({ instance, nic }) => [nic.mac, instance.name]));
+  const notes: ImportNote[] = [];
+  const nics = draft.nics.map((nic, index) => {
+    const { mac, ...rest } = nic;
+    const owner = mac === undefined ? undefined : owners.get(mac);
+    if (mac === undefined || owner === undefined) return nic;
+    notes.push({
+      setting: `network card ${index + 1}, MAC address`,
+      value: mac,
+      reason: `Instance ${owner} has it; this one gets an address of its own.`,
+      effect: 'changed',
+    });
+    return rest;
+  });
+  return { ...draft, nics, notes: [...draft.notes, ...notes] };
 }
 
 /** Its disks come when they are imported. A record that no daemon could read again must not come about. */

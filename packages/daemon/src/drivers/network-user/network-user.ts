@@ -141,7 +141,9 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
     async observe(network) {
       const own = [...ports.values()].filter(({ planned }) => planned.network === network);
       return {
-        ports: own.map(({ planned: { instance, nic } }) => ({ instance, nic, leases: [] })),
+        ports: own
+          .map(({ planned: { instance, nic } }) => ({ instance, nic, leases: [] }))
+          .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)),
         rules: [],
       };
     },
