@@ -17,6 +17,8 @@ export interface Networked extends AsyncDisposable {
   networkOf(name: string): Promise<Network>;
   /** Runs a shell line in a guest and gives exit status and what it wrote. */
   sh(guest: string, line: string, timeoutSeconds?: number): Promise<{ exitCode: number; text: string }>;
+  /** Until a guest's kernel has taken up a card that was plugged into it; throws when it does not. */
+  hasCard(guest: string, mac: string): Promise<void>;
   /** The command of people; throws when it fails. */
   cli(...args: string[]): Promise<string>;
   /** The first card's IPv4 address, from the record. */
@@ -65,6 +67,11 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       return instance(name);
     },
     sh,
+    hasCard: async (name, mac) => {
+      const line = `for i in $(seq 100); do grep -q ${mac} /sys/class/net/*/address && exit; usleep 100000; done; exit 1`;
+      const { exitCode } = await sh(name, line);
+      if (exitCode !== 0) throw new Error(`guest ${name} has no card ${mac}`);
+    },
     cli: async (...args) => {
       const { exitCode, stdout, stderr } = await wirt(daemon.socket, args);
       if (exitCode !== 0)

@@ -44,9 +44,17 @@ const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 describe.skipIf(!isRoot)('guests on bridges (needs root)', () => {
   let host: TestHost;
   let driver: RemoteDriver;
+  let script: string;
   beforeEach(async () => {
     host = await createTestHost();
     driver = await host.start();
+    script = join(host.directory, 'udhcpc.sh');
+    await writeFile(
+      script,
+      '#!/bin/sh\n[ "$1" = bound ] || exit 0\nip addr replace $ip/$mask dev $interface\n' +
+        'set -- $staticroutes\nwhile [ -n "$2" ]; do ip route replace $1 via $2; shift 2; done\nenv\n',
+    );
+    await chmod(script, 0o755);
   });
   afterEach(async () => {
     await driver.apply(emptyNetworkPlan, signal());
@@ -57,13 +65,6 @@ describe.skipIf(!isRoot)('guests on bridges (needs root)', () => {
 
   /** What DHCP says, by the names of udhcpc, and sets it. */
   async function dhcp(guest: TestNetns, ...options: string[]): Promise<Record<string, string>> {
-    const script = join(host.directory, 'udhcpc.sh');
-    await writeFile(
-      script,
-      '#!/bin/sh\n[ "$1" = bound ] || exit 0\nip addr replace $ip/$mask dev $interface\n' +
-        'set -- $staticroutes\nwhile [ -n "$2" ]; do ip route replace $1 via $2; shift 2; done\nenv\n',
-    );
-    await chmod(script, 0o755);
     const quick = [
       '-i',
       'eth0',
@@ -237,7 +238,10 @@ describe.skipIf(!isRoot)('guests on bridges (needs root)', () => {
   it('are not interrupted by the daemon’s death, its restart and changes beside them', async () => {
     await driver.apply(plan([port(1), port(2)]), signal());
     const [web, db] = [await host.guest(port(1)), await host.guest(port(2))];
-    await Promise.all([dhcp(web), dhcp(db)]);
+    expect(await Promise.all([dhcp(web), dhcp(db)])).toMatchObject([
+      { ip: '10.181.0.11' },
+      { ip: '10.181.0.12' },
+    ]);
     const pinging = web.start('ping', ['-n', '-i', '0.05', '-w', '4', '10.181.0.12']);
     let said = '';
     pinging.stdout?.on('data', (data: Buffer) => {

@@ -150,8 +150,13 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    probe: async (probe, signal) =>
-      await sendProbe(probe, { names, network: networkOf(probe.network), admit }, signal),
+    async probe(probe, signal) {
+      const target = plan.ports.find(
+        ({ network, ipv4, ipv6 }) => network === probe.network && (ipv4 === probe.to || ipv6 === probe.to),
+      );
+      const ground = { names, network: networkOf(probe.network), targetMac: target?.mac, admit };
+      return await sendProbe(probe, ground, signal);
+    },
     async close() {
       closing.abort();
       await endMending?.();

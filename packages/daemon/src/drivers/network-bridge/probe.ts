@@ -15,6 +15,8 @@ import { parseSubnet } from './subnet.ts';
 export interface ProbeGround {
   readonly names: HostNames;
   readonly network: PlannedNetwork;
+  /** The MAC address that goes with what is probed, where that is a guest of the same network. */
+  readonly targetMac?: string | undefined;
   /** Puts the port into the plan, beside what is applied meanwhile, and takes it out again. */
   admit(port: PlannedPort, signal: AbortSignal): Promise<{ dismiss(): Promise<void> }>;
 }
@@ -25,7 +27,7 @@ const answerMs = 1_500;
 
 export async function sendProbe(
   probe: NetworkProbe,
-  { names, network, admit }: ProbeGround,
+  { names, network, targetMac, admit }: ProbeGround,
   signal: AbortSignal,
 ): Promise<{ passes: boolean; why: string }> {
   const id = randomBytes(4).toString('hex');
@@ -41,6 +43,7 @@ export async function sendProbe(
   const name = names.port(port);
   undo.defer(async () => void (await changeLinks([{ line: `link del dev ${name}`, wrong: '' }])));
   await plugIn(port, network, names, holder.pid ?? 0);
+  if (targetMac !== undefined) await know(probe.to, targetMac, holder.pid ?? 0);
   await nft(countersScript(table, probe));
   const said = await send(probe, holder.pid ?? 0, signal);
   const packets = await countedPackets(table, signal);
@@ -129,6 +132,12 @@ async function plugIn(
     stdin: `${inside.join('\n')}\n`,
     timeoutMs,
   });
+}
+
+/** A guest that is slow to answer who has its address would look like one that the rules keep away. */
+async function know(address: string, mac: string, pid: number): Promise<void> {
+  const args = ['neigh', 'replace', address, 'lladdr', mac, 'dev', 'probe0', 'nud', 'permanent'];
+  await runToSuccess('nsenter', [...enter(pid), 'ip', ...args], { timeoutMs });
 }
 
 const enter = (pid: number): string[] => [`--net=/proc/${pid}/ns/net`];
