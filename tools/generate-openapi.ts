@@ -26,6 +26,8 @@ const tagWords: Record<Route['tag'], string> = {
   network: 'Networks, who is on them, and who may reach whom.',
   transfer: 'Machines from other hypervisors, and the way back to them.',
   image: 'What instances are started from.',
+  policy: 'Limits that instances share.',
+  usage: 'What instances use, now and before.',
   operation: 'Work that takes longer than a moment.',
   event: 'Every change of a record.',
   host: 'The machine below, and the daemon.',

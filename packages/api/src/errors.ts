@@ -66,6 +66,18 @@ export const errorCatalogue = {
   'group.in_use': { status: 409, title: 'The security group is in use.' },
   'group.rule_not_found': { status: 404, title: 'The security group has no such rule.' },
 
+  'policy.not_found': { status: 404, title: 'There is no such policy.' },
+  'policy.name_taken': { status: 409, title: 'Another policy has this name.' },
+  'policy.in_use': { status: 409, title: 'Instances have the policy.' },
+
+  'limit.invalid': {
+    status: 400,
+    title: 'The limit is one that cannot be kept, or that contradicts another.',
+  },
+  'limit.below_floor': { status: 409, title: 'The limit is less than the guest and its QEMU need.' },
+  'limit.unsupported': { status: 409, title: 'This host cannot keep a limit of this kind.' },
+  'limit.failed': { status: 500, title: 'The limit could not be put in force.' },
+
   'volume.not_found': { status: 404, title: 'There is no such volume.' },
   'volume.name_taken': { status: 409, title: 'Another volume has this name.' },
   'volume.in_use': { status: 409, title: 'The volume is in use.' },

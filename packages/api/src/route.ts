@@ -14,6 +14,8 @@ export interface Route {
     | 'network'
     | 'image'
     | 'transfer'
+    | 'policy'
+    | 'usage'
     | 'operation'
     | 'event'
     | 'host';

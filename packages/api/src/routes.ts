@@ -8,10 +8,12 @@ import { instanceRoutes } from './routes/instance.ts';
 import { networkRoutes } from './routes/network.ts';
 import { nicRoutes } from './routes/nic.ts';
 import { operationRoutes } from './routes/operation.ts';
+import { policyRoutes } from './routes/policy.ts';
 import { poolRoutes } from './routes/pool.ts';
 import { securityGroupRoutes } from './routes/security-group.ts';
 import { snapshotRoutes } from './routes/snapshot.ts';
 import { transferRoutes } from './routes/transfer.ts';
+import { usageRoutes } from './routes/usage.ts';
 import { volumeRoutes } from './routes/volume.ts';
 
 export const routes = {
@@ -25,6 +27,8 @@ export const routes = {
   ...poolRoutes,
   ...networkRoutes,
   ...securityGroupRoutes,
+  ...policyRoutes,
+  ...usageRoutes,
   ...transferRoutes,
   ...operationRoutes,
   ...eventRoutes,

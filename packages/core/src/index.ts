@@ -31,4 +31,5 @@ export * from './ports/resource-control.ts';
 export * from './ports/sandbox.ts';
 export * from './ports/seed-files.ts';
 export * from './ports/store.ts';
+export * from './ports/usage-history.ts';
 export * from './ports/volume-pool.ts';

@@ -1,6 +1,7 @@
 /** Disks and media of an instance: which volume or image is in which drive, on which bus, in which place of the boot order. */
 import { z } from 'zod';
 import { idSchema, nameSchema, referenceSchema } from './fields.ts';
+import { throttleSchema } from './limits.ts';
 import { volumeFormatSchema, volumeSizeSchema } from './volume.ts';
 
 export const diskBusSchema = z
@@ -31,6 +32,7 @@ export const volumeDiskSchema = z.strictObject({
   device: z.literal('disk'),
   volume: idSchema,
   readOnly: z.boolean(),
+  limits: throttleSchema.optional(),
   deleteOnTermination: z
     .boolean()
     .describe('Remove the volume with the instance (EC2’s DeleteOnTermination).'),
@@ -59,6 +61,7 @@ export const diskCreateSchema = z
       pool: nameSchema.default('default'),
       format: volumeFormatSchema.default('qcow2'),
       readOnly: z.boolean().default(false),
+      limits: throttleSchema.optional(),
       deleteOnTermination: z
         .boolean()
         .optional()
@@ -90,6 +93,7 @@ export const diskAttachSchema = z
     name: nameSchema.max(20).optional().describe('By default the first free of `disk1`, `disk2`, …'),
     bus: diskBusSchema.default('virtio').describe('Live: `virtio` and `nvme`.'),
     readOnly: z.boolean().default(false),
+    limits: throttleSchema.optional(),
     bootOrder: bootOrder.optional(),
     deleteOnTermination: z.boolean().default(false),
   })

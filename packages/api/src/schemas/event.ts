@@ -17,6 +17,7 @@ export const eventSchema = z
       'snapshot',
       'network',
       'security-group',
+      'policy',
       'operation',
     ]),
     id: idSchema,

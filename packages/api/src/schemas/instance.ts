@@ -4,6 +4,13 @@ import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
 import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
+import {
+  limitsPatchSchema,
+  limitsSchema,
+  limitsStatusSchema,
+  nicLimitsPatchSchema,
+  throttlePatchSchema,
+} from './limits.ts';
 import { nicCreateSchema, nicSchema } from './nic.ts';
 
 export const restartPolicySchema = z
@@ -38,6 +45,20 @@ export const instanceSpecSchema = z
       ),
     cpus: z.int().min(1).max(4096).default(1).describe('Virtual CPUs.'),
     memoryMib: z.int().min(32).max(67_108_864).default(256).describe('Memory of the guest, in MiB.'),
+    maxCpus: z
+      .int()
+      .min(1)
+      .max(4096)
+      .optional()
+      .describe('Up to how many its vCPUs can be raised while it runs; by default `cpus`.'),
+    maxMemoryMib: z
+      .int()
+      .min(32)
+      .max(67_108_864)
+      .optional()
+      .describe('Up to what its memory can be raised while it runs; by default `memoryMib`.'),
+    policy: nameSchema.optional().describe('Limits that it shares with others; its own win.'),
+    limits: limitsSchema.optional().describe('Its own; they win over the policy’s.'),
     machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
     accelerator: z
       .enum(['auto', 'kvm', 'tcg'])
@@ -144,6 +165,7 @@ export const instanceStatusSchema = z
       .optional()
       .describe('Where the guest’s SSH port is reached from this machine.'),
     snapshot: idSchema.optional().describe('The snapshot that its disks go on from.'),
+    limits: limitsStatusSchema.optional().describe('While it runs.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
     restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),
@@ -171,7 +193,30 @@ export const instanceUpdateSchema = z
     name: nameSchema.optional(),
     labels: labelsSchema.optional().describe('Replaces all labels.'),
     spec: z
-      .strictObject({ restart: restartPolicySchema.optional(), autostart: z.boolean().optional() })
+      .strictObject({
+        restart: restartPolicySchema.optional(),
+        autostart: z.boolean().optional(),
+        cpus: instanceSpecSchema.shape.cpus
+          .unwrap()
+          .optional()
+          .describe('Live, up to `maxCpus` of its start.'),
+        memoryMib: instanceSpecSchema.shape.memoryMib
+          .unwrap()
+          .optional()
+          .describe('Live, up to `maxMemoryMib` of its start.'),
+        maxCpus: instanceSpecSchema.shape.maxCpus.unwrap().nullable().optional(),
+        maxMemoryMib: instanceSpecSchema.shape.maxMemoryMib.unwrap().nullable().optional(),
+        policy: nameSchema.nullable().optional().describe('null: none.'),
+        limits: limitsPatchSchema.optional(),
+        disks: z
+          .record(z.string().max(20), z.strictObject({ limits: throttlePatchSchema.nullable() }))
+          .optional()
+          .describe('By name of the disk.'),
+        nics: z
+          .record(z.string().max(15), z.strictObject({ limits: nicLimitsPatchSchema.nullable() }))
+          .optional()
+          .describe('By name of the card.'),
+      })
       .optional(),
   })
   .meta({ id: 'InstanceUpdate' });

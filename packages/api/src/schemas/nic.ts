@@ -1,6 +1,7 @@
 /** Network cards of an instance: which network, which addresses, who may reach it. */
 import { z } from 'zod';
 import { nameSchema } from './fields.ts';
+import { nicLimitsSchema } from './limits.ts';
 
 export const nicModelSchema = z
   .enum(['virtio', 'e1000e', 'e1000', 'vmxnet3', 'rtl8139'])
@@ -45,6 +46,7 @@ const settings = {
     .max(256)
     .optional()
     .describe('Pairs of queues; by default as many as vCPUs, up to 8, for `virtio`.'),
+  limits: nicLimitsSchema.optional(),
   bootOrder: z.int().min(1).max(64).optional(),
 };
 

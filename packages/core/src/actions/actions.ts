@@ -36,6 +36,10 @@ import type {
   NicUpdate,
   Operation,
   OperationListQuery,
+  Policy,
+  PolicyCreate,
+  PolicyListQuery,
+  PolicyUpdate,
   Pool,
   PoolCreate,
   SecurityGroup,
@@ -46,6 +50,11 @@ import type {
   Snapshot,
   SnapshotCreate,
   SnapshotExport,
+  Usage,
+  UsageHistory,
+  UsageHistoryQuery,
+  UsageList,
+  UsageListQuery,
   Volume,
   VolumeCreate,
   VolumeListQuery,
@@ -202,6 +211,22 @@ export interface TransferActions {
   export(request: Request, instance: string, input: ExportCreate, wait: WaitQuery): Promise<Operation>;
 }
 
+export interface PolicyActions {
+  list(query: PolicyListQuery): Promise<Page<Policy>>;
+  get(ref: string): Promise<Policy>;
+  create(request: Request, input: PolicyCreate): Promise<Policy>;
+  /** In force on the guests that have it when it returns. */
+  update(request: Request, ref: string, input: PolicyUpdate): Promise<Policy>;
+  remove(request: Request, ref: string): Promise<void>;
+}
+
+export interface UsageActions {
+  /** The last pass; with `after`, waits for a later one. */
+  list(request: Request, query: UsageListQuery): Promise<UsageList>;
+  get(ref: string): Promise<Usage>;
+  history(ref: string, query: UsageHistoryQuery): Promise<UsageHistory>;
+}
+
 export interface OperationActions {
   list(query: OperationListQuery): Promise<Page<Operation>>;
   /** Answers when the operation has ended or `waitSeconds` are over. */
@@ -259,6 +284,8 @@ export interface Actions {
   readonly volume: VolumeActions;
   readonly snapshot: SnapshotActions;
   readonly transfer: TransferActions;
+  readonly policy: PolicyActions;
+  readonly usage: UsageActions;
   readonly operation: OperationActions;
   readonly event: EventActions;
   readonly host: HostActions;

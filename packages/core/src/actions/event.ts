@@ -57,9 +57,10 @@ function tell(kind: Event['kind'], record: unknown, change: Event['change']): To
         status.state === 'crashed' || status.state === 'stopped' ? status.exit?.message : undefined;
       return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
     }
+    case 'policy':
     case 'pool':
     case 'security-group': {
-      const { name, project } = record as Pool | SecurityGroup;
+      const { name, project } = record as Policy | Pool | SecurityGroup;
       return { name, project };
     }
     case 'network': {

@@ -41,7 +41,15 @@ export async function* listAll(store: Store, prefix: string): AsyncIterable<Stor
 }
 
 /** What has records of its own, with names. */
-export type RecordKind = 'instance' | 'image' | 'volume' | 'pool' | 'snapshot' | 'network' | 'security-group';
+export type RecordKind =
+  | 'instance'
+  | 'image'
+  | 'volume'
+  | 'pool'
+  | 'snapshot'
+  | 'network'
+  | 'security-group'
+  | 'policy';
 
 export interface RecordsOptions<T> {
   readonly store: Store;

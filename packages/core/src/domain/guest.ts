@@ -16,7 +16,12 @@ export interface LaunchPlan {
   readonly accelerator: Accelerator;
   readonly cpuModel: string;
   readonly cpus: number;
+  /** Up to which they can be raised later; at least `cpus`. */
+  readonly maxCpus: number;
   readonly memoryMib: number;
+  /** Up to which it can be raised later; at least `memoryMib`. */
+  readonly maxMemoryMib: number;
+  readonly freePageReporting: boolean;
   readonly nics: readonly PlannedNic[];
   /** In the order of the slots they are plugged into. */
   readonly disks: readonly PlannedDisk[];

@@ -32,6 +32,7 @@ export interface PlanParts {
   readonly nics: readonly PlannedNic[];
   readonly disks: readonly PlannedDisk[];
   readonly firmware: LaunchPlan['firmware'];
+  readonly freePageReporting: boolean;
   /** Absolute path of a file of the image. */
   pathOf(file: string): string;
 }
@@ -51,7 +52,10 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     accelerator,
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],
     cpus: spec.cpus,
+    maxCpus: Math.max(spec.cpus, spec.maxCpus ?? 0),
     memoryMib: spec.memoryMib,
+    maxMemoryMib: Math.max(spec.memoryMib, spec.maxMemoryMib ?? 0),
+    freePageReporting: parts.freePageReporting,
     nics: parts.nics,
     disks: parts.disks,
     firmware: parts.firmware,

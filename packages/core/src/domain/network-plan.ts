@@ -1,5 +1,5 @@
 /** What a host's networking should be, said at once: networks, the cards that are plugged in, the groups that guard them. */
-import type { NetworkKind, PublishedPort, SecurityRule } from '@wirt/api';
+import type { NetworkKind, NicLimits, PublishedPort, SecurityRule } from '@wirt/api';
 
 /** A subnet and the host's own address in it. */
 export interface PlannedSubnet {
@@ -39,6 +39,8 @@ export interface PlannedPort {
   readonly antiSpoofing: boolean;
   readonly queues: number;
   readonly mtu: number;
+  /** Rates in each direction; absent or 0: none. */
+  readonly limits?: NicLimits;
   /** Undefined: no metadata service for this card. */
   readonly metadataHopLimit?: number;
   /** Who may open its end on the host: the user that the guest's process runs as. */

@@ -2,7 +2,7 @@
  * Runs guests. A guest outlives the daemon: what is started here is found again by `discover` and taken up by `attach`.
  * Knows nothing of records, policies or operations.
  */
-import type { Exec, ExecResult, InstanceProcess } from '@wirt/api';
+import type { Exec, ExecResult, InstanceProcess, Throttle } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import type { GuestExit, LaunchPlan, PlannedDisk, PlannedNic } from '../domain/guest.ts';
 import type { ControlGroup } from './resource-control.ts';
@@ -82,6 +82,56 @@ export interface GuestNics {
   list(signal: AbortSignal): Promise<readonly string[]>;
 }
 
+/** Counters of a disk since QEMU was started. */
+export interface DiskCounters {
+  readonly name: string;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/** How much memory a guest has. */
+export interface GuestMemory {
+  /** At its start and by what was plugged since, in MiB. */
+  readonly pluggedMib: number;
+  /** What the balloon leaves of it; undefined without a balloon, or before the guest's driver has told. */
+  readonly balloonMib?: number;
+  /** Up to what it can be raised while it runs. */
+  readonly maxMib: number;
+}
+
+/** What may be changed of a running guest by QEMU alone. All throw `instance.unresponsive`, and `limit.failed` when QEMU refuses. */
+export interface GuestTuning {
+  /** Holds all disks together to `all`, and each to what it has in `each`; what is absent has no limit. Disks plugged in later are in `all`, too. */
+  throttle(
+    limits: { readonly all: Throttle; readonly each: Readonly<Record<string, Throttle>> },
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** As QEMU has them now. */
+  throttles(
+    signal: AbortSignal,
+  ): Promise<{ readonly all: Throttle; readonly each: Readonly<Record<string, Throttle>> }>;
+  /** Asks the guest to be content with this much; returns when QEMU knows the target. The balloon fills as the guest gives. Throws `limit.unsupported` without a balloon. */
+  balloon(targetMib: number, signal: AbortSignal): Promise<void>;
+  memory(signal: AbortSignal): Promise<GuestMemory>;
+  /**
+   * Plugs memory in or asks for it back (virtio-mem), up to `maxMib`. Returns what the guest has when it has taken or given it, or when
+   * it has stopped to within the signal's deadline. Throws `limit.unsupported` where there is no device for it.
+   */
+  resizeMemory(targetMib: number, signal: AbortSignal): Promise<GuestMemory>;
+  /** vCPUs that are plugged in now, and up to how many there can be. */
+  vcpus(signal: AbortSignal): Promise<{ readonly plugged: number; readonly max: number }>;
+  /**
+   * Plugs vCPUs in, and brings them online by the agent where it answers; or takes them out, the last ones first, when the guest lets go. Returns how many
+   * there are then. Throws `limit.unsupported` where the machine cannot.
+   */
+  resizeVcpus(target: number, signal: AbortSignal): Promise<{ readonly plugged: number; readonly max: number }>;
+  /** Thread ids of the vCPUs that are plugged in, in their order. Kept: asks QEMU again only when their number may have changed. */
+  vcpuThreads(signal: AbortSignal): Promise<readonly number[]>;
+  disks(signal: AbortSignal): Promise<readonly DiskCounters[]>;
+}
+
 /** A running QEMU, under control. QMP commands throw `instance.unresponsive` past their deadline. */
 export interface Guest {
   readonly id: string;
@@ -90,6 +140,7 @@ export interface Guest {
   readonly agent: GuestAgent;
   readonly disks: GuestDisks;
   readonly nics: GuestNics;
+  readonly tuning: GuestTuning;
   /** What was known last; `agent` and `responsive` change with events. */
   readonly state: {
     readonly processors: 'running' | 'paused';

@@ -2,7 +2,7 @@
  * The host's networking. It is told all that should be, makes the host so, and keeps it so: what somebody else changes is mended.
  * Knows no records and no operations; what it makes on the host carries the daemon's tag and is found again by it.
  */
-import type { NicCounters } from '@wirt/api';
+import type { NicCounters, NicLimits } from '@wirt/api';
 import type { NetworkPlan, NicBackend, PlannedNetwork, PlannedPort } from '../domain/network-plan.ts';
 
 /** A subnet that the host reaches without us. */
@@ -51,6 +51,16 @@ export interface ObservedNetwork {
   readonly shadows?: readonly ShadowingChain[];
 }
 
+/** Of a port since it was made; ingress is towards the guest. */
+export interface PortCounters {
+  readonly ingressBytes: number;
+  readonly egressBytes: number;
+  readonly ingressPackets: number;
+  readonly egressPackets: number;
+  readonly ingressDropped: number;
+  readonly egressDropped: number;
+}
+
 /** What somebody else had changed, and was mended. `network` where it was of one network alone. */
 export interface Repaired {
   readonly network?: string;
@@ -94,6 +104,12 @@ export interface NetworkDriver {
   interfaceOf(network: string): string | undefined;
   /** Leases and counters of one network. */
   observe(network: string, signal: AbortSignal): Promise<ObservedNetwork>;
+  /** The rates of every port of the plan as the kernel has them now, in one pass: key `instance/nic`. A port that has none is in it as {}. */
+  limits(signal: AbortSignal): Promise<ReadonlyMap<string, NicLimits>>;
+  /** Why this driver cannot keep rates, with the next step as a hint; undefined when it can. */
+  refusesLimits(): { readonly why: string; readonly hint: string } | undefined;
+  /** Counters of every port of the plan in one cheap pass, synchronous: key `instance/nic`. Empty where the driver does not know them. */
+  counters(): ReadonlyMap<string, PortCounters>;
   /** Called after something that somebody else had changed was mended. Returns the unsubscribe. */
   onRepair(listener: (repaired: Repaired) => void): () => void;
   /**

@@ -1,0 +1,26 @@
+/** Keeps what instances used, in bounded space: steps of 5 s for an hour, of 5 min for a month (31 days). */
+import type { UsagePoint } from '@wirt/api';
+
+/** A sample of a moment; `atMs` is the end of its step, in milliseconds since 1970. */
+export type UsageSample = Omit<UsagePoint, 'at'> & { readonly atMs: number };
+
+export interface UsageHistoryStore {
+  /**
+   * Adds one sample for each instance; means of 5 min come of them by themselves. Synchronous and made for a thousand in a row; not durable at
+   * once: a crash of the host may lose the last. Throws `host.storage_full` and `store.failed`; what is there stays readable.
+   */
+  add(samples: ReadonlyMap<string, UsageSample>): void;
+  /**
+   * Oldest first, `fromMs` < atMs <= `toMs`, from the ring whose step is not above `resolutionMs`, or from the coarse one for what the fine one has no
+   * more; means over steps of `resolutionMs`.
+   */
+  read(
+    id: string,
+    range: { readonly fromMs: number; readonly toMs: number; readonly resolutionMs: number },
+  ): Promise<UsageSample[]>;
+  /** Of an instance that is gone. Nothing there is fine. */
+  forget(id: string): Promise<void>;
+  /** Ids that it has something of. */
+  list(): Promise<string[]>;
+  close(): void;
+}
