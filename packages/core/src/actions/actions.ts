@@ -225,6 +225,22 @@ export interface UsageActions {
   list(request: Request, query: UsageListQuery): Promise<UsageList>;
   get(ref: string): Promise<Usage>;
   history(ref: string, query: UsageHistoryQuery): Promise<UsageHistory>;
+  /** Everything that is measured, of all projects: for monitoring. */
+  survey(): Promise<UsageSurvey>;
+}
+
+/** What the last pass found, beside all instances that there are. */
+export interface UsageSurvey {
+  /** Of the last pass; undefined before the first. */
+  readonly at: string | undefined;
+  /** Passes since the daemon was started, and the time that they have taken from it together. */
+  readonly passes: number;
+  readonly passSeconds: number;
+  readonly instances: readonly (Pick<Instance, 'id' | 'name' | 'project'> & {
+    readonly state: Instance['status']['state'];
+    /** Undefined where no guest runs, and before its first pass. */
+    readonly usage: Usage | undefined;
+  })[];
 }
 
 export interface OperationActions {
