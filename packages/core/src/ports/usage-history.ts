@@ -11,8 +11,9 @@ export interface UsageHistoryStore {
    */
   add(samples: ReadonlyMap<string, UsageSample>): void;
   /**
-   * Oldest first, `fromMs` < atMs <= `toMs`, from the ring whose step is not above `resolutionMs`, or from the coarse one for what the fine one has no
-   * more; means over steps of `resolutionMs`.
+   * Means over steps of `resolutionMs` that end on its multiples since 1970, oldest first; those with `fromMs` < end <= `toMs`, whole steps only, and where there
+   * was a sample. From the coarse ring where `resolutionMs` is not below its step, and for what the fine one has no more; a coarse mean is then
+   * in the step in which it ends. Of two samples of the same 5 s the later stays, and the mean of 5 min has both. What is damaged is left out.
    */
   read(
     id: string,
