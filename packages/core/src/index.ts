@@ -6,6 +6,7 @@ export * from './domain/cloud-init.ts';
 export * from './domain/disk-source.ts';
 export * from './domain/guest.ts';
 export { ec2Uuid, uuidOf } from './domain/identity.ts';
+export * from './domain/limits/group-limits.ts';
 export * from './domain/machine/manifest.ts';
 export { memberNames } from './domain/machine/ovf-envelope.ts';
 export { decodeText } from './domain/machine/xml.ts';

@@ -3,6 +3,7 @@ import {
   imageSchema,
   instanceSchema,
   networkSchema,
+  policySchema,
   poolSchema,
   securityGroupSchema,
   snapshotSchema,
@@ -20,6 +21,7 @@ import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
 import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
 import { LateWrites } from './late-writes.ts';
+import { createLimitsWatch } from './limits-watch.ts';
 import { createMetadataActions } from './metadata.ts';
 import { createNetworkActions } from './network.ts';
 import { adoptNetworks } from './network-adopt.ts';
@@ -28,12 +30,14 @@ import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
+import { createPolicyActions } from './policy.ts';
 import { createPoolActions, ensureDefaultPool } from './pool.ts';
 import { Pools } from './pool-storage.ts';
 import { Records } from './records.ts';
 import { createSecurityGroupActions } from './security-group.ts';
 import { createSnapshotActions, snapshotWorks } from './snapshot.ts';
 import { createTransferActions, transferWorks } from './transfer.ts';
+import { createUsage } from './usage.ts';
 import { beginOnVolume, createVolumeActions, volumeWorks } from './volume.ts';
 import { createVolumeLayers } from './volume-layers.ts';
 import { recoverVolumes } from './volume-recover.ts';
@@ -72,6 +76,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       kind: 'security-group',
       parse: (value) => securityGroupSchema.parse(value),
     }),
+    policies: new Records({ store, kind: 'policy', parse: (value) => policySchema.parse(value) }),
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
   };
@@ -79,7 +84,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
   const shared: Shared = { ...records, layers: createVolumeLayers(records), networking };
   for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
     await kind.load();
-  for (const kind of [shared.networks, shared.groups]) await kind.load();
+  for (const kind of [shared.networks, shared.groups, shared.policies]) await kind.load();
   await networking.load();
   const life = createLife(shared);
   const { live } = life;
@@ -92,6 +97,8 @@ export async function createActions(parts: CoreParts): Promise<Core> {
   const images = imageWorks(shared);
   const transfers = transferWorks({ shared, life });
   const works = { ...volumes, ...snapshots, ...images, ...transfers };
+  const limits = createLimitsWatch(shared, live);
+  const usage = createUsage(shared, live);
   const answering = createAnswering(shared.operations, life);
   return {
     actions: {
@@ -106,6 +113,8 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       volume: createVolumeActions(shared, volumes, answering),
       snapshot: createSnapshotActions(shared, snapshots, answering),
       transfer: createTransferActions(shared, transfers, answering),
+      policy: createPolicyActions(shared, live),
+      usage: usage.actions,
       operation: createOperationActions(shared),
       event: createEventActions(store),
       host: createHostActions(parts.host),
@@ -121,10 +130,14 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       await recoverVolumes(shared, live, open);
       await resumeOperations(shared, life, works, open);
       await autostart(shared, life, open);
+      limits.start();
+      usage.sampler.start();
     },
     stop: async (signal) => {
       life.watch.stop();
       life.space.stop();
+      limits.stop();
+      usage.sampler.stop();
       await shared.operations.stop(signal);
       late.stop();
       for (const guest of life.live.all()) guest.detach();

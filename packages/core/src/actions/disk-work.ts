@@ -18,6 +18,7 @@ import { namesOf } from '../domain/names.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireMedium, requireReady as requireWhole, usesLane } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
+import { followLimits } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
@@ -139,6 +140,7 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     await faults.at('instance.attach/grant');
     if (guest === undefined) return progress.complete(attached(shared, id, disk));
     await plugIn(shared, guest, disk, progress);
+    await followLimits(shared, live, id);
   };
 }
 
@@ -195,7 +197,7 @@ function newDisk(
   volume: Volume,
   input: ReturnType<typeof diskAttachSchema.parse>,
 ): VolumeDisk {
-  const { bus, readOnly, deleteOnTermination, bootOrder } = input;
+  const { bus, readOnly, limits, deleteOnTermination, bootOrder } = input;
   const { disks } = instance.spec;
   return {
     name: freeName(disks, input.name),
@@ -203,6 +205,7 @@ function newDisk(
     volume: volume.id,
     bus,
     readOnly,
+    ...(limits === undefined ? {} : { limits }),
     deleteOnTermination,
     slot: freeSlot(disks, instance.name),
     ...(bootOrder === undefined ? {} : { bootOrder }),

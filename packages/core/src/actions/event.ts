@@ -6,6 +6,7 @@ import {
   type Instance,
   type Network,
   type Operation,
+  type Policy,
   type Pool,
   type SecurityGroup,
   type Snapshot,

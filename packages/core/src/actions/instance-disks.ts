@@ -69,8 +69,9 @@ export function disksToBe(
       ...volume,
       status: { ...volume.status, attachment: { instance: instance.id, disk: name } },
     });
-    const { readOnly, deleteOnTermination = one.volume === undefined } = one;
-    disks.push({ ...place, device: 'disk', volume: volume.id, readOnly, deleteOnTermination });
+    const { readOnly, limits, deleteOnTermination = one.volume === undefined } = one;
+    const kept = limits === undefined ? {} : { limits };
+    disks.push({ ...place, device: 'disk', volume: volume.id, readOnly, ...kept, deleteOnTermination });
   }
   return { disks, volumes };
 }

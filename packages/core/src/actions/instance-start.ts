@@ -2,15 +2,17 @@
  * Starts a guest: admission, identity, control group, QEMU, processors. Every step registers its undo before the next;
  * a start that fails leaves the host as it was, and its record to who runs it. Runs in the lane of the instance, within an operation.
  */
-import { type Image, type Instance, WirtError } from '@wirt/api';
+import { type Image, type Instance, type LimitsStatus, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { Accelerator } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
+import type { WantedLimits } from '../domain/limits/wanted.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
+import { holdGroup, holdLimits, isUnlimited, requireLimits } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { requireDriver, requireNoListener } from './network-cards.ts';
 import type { Progress } from './operation-runner.ts';
@@ -56,7 +58,7 @@ export function requireHostMemory(
 }
 
 /** What the guests that run, or are admitted and being started, may take of the host's memory. */
-function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<string>): number {
+export function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<string>): number {
   let sumMib = 0;
   for (const { id, spec, status } of instances) {
     if (status.process === undefined && !admitted.has(id)) continue;
@@ -98,6 +100,13 @@ async function requireNetworks(shared: Shared, { spec, project }: Instance): Pro
 interface Launched {
   readonly guest: Guest;
   readonly accelerator: Accelerator;
+  readonly limits: LimitsStatus | undefined;
+}
+
+interface Admitted {
+  readonly image: Image | undefined;
+  readonly accelerator: Accelerator;
+  readonly wanted: WantedLimits;
 }
 
 /** Waits for both, which have nothing to do with each other, also when one fails: what is undone is not still being done. */
@@ -114,7 +123,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
   /** Starts under way, whose records show no process yet. */
   const admitted = new Set<string>();
 
-  async function admit(instance: Instance): Promise<{ image: Image | undefined; accelerator: Accelerator }> {
+  async function admit(instance: Instance): Promise<Admitted> {
     const image = imageFor(shared, instance);
     await shared.host.requireQemu(AbortSignal.timeout(30_000));
     const memory = await shared.host.memory();
@@ -124,7 +133,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     await requireNetworks(shared, instance);
     const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     requireClock(instance, accelerator);
-    return { image, accelerator };
+    return { image, accelerator, wanted: await requireLimits(shared, instance) };
   }
 
   /** The steps that make things on the host. What a step makes is taken back by name, so that a half-made one goes too. */
@@ -141,7 +150,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       await faults.at(`instance.start/${name}`);
       progress.signal.throwIfAborted();
     };
-    const { image, accelerator } = await admit(instance);
+    const { image, accelerator, wanted } = await admit(instance);
     // A uid that still has a process or may open a disk must not become another guest's: the next end of this one, or daemon, tries again.
     let isFree = true;
     const takeBack = (back: () => Promise<void>): void =>
@@ -164,6 +173,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       takeBack(() => networking.unplug(id));
       await networking.plug(instance, identity);
     });
+    await holdGroup(shared, id, wanted);
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
@@ -171,7 +181,16 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     const pathOf = (file: string): string =>
       image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
     const nics = networking.planned(instance, instance.spec.nics);
-    const plan = planLaunch(instance, { image, accelerator, nics, disks, firmware, pathOf });
+    const { freePageReporting } = wanted;
+    const plan = planLaunch(instance, {
+      image,
+      accelerator,
+      nics,
+      disks,
+      firmware,
+      freePageReporting,
+      pathOf,
+    });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
@@ -180,10 +199,11 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       await guest.kill(cleanUp());
     });
     live.add(guest);
+    const limits = isUnlimited(wanted) ? undefined : await holdLimits(shared, guest, instance);
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator };
+    return { guest, accelerator, limits };
   }
 
   return async function boot(id, input, progress) {
@@ -196,7 +216,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         ]);
         instance = instances.require(id);
       }
-      const { guest, accelerator } = await launch(instance, input, progress, undo);
+      const { guest, accelerator, limits } = await launch(instance, input, progress, undo);
       const ssh = networking.ssh(instance);
       const run = {
         process: guest.process,
@@ -205,6 +225,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         startedAt: clock.now(),
         restarts: input.restarts,
         ...(ssh === undefined ? {} : { ssh }),
+        ...(limits === undefined ? {} : { limits }),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);

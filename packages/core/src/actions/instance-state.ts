@@ -29,6 +29,7 @@ export function inState(
     notReady: _notReady,
     addresses: _addresses,
     ssh: _ssh,
+    limits: _limits,
     pauseReason: _pauseReason,
     ...kept
   } = instance.status;
@@ -61,6 +62,7 @@ function pick({
   notReady,
   addresses,
   ssh,
+  limits,
 }: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
   return {
     agent,
@@ -71,6 +73,7 @@ function pick({
     ...(notReady === undefined ? {} : { notReady }),
     ...(addresses === undefined ? {} : { addresses }),
     ...(ssh === undefined ? {} : { ssh }),
+    ...(limits === undefined ? {} : { limits }),
   };
 }
 

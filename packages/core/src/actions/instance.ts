@@ -22,11 +22,14 @@ import type { InstanceActions, Request } from './actions.ts';
 import { requireReady, usesLane } from './image-use.ts';
 import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
+import { changedSpec, isOfLimits } from './instance-set.ts';
 import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
+import { bringLimits, requireLimits } from './limits.ts';
 import { placeCards } from './network-cards.ts';
 import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
+import { policiesLane } from './policy.ts';
 import { defaultPool } from './pool.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { answer } from './waiting.ts';
@@ -137,12 +140,14 @@ async function create(
       const kept = cloudInit === undefined ? {} : { cloudInit };
       const whole = { ...instance.spec, disks, ...firmwareFor(instance, image), ...kept };
       // The innermost lane: who chooses addresses waits for nobody else.
-      return lanes.run(networksLane, async () => {
+      return lanes.runAll([networksLane, policiesLane], async () => {
         // The same request, which came at the same moment, has what this one asks for.
         const earlier = await operations.earlier(request);
         if (earlier !== undefined) return earlier;
         const nics = await placeCards(shared, instance, instance.spec.nics);
         const record = { ...instance, spec: { ...whole, nics } };
+        requirePolicy(shared, record);
+        await requireLimits(shared, record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return life.start(request, 'instance.create', record, { start, startPaused }, staged);
       });
@@ -247,7 +252,7 @@ async function newInstance(
   };
 }
 
-/** Names, labels and policies; durable when it returns. */
+/** Durable when it returns, and limits in force where it runs. */
 function update(
   shared: Shared,
   life: InstanceLife,
@@ -261,22 +266,36 @@ function update(
     const instance = instances.require(id);
     requireRevision(instance, request.ifRevision);
     requireCan(input.name === undefined ? 'update' : 'rename', instance);
-    const { restart = instance.spec.restart, autostart = instance.spec.autostart } = input.spec ?? {};
+    const spec = await changedSpec(shared, instance, input.spec ?? {});
+    const { restart } = spec;
     const changed: Instance = {
       ...instance,
       name: input.name ?? instance.name,
       labels: input.labels ?? instance.labels,
-      spec: { ...instance.spec, restart, autostart },
+      spec,
       // A restart that is due is not, once the policy is never.
       status: restart === 'never' ? { ...instance.status, restartAt: undefined } : instance.status,
     };
-    await commit(store, [instances.put(changed)]).catch((error: unknown) => {
-      throw nameConflict(error, 'instance');
-    });
+    const record = () =>
+      commit(store, [instances.put(changed)]).catch((error: unknown) => {
+        throw nameConflict(error, 'instance');
+      });
+    await (spec.policy === undefined
+      ? record()
+      : lanes.run(policiesLane, async () => {
+          requirePolicy(shared, changed);
+          await record();
+        }));
     if (restart === 'never') life.watch.unschedule(id);
     if (input.name !== undefined) await renamed(shared, changed);
+    if (isOfLimits(input)) await bringLimits(shared, life.live, id);
     return instances.require(id);
   });
+}
+
+/** In the lane of policies. Throws `policy.not_found`. */
+function requirePolicy({ policies }: Shared, { spec, project }: Instance): void {
+  if (spec.policy !== undefined) policies.require(spec.policy, project);
 }
 
 /** Others find a guest by its name. What fails there is shown at its network. */

@@ -33,6 +33,7 @@ type Needs = Pick<
   | 'networks'
   | 'groups'
   | 'instances'
+  | 'policies'
   | 'images'
   | 'store'
   | 'late'
@@ -79,8 +80,13 @@ export class NetworkState implements Networking {
   }
 
   #planFor(pluggedOf: (id: string) => PluggedGuest | undefined): NetworkPlan {
-    const { networks, groups, instances } = this.#needs;
-    const records = { networks: networks.after(), groups: groups.after(), instances: instances.after() };
+    const { networks, groups, instances, policies } = this.#needs;
+    const records = {
+      networks: networks.after(),
+      groups: groups.after(),
+      instances: instances.after(),
+      policies: policies.after(),
+    };
     return planNetworks(records, pluggedOf, this.#cuts);
   }
 

@@ -6,6 +6,7 @@ import { type Instance, type Nic, nicCreateSchema, nicUpdateSchema, WirtError } 
 import { newNic } from '../domain/nic.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireCan } from './instance-state.ts';
+import { followLimits } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { placeCards, requireGroups, requirePorts, samePort } from './network-cards.ts';
 import { canonicalFloating, requireReachable } from './network-floating.ts';
@@ -59,8 +60,9 @@ export function attachNic(shared: Shared, live: LiveGuests, id: string): Work {
     const nic =
       instances.require(id).spec.nics.find(({ name }) => name === begun) ??
       (await record(shared, id, progress));
-    if (guest !== undefined) return plugIn(shared, guest, nic, progress);
-    return progress.complete([mark(progress.id, undefined)]);
+    if (guest === undefined) return progress.complete([mark(progress.id, undefined)]);
+    await plugIn(shared, guest, nic, progress);
+    await followLimits(shared, live, id);
   };
 }
 

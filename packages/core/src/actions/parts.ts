@@ -1,5 +1,5 @@
 /** What the actions are built from: the ports, given by main, and what they share among themselves. */
-import type { Image, Instance, Network, Nic, Pool, SecurityGroup, Snapshot, Volume } from '@wirt/api';
+import type { Image, Instance, Network, Nic, Policy, Pool, SecurityGroup, Snapshot, Volume } from '@wirt/api';
 import type { DiskSource } from '../domain/disk-source.ts';
 import type { PlannedNic } from '../domain/guest.ts';
 import type { Lanes } from '../domain/lanes.ts';
@@ -21,6 +21,7 @@ import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Identity, Sandbox } from '../ports/sandbox.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
+import type { UsageHistoryStore } from '../ports/usage-history.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
 import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
@@ -44,6 +45,7 @@ export interface CoreParts {
   readonly firmware: Firmware;
   readonly seeds: SeedFiles;
   readonly network: NetworkDriver;
+  readonly usageHistory: UsageHistoryStore;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -111,6 +113,7 @@ export interface Shared extends CoreParts {
   readonly snapshots: Records<Snapshot>;
   readonly networks: Records<Network>;
   readonly groups: Records<SecurityGroup>;
+  readonly policies: Records<Policy>;
   readonly storage: Pools;
   readonly layers: VolumeLayers;
   readonly networking: Networking;

@@ -169,6 +169,7 @@ const whereToLook = {
   snapshot: 'See `wirt snapshot ls INSTANCE`.',
   network: 'See `wirt network ls`.',
   'security-group': 'See `wirt security-group ls`.',
+  policy: 'See `wirt policy ls`.',
 } as const satisfies Record<RecordKind, string>;
 
 /** The refusal of a name that another has. */
@@ -181,6 +182,7 @@ export function nameTaken(kind: RecordKind, name: string): WirtError {
     snapshot: `wirt snapshot rm INSTANCE ${name}`,
     network: `wirt network rm ${name}`,
     'security-group': `wirt security-group rm ${name}`,
+    policy: `wirt policy rm ${name}`,
   } as const satisfies Record<RecordKind, string>;
   return new WirtError(`${nounOf(kind)}.name_taken`, `There is another ${said(kind)} named ${name}.`, {
     hint: `Choose another name, or remove it: \`${remove[kind]}\`.`,

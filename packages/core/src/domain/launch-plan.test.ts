@@ -40,6 +40,7 @@ const parts: PlanParts = {
   nics: [],
   disks: [],
   firmware: { kind: 'bios' },
+  freePageReporting: false,
   pathOf: (file) => `/images/${file}`,
 };
 

@@ -4,6 +4,7 @@ import type { Request } from '../actions/actions.ts';
 import { type Core, createActions } from '../actions/create-actions.ts';
 import type { CoreParts } from '../actions/parts.ts';
 import type { Clock } from '../ports/clock.ts';
+import { createFakeHistory } from './fake-history.ts';
 import { createFakeHost, type FakeHost } from './fake-host.ts';
 import { type Cut, Grip } from './grip.ts';
 import { createMemoryStore, type MemoryStore } from './memory-store.ts';
@@ -116,6 +117,7 @@ export async function createFakeCore(
       firmware: own.wrap('firmware', storage.firmware),
       seeds: own.wrap('seeds', storage.seeds),
       network: own.wrap('network', given.network ?? host.network),
+      usageHistory: own.wrap('usageHistory', createFakeHistory()),
       faults: { at: (step) => at(step, own) },
       launchSlots: 4,
     });

@@ -4,6 +4,7 @@ import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import type { GuestExit, PlannedDisk, PlannedNic } from '../domain/guest.ts';
 import type { Guest, GuestDisks, GuestEvent, GuestNics } from '../ports/hypervisor.ts';
 import { wordsOf } from './fake-pool.ts';
+import type { FakeTuning } from './fake-tuning.ts';
 import type { FakeStorage } from './storage-state.ts';
 
 export interface FakeDisk {
@@ -33,6 +34,7 @@ export interface FakeProcess {
   addresses: (signal: AbortSignal) => Promise<string[]>;
   readonly disks: Map<string, FakeDisk>;
   readonly nics: Map<string, PlannedNic>;
+  readonly tuning: FakeTuning;
   /** Throws what an overlay is to fail with, before or after it is done. */
   overlayFails: { readonly when: 'before' | 'after'; readonly error: Error } | undefined;
   readonly listeners: Set<(event: GuestEvent) => void>;
@@ -167,6 +169,7 @@ export function controlOf(id: string, uid: number, process: FakeProcess, storage
     },
     disks: disksOf(process, storage),
     nics: nicsOf(process),
+    tuning: process.tuning,
     get state() {
       const { processors, agent, responsive, diskError } = process;
       return { processors, agent, responsive, diskError };

@@ -4,6 +4,7 @@
  */
 import { WirtError } from '@wirt/api';
 import type { GuestExit, LaunchPlan } from '../domain/guest.ts';
+import type { GroupLimitKey, GroupLimits } from '../domain/limits/group-limits.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
 import type { GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
@@ -13,6 +14,7 @@ import { cleanExit, controlOf, type FakeProcess, killedExit, openDisk, succeeded
 import { createFakeNetwork, type FakeNetwork } from './fake-network.ts';
 import { wordsOf } from './fake-pool.ts';
 import { createFakeStorage, type FakeStorage } from './fake-storage.ts';
+import { createFakeTuning } from './fake-tuning.ts';
 
 export { killedExit } from './fake-guest.ts';
 
@@ -36,6 +38,12 @@ export interface FakeHost {
   write(id: string, disk: string, place: string, word: string): void;
   /** What the guest reads of a disk of its. */
   read(id: string, disk: string): Record<string, string>;
+  /** What each control group is held to. */
+  readonly groupLimits: Map<string, GroupLimits>;
+  /** Limits that this host cannot keep. */
+  readonly groupRefuses: Map<GroupLimitKey, { readonly why: string; readonly hint: string }>;
+  /** What holding a group to its limits fails with. */
+  groupFails: Error | undefined;
   bootId: string;
   availableMib: number;
 }
@@ -47,6 +55,7 @@ export function createFakeHost(): FakeHost {
   const ended = new Map<string, GuestExit>();
   const uids = new Map<string, number>();
   const groups = new Map<string, number>();
+  const groupLimits = new Map<string, GroupLimits>();
   const runFiles = new Set<string>();
   const logs = new Set<string>();
   const images = new Set<string>();
@@ -58,7 +67,8 @@ export function createFakeHost(): FakeHost {
     return using.length > 0 || storage.lent.includes(layer) ? 'read' : undefined;
   };
 
-  function start({ id, uuid, disks, nics }: LaunchPlan): FakeProcess {
+  function start(plan: LaunchPlan): FakeProcess {
+    const { id, uuid, disks, nics } = plan;
     const { promise, resolve } = Promise.withResolvers<GuestExit>();
     const pid = nextPid;
     nextPid += 1;
@@ -78,6 +88,7 @@ export function createFakeHost(): FakeHost {
       addresses: () => Promise.resolve(['10.0.2.15']),
       disks: new Map(disks.map((disk) => [disk.name, openDisk(storage, disk)])),
       nics: new Map(nics.map((nic) => [nic.name, nic])),
+      tuning: createFakeTuning(plan),
       overlayFails: undefined,
       listeners: new Set(),
       exited: promise,
@@ -158,13 +169,23 @@ export function createFakeHost(): FakeHost {
     resources: {
       create: (id) => {
         groups.set(id, 0);
+        groupLimits.set(id, groupLimits.get(id) ?? {});
         return Promise.resolve({ joinFiles: [] });
       },
       remove: (id) => {
         processes.get(id)?.end(killedExit);
         groups.delete(id);
+        groupLimits.delete(id);
         return Promise.resolve();
       },
+      limit: (id, limits) => {
+        if (host.groupFails !== undefined) return Promise.reject(host.groupFails);
+        groupLimits.set(id, limits);
+        return Promise.resolve();
+      },
+      limits: (id) => Promise.resolve(groupLimits.get(id)),
+      refuses: (key) => host.groupRefuses.get(key),
+      usage: () => undefined,
       list: () => Promise.resolve([...groups.keys()]),
       oomKills: (id) => Promise.resolve(groups.get(id) ?? 0),
     },
@@ -216,6 +237,9 @@ export function createFakeHost(): FakeHost {
     },
     read: (id, disk) =>
       Object.fromEntries(wordsOf(storage, { layers: processes.get(id)?.disks.get(disk)?.layers ?? [] })),
+    groupLimits,
+    groupRefuses: new Map(),
+    groupFails: undefined,
     bootId: 'boot-1',
     availableMib: 4096,
   };

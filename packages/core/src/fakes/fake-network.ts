@@ -27,6 +27,9 @@ export interface FakeNetwork extends NetworkDriver {
   refusal: { readonly why: string; readonly hint: string } | undefined;
   floatingRefusal: { readonly why: string; readonly hint: string } | undefined;
   observed: ObservedNetwork;
+  /** Somebody else has taken the rates of this port away: `instance/nic`. */
+  readonly unlimited: Set<string>;
+  limitsRefusal: { readonly why: string; readonly hint: string } | undefined;
   readonly probes: NetworkProbe[];
   /** Awaited by each probe. */
   pauseProbe: () => Promise<void>;
@@ -56,6 +59,8 @@ export function createFakeNetwork(): FakeNetwork {
     refusal: undefined,
     floatingRefusal: undefined,
     observed: { ports: [], rules: [] },
+    unlimited: new Set(),
+    limitsRefusal: undefined,
     probes: [],
     pauseProbe: () => Promise.resolve(),
     probePasses: true,
@@ -74,6 +79,7 @@ export function createFakeNetwork(): FakeNetwork {
     floatingRefused: () => Promise.resolve(fake.floatingRefusal),
     apply: async (plan) => {
       fake.turns += 1;
+      fake.unlimited.clear();
       await fake.pause();
       const isBroken = ({ id }: PlannedNetwork): boolean => fake.broken.has(id) || fake.broken.has('all');
       const broken = plan.networks.filter(isBroken).map(({ id }) => id);
@@ -93,6 +99,15 @@ export function createFakeNetwork(): FakeNetwork {
     },
     interfaceOf: (network) =>
       fake.driver === 'bridge' && fake.plan.networks.some(({ id }) => id === network) ? 'wbfake' : undefined,
+    limits: async () =>
+      new Map(
+        fake.plan.ports.map(({ instance, nic, limits = {} }) => {
+          const key = `${instance}/${nic}`;
+          return [key, fake.unlimited.has(key) ? {} : limits];
+        }),
+      ),
+    refusesLimits: () => fake.limitsRefusal,
+    counters: () => new Map(),
     observe: () => Promise.resolve(fake.observed),
     onRepair: (listener) => {
       repairs.add(listener);

@@ -24,11 +24,17 @@ const immediate: ReadonlySet<string> = new Set([
   'imageFiles.path',
   'machine.resolve',
   'network.backend',
+  'network.counters',
   'network.interfaceOf',
   'network.onRepair',
+  'network.refusesLimits',
   'pool.locate',
+  'resources.refuses',
+  'resources.usage',
   'seeds.path',
   'store.watch',
+  'usageHistory.add',
+  'usageHistory.close',
 ]);
 
 /** Calls whose answer has calls of its own. */
@@ -40,7 +46,13 @@ const gives: Readonly<Record<string, string>> = {
   'transfer.openMachine': 'machine',
 };
 
-const parts: ReadonlySet<string> = new Set(['guest.agent', 'guest.console', 'guest.disks', 'guest.nics']);
+const parts: ReadonlySet<string> = new Set([
+  'guest.agent',
+  'guest.console',
+  'guest.disks',
+  'guest.nics',
+  'guest.tuning',
+]);
 
 export class Grip {
   /** Names of the calls, in order. */

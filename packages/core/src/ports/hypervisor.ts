@@ -99,6 +99,8 @@ export interface GuestMemory {
   readonly balloonMib?: number;
   /** Up to what it can be raised while it runs. */
   readonly maxMib: number;
+  /** Whether its balloon reports free pages; undefined without a balloon. */
+  readonly freePageReporting?: boolean;
 }
 
 /** What may be changed of a running guest by QEMU alone. All throw `instance.unresponsive`, and `limit.failed` when QEMU refuses. */
@@ -126,7 +128,10 @@ export interface GuestTuning {
    * Plugs vCPUs in, and brings them online by the agent where it answers; or takes them out, the last ones first, when the guest lets go. Returns how many
    * there are then. Throws `limit.unsupported` where the machine cannot.
    */
-  resizeVcpus(target: number, signal: AbortSignal): Promise<{ readonly plugged: number; readonly max: number }>;
+  resizeVcpus(
+    target: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly plugged: number; readonly max: number }>;
   /** Thread ids of the vCPUs that are plugged in, in their order. Kept: asks QEMU again only when their number may have changed. */
   vcpuThreads(signal: AbortSignal): Promise<readonly number[]>;
   disks(signal: AbortSignal): Promise<readonly DiskCounters[]>;

@@ -1,5 +1,6 @@
 /** The control group of each guest: it holds, counts and names the processes, and limits what they take together. */
 import type { InstanceProcess } from '@wirt/api';
+import type { GroupLimitKey, GroupLimits } from '../domain/limits/group-limits.ts';
 
 export interface ControlGroup {
   /**
@@ -10,22 +11,6 @@ export interface ControlGroup {
   /** Under systemd: the transient scope that the process is started in. */
   readonly scopeUnit?: string;
 }
-
-/** What a group is held to. What is absent has no limit; the kernel's own default then. */
-export interface GroupLimits {
-  /** Processor time in cores; `burstMs` is what may be saved for later, of which the kernel takes no more than the limit allows in a period. */
-  readonly cores?: number;
-  readonly burstMs?: number;
-  /** 1 to 10,000; 100 is the default. Read back as it acts: v1 has shares, 1024 for 100. */
-  readonly weight?: number;
-  readonly ceilingMib?: number;
-  readonly reservationMib?: number;
-  /** Beside the ceiling. */
-  readonly swapMib?: number;
-  readonly ioWeight?: number;
-}
-
-export type GroupLimitKey = keyof GroupLimits;
 
 /** Counters of a group since it was made, and what it holds. What the kernel does not tell is absent. */
 export interface GroupUsage {

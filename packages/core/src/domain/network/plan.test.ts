@@ -62,6 +62,7 @@ describe('the plan of a host’s networking', () => {
       networks: [lan],
       groups,
       instances: [instance('A'), instance('B'), instance('C', 'other')],
+      policies: [],
     };
     const plan = planNetworks(records, (id) => (id === 'B' ? undefined : { owner, forwards: [] }), 0);
     expect(plan.ports).toEqual([
@@ -96,7 +97,12 @@ describe('the plan of a host’s networking', () => {
   });
 
   it('is the same for the same records', () => {
-    const records = () => ({ networks: [lan], groups, instances: [instance('A'), instance('B')] });
+    const records = () => ({
+      networks: [lan],
+      groups,
+      instances: [instance('A'), instance('B')],
+      policies: [],
+    });
     const plan = () => planNetworks(records(), () => ({ owner, forwards: [] }), 5);
     expect(plan()).toEqual(plan());
   });

@@ -1,5 +1,6 @@
 /** What the host's networking is to be, from the records and the guests that have a process or are being started. Pure. */
-import type { Instance, Network, Nic, PublishedPort, SecurityGroup } from '@wirt/api';
+import type { Instance, Network, Nic, NicLimits, Policy, PublishedPort, SecurityGroup } from '@wirt/api';
+import { wantedOfNics } from '../limits/wanted.ts';
 import type { NetworkPlan, PlannedGroup, PlannedNetwork, PlannedPort } from '../network-plan.ts';
 import { queuesOf } from '../nic.ts';
 import { plannedSubnet } from './subnets.ts';
@@ -15,6 +16,7 @@ export interface PlanRecords {
   readonly networks: Iterable<Network>;
   readonly groups: Iterable<SecurityGroup>;
   readonly instances: Iterable<Instance>;
+  readonly policies: Iterable<Policy>;
 }
 
 /** Generations are 1 to 4095, round, of a number that only grows. */
@@ -37,15 +39,22 @@ export function planNetworks(
     networks.set(key(network.project, network.name), plannedNetwork(network));
   const groups = [...records.groups];
   const groupIds = new Map(groups.map(({ id, project, name }) => [key(project, name), id]));
+  const policies = new Map([...records.policies].map((policy) => [key(policy.project, policy.name), policy]));
   const ports: PlannedPort[] = [];
   for (const instance of records.instances) {
     const plugged = pluggedOf(instance.id);
     if (plugged === undefined) continue;
+    const { policy } = instance.spec;
+    const limits = wantedOfNics(
+      instance,
+      policy === undefined ? undefined : policies.get(key(instance.project, policy)),
+    );
     for (const [index, nic] of instance.spec.nics.entries()) {
       const network = networks.get(key(instance.project, nic.network));
       if (network === undefined) continue;
       const forwards = index === 0 ? plugged.forwards : [];
-      ports.push(plannedPort(instance, nic, { network, groupIds, forwards, owner: plugged.owner }));
+      const parts = { network, groupIds, forwards, owner: plugged.owner, limits: limits[nic.name] };
+      ports.push(plannedPort(instance, nic, parts));
     }
   }
   return {
@@ -83,12 +92,13 @@ interface PortParts {
   readonly groupIds: ReadonlyMap<string, string>;
   readonly forwards: readonly PublishedPort[];
   readonly owner: PluggedGuest['owner'];
+  readonly limits: NicLimits | undefined;
 }
 
 function plannedPort(
   instance: Instance,
   nic: Nic,
-  { network, groupIds, forwards, owner }: PortParts,
+  { network, groupIds, forwards, owner, limits }: PortParts,
 ): PlannedPort {
   const { spec, project, id, name } = instance;
   const { ipv4, ipv6, floating } = nic;
@@ -106,6 +116,7 @@ function plannedPort(
     antiSpoofing: nic.antiSpoofing,
     queues: queuesOf(nic, spec.cpus),
     mtu: network.mtu,
+    ...(limits === undefined || Object.keys(limits).length === 0 ? {} : { limits }),
     ...(spec.metadata.enabled ? { metadataHopLimit: spec.metadata.hopLimit } : {}),
     owner,
   };

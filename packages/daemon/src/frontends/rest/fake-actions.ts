@@ -26,6 +26,8 @@ export function fakeActions(given: Given): Actions {
     securityGroup: noun('securityGroup', given.securityGroup),
     snapshot: noun('snapshot', given.snapshot),
     volume: noun('volume', given.volume),
+    policy: noun('policy', given.policy),
+    usage: noun('usage', given.usage),
     pool: noun('pool', given.pool),
     image: noun('image', given.image),
     transfer: noun('transfer', given.transfer),

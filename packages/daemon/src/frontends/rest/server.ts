@@ -20,6 +20,7 @@ import { mountNetworks } from './network.ts';
 import { mountNics } from './nic.ts';
 import { mountOperations } from './operation.ts';
 import { mountPools } from './pool.ts';
+import { mountPolicies } from './policy.ts';
 import { mountSecurityGroups } from './security-group.ts';
 import { mountSnapshots } from './snapshot.ts';
 import { listenOnSocketFile, type SocketFile } from './socket-file.ts';
@@ -99,6 +100,7 @@ export async function createRestServer(options: RestServerOptions): Promise<Rest
   mountNics(door);
   mountNetworks(door);
   mountSecurityGroups(door);
+  mountPolicies(door);
   mountSnapshots(door);
   mountVolumes(door);
   mountPools(door);
