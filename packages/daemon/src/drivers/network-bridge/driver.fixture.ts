@@ -48,6 +48,12 @@ event = serveCalls({
     }),
   interfaces: ([plan]: readonly [NetworkPlan]) => plan.networks.map(({ id }) => driver.interfaceOf(id)),
   observe: ([network]: Arguments<'observe'>, signal: AbortSignal) => driver.observe(network, signal),
+  limits: async (_args: readonly unknown[], signal: AbortSignal) => [...(await driver.limits(signal))],
+  counters: () => {
+    const startedMs = performance.now();
+    const counters = driver.counters();
+    return { tookMs: performance.now() - startedMs, counters: [...counters] };
+  },
   probe: ([probe]: Arguments<'probe'>, signal: AbortSignal) => driver.probe(probe, signal),
   close: () => driver.close(),
 });

@@ -1,5 +1,6 @@
 // The table in the family bridge: what may come in from a card (its own MAC and addresses, nothing that only a server or a router says) and
 // what may be handed to one by its neighbours (frames for its own addresses). Stateless; sees every frame before anything else does. Pure.
+import { ratePieces } from './firewall-rates.ts';
 import { type CardView, type FirewallView, ipv6Of, perCards } from './firewall-view.ts';
 import type { NftChain, NftSet, NftTable } from './nft-table.ts';
 import { bitsOf, bitsOfMac } from './nft-words.ts';
@@ -19,11 +20,13 @@ export const metadataIpv6 = 'fd00:ec2::254';
 const dhcpLimit = 'limit rate over 20/second burst 40 packets';
 
 export function guardTable(name: string, view: FirewallView): NftTable {
+  const rates = ratePieces(view);
   return {
     family: 'bridge',
     name,
     counters: new Set(),
-    sets: guardSets(view),
+    limits: rates.limits,
+    sets: rates.sets.length === 0 ? guardSets(view) : new Map([...guardSets(view), ...rates.sets]),
     chains: new Map<string, NftChain>([
       ['prerouting', { hook: 'type filter hook prerouting priority -300; policy accept;', rules: incoming }],
       ['forward', { hook: 'type filter hook forward priority -200; policy accept;', rules: delivered }],
@@ -34,6 +37,7 @@ export function guardTable(name: string, view: FirewallView): NftTable {
       ['guard_sender', { rules: sender }],
       ['guard_ipv6', { rules: ipv6 }],
       ['spoof', { rules: [`iifname @${spoofedSet} drop`, 'drop'] }],
+      ...rates.chains,
     ]),
   };
 }

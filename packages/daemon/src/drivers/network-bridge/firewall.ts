@@ -5,6 +5,7 @@ import type { Logger, NetworkPlan } from '@wirt/core';
 import { filterTable } from './firewall-filter.ts';
 import { counterOf } from './firewall-groups.ts';
 import { guardTable, spoofedSet } from './firewall-guard.ts';
+import { parseRates } from './firewall-rates.ts';
 import { findShadows, type Shadow } from './firewall-shadows.ts';
 import { type FirewallView, viewOf } from './firewall-view.ts';
 import { createNft, isMissing } from './nft.ts';
@@ -20,6 +21,7 @@ import {
 } from './nft-listing.ts';
 import { changeScript, type NftTable, removeScript, replaceScript } from './nft-table.ts';
 import { idWord } from './nft-words.ts';
+import type { PacketRates } from './rate-readback.ts';
 
 export interface FirewallSettings {
   /** Short id of the daemon: letters, digits, `_`. */
@@ -64,6 +66,8 @@ export interface Firewall {
   /** The next apply replaces all. */
   forget(): void;
   observe(signal: AbortSignal): Promise<FirewallCounters>;
+  /** Packets a second by port interface, as the kernel has them; asks it only where there are any, or may be. */
+  packetRates(signal: AbortSignal): Promise<PacketRates>;
   /** Takes both tables away; nothing there is fine. */
   remove(signal: AbortSignal): Promise<void>;
   /** Chains of others, at the hooks forward and input, that drop what our guests send. `of`: bridges; default: all. */
@@ -154,6 +158,17 @@ export function createFirewall(settings: FirewallSettings): Firewall {
         }),
         spoofed: parseElementCounters(spoofed),
       };
+    },
+    async packetRates(signal) {
+      const rated = applied?.tables.some(({ limits }) => (limits?.size ?? 0) > 0) ?? true;
+      if (!rated) return { ingress: new Map(), egress: new Map() };
+      const text = await nft
+        .run(['list', 'table', 'bridge', name], `list table bridge ${name}`, signal)
+        .catch((error: unknown) => {
+          if (isMissing(error)) return '';
+          throw error;
+        });
+      return { ingress: parseRates(text, 'ingress'), egress: parseRates(text, 'egress') };
     },
     async remove(signal) {
       applied = undefined;

@@ -26,7 +26,7 @@ export function linkErrors(failed: readonly FailedChange[], plan: NetworkPlan): 
         ? 'The host’s interfaces could not be tidied up.'
         : `Network ${name} could not be made as it should be.`;
     return new WirtError('network.failed', message, {
-      cause: new Error(`ip ${change.line}: ${said}`),
+      cause: new Error(`${change.program ?? 'ip'} ${change.line}: ${said}`),
       hint: 'See what is there: ip -br link; ip -br addr',
       details: {
         networks: network === undefined ? [] : [network],

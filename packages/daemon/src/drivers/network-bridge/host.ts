@@ -17,6 +17,7 @@ import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
 import type { HostNames } from './names.ts';
 import { sweepProbes } from './probe.ts';
 import type { Servers } from './servers.ts';
+import type { Shaping, ShapingChange } from './shaping.ts';
 
 export interface HostParts {
   readonly names: HostNames;
@@ -24,6 +25,7 @@ export interface HostParts {
   readonly servers: Servers;
   readonly settings: HostSettings;
   readonly floating: FloatingAddresses;
+  readonly shaping: Shaping;
   readonly logger: Logger;
 }
 
@@ -55,7 +57,7 @@ interface Outcome {
 }
 
 export function createHost(parts: HostParts): Host {
-  const { names, firewall, servers, settings, floating, logger } = parts;
+  const { names, firewall, servers, settings, floating, shaping, logger } = parts;
   let made: Made | undefined;
   /** What the kernel has; undefined when that is not known. */
   let actual: ReadonlyMap<string, LinkState> | undefined;
@@ -85,6 +87,7 @@ export function createHost(parts: HostParts): Host {
     actual = undefined;
     const sound = withoutFloating(withBridges(plan, desired, names), await floating.check(plan, signal));
     const changes = linkChanges(desired.links, before, names, namesOf(guests));
+    const rates = await shaping.begin(plan.ports, desired.links, signal);
     const timings: Record<string, number> = { planMs: performance.now() - startedMs };
     const timed = async <T>(name: string, work: Promise<T>): Promise<T> => {
       const fromMs = performance.now();
@@ -93,7 +96,7 @@ export function createHost(parts: HostParts): Host {
       return result;
     };
     const [failed, filterError] = await Promise.all([
-      timed('linksMs', changeHost(changes, plan, parts)),
+      timed('linksMs', changeHost(changes, rates, plan, parts)),
       timed(
         'filterMs',
         filter.apply(sound, guests, desired, signal).then(() => undefined, asFailure),
@@ -125,6 +128,9 @@ export function createHost(parts: HostParts): Host {
     return (wrong !== '[]' && wrong !== unsettable) || !(await isForwarding(made.plan, settings));
   };
 
+  const whatDiffers = (now: ReadonlyMap<string, LinkState>, signal: AbortSignal) =>
+    Promise.all([filter.differs(signal), floating.missing(now), shaping.differing(signal)]);
+
   const namesOf = (ports: readonly PlannedPort[]): Set<string> =>
     new Set(ports.map((port) => names.port(port)));
 
@@ -136,24 +142,26 @@ export function createHost(parts: HostParts): Host {
       if (made === undefined) return false;
       const { desired, guests } = made;
       const now = await readLinks(signal);
-      const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
+      const [rules, lost, rates] = await whatDiffers(now, signal);
       const { links, last } = linkChanges(desired.links, now, names, namesOf(guests));
-      return rules !== undefined || lost.length + links.length + last.length > 0 || (await settingsDiffer());
+      const wrong = lost.length + links.length + last.length + rates.length;
+      return rules !== undefined || wrong > 0 || (await settingsDiffer());
     },
     async mend(signal) {
       if (made === undefined) return [];
       const { plan, guests, desired } = made;
       const now = await readLinks(signal);
       const changes = linkChanges(desired.links, now, names, namesOf(guests));
-      const [rules, lost] = await Promise.all([filter.differs(signal), floating.missing(now)]);
+      const [rules, lost, rates] = await whatDiffers(now, signal);
       const forwarding = await setForwarding(plan, settings);
       // Before the links: a bridge with IPv6 switched off takes no address.
       const set = await mendBridgeSettings(await wrongBridgeSettings(plan, names, settings), settings);
       unsettable = JSON.stringify(await wrongBridgeSettings(plan, names, settings));
-      const wrong = [...changes.links, ...changes.last];
+      const wrong = [...changes.links, ...changes.last, ...rates];
       const simple = [...set, ...forwarding.map((what) => ({ what }))];
       if (rules === undefined && lost.length + wrong.length === 0) return simple;
       if (rules !== undefined) firewall.forget();
+      if (rates.length > 0) shaping.forget();
       actual = now;
       const { errors, failed, filterError } = await make(plan, guests, signal);
       for (const error of errors) logger.warn('network.not_mended', { error });
@@ -223,10 +231,24 @@ async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promi
 }
 
 async function changeHost(
-  { links, queueing, last, bridgesMade }: LinkChanges,
+  changes: LinkChanges,
+  rates: ShapingChange,
+  plan: NetworkPlan,
+  parts: HostParts,
+): Promise<FailedChange[]> {
+  const loosened = await rates.loosen(changes.made);
+  const changed = await changeAllLinks(changes, rates, plan, parts);
+  return [...loosened, ...changed, ...(await rates.tighten(changes.made))];
+}
+
+async function changeAllLinks(
+  { links, queueing: all, last, bridgesMade }: LinkChanges,
+  { throttled }: ShapingChange,
   plan: NetworkPlan,
   { names, settings, logger }: HostParts,
 ): Promise<FailedChange[]> {
+  // What has a rate gets its own instead.
+  const queueing = all.filter(({ line }) => !throttled.has(line.split(' ')[3] ?? ''));
   // Without it, a tap takes more memory, and works as well.
   const simplify = async (): Promise<void> => {
     await changeLinks(queueing, 'tc').catch((error: unknown) => {

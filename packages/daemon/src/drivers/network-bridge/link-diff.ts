@@ -7,8 +7,9 @@ import type { DesiredLink } from './links.ts';
 import type { HostNames } from './names.ts';
 
 export interface LinkChange {
-  /** Arguments of `ip`, as one line of a batch. */
+  /** Arguments of `ip`, or of `program`, as one line of a batch. */
   readonly line: string;
+  readonly program?: 'tc';
   readonly network?: string;
   readonly instance?: string;
   /** A sentence's beginning: what is wrong now. */
@@ -23,6 +24,8 @@ export interface LinkChanges {
   readonly last: readonly LinkChange[];
   /** Names of bridges that are made, or made anew. */
   readonly bridgesMade: readonly string[];
+  /** Names of all links that are. */
+  readonly made: ReadonlySet<string>;
 }
 
 /** `spare`: links that are somebody else's business for now. */
@@ -47,6 +50,7 @@ export function linkChanges(
   const queueing: LinkChange[] = [];
   const last: LinkChange[] = [];
   const bridgesMade: string[] = [];
+  const made = new Set<string>();
   for (const link of desired.values()) {
     const state = gone.has(link.name) ? undefined : actual.get(link.name);
     const whose = link.instance === undefined ? {} : { instance: link.instance };
@@ -59,6 +63,7 @@ export function linkChanges(
     // The host's own interfaces are not ours to make; without one, the line that puts it into the bridge fails and says so.
     if (state === undefined)
       for (const line of makingLines(link)) links.push(tell(line, `${link.what} was not there`));
+    if (state === undefined) made.add(link.name);
     if (state === undefined && link.making.kind === 'bridge') bridgesMade.push(link.name);
     const wrong = settings(link, state);
     if (link.making.kind === 'tap' && link.making.multiQueue && !state?.up) {
@@ -85,7 +90,7 @@ export function linkChanges(
           ),
         );
   }
-  return { links, queueing, last, bridgesMade };
+  return { links, queueing, last, bridgesMade, made };
 }
 
 /** Above so many, the kernel is told of all at once: to take a link away, it waits some 20 ms for who may still look at it. */
@@ -130,7 +135,7 @@ function removal(
     : [];
 }
 
-const kinds = { bridge: 'bridge', tap: 'tun', veth: 'veth', peer: 'veth', vlan: 'vlan' } as const;
+const kinds = { bridge: 'bridge', tap: 'tun', veth: 'veth', peer: 'veth', ifb: 'ifb', vlan: 'vlan' } as const;
 
 function mustBeMadeAnew({ making }: DesiredLink, { kind, tap, vlan }: LinkState): boolean {
   if (making.kind === 'foreign') return false;
@@ -154,6 +159,8 @@ function makingLines({ name, making }: DesiredLink): string[] {
       ];
     case 'veth':
       return [`link add name ${name} type veth peer name ${making.peer}`];
+    case 'ifb':
+      return [`link add name ${name} type ifb`];
     case 'vlan':
       return [`link add link ${making.link} name ${name} type vlan id ${making.id}`];
     case 'peer':

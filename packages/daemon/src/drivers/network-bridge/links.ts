@@ -6,6 +6,7 @@ import { WirtError } from '@wirt/api';
 import type { NetworkPlan, PlannedNetwork, PlannedPort } from '@wirt/core';
 import type { LinkState } from './link-state.ts';
 import { type HostNames, linkLocalOf, macFor } from './names.ts';
+import { isShaped } from './rates.ts';
 import { holds, isForGuests, overlap, parseSubnet, type Subnet } from './subnet.ts';
 
 export type LinkMaking =
@@ -14,6 +15,8 @@ export type LinkMaking =
   | { readonly kind: 'veth'; readonly peer: string }
   /** The other end of a pair, made with the first. */
   | { readonly kind: 'peer' }
+  /** Takes in what another interface receives, to be throttled (tc-mirred(8)). */
+  | { readonly kind: 'ifb' }
   | { readonly kind: 'vlan'; readonly link: string; readonly id: number }
   /** The host's own: only put into the bridge. */
   | { readonly kind: 'foreign' };
@@ -72,6 +75,9 @@ export function desiredLinks(
     if (network === undefined) continue;
     const link = tapOf(port, network, names);
     links.set(link.name, link);
+    if (!isShaped(port)) continue;
+    const shaper = shaperOf(port, names);
+    links.set(shaper.name, shaper);
   }
   return { links, uplinks, refused };
 }
@@ -176,10 +182,30 @@ function tapOf(port: PlannedPort, network: PlannedNetwork, names: HostNames): De
   };
 }
 
+function shaperOf(port: PlannedPort, names: HostNames): DesiredLink {
+  return {
+    name: names.shaper(port),
+    network: port.network,
+    instance: port.instance,
+    what: `the interface that throttles what ${port.hostname} (${port.nic}) sends`,
+    making: { kind: 'ifb' },
+    alias: names.alias('shaper', port.instance, port.nic),
+    addresses: [],
+  };
+}
+
 /** What the kernel says once a link is as wanted. */
 export function stateOf(link: DesiredLink): LinkState {
   const { name, making, alias, mtu, master, addresses } = link;
-  const kinds = { bridge: 'bridge', tap: 'tun', veth: 'veth', peer: 'veth', vlan: 'vlan', foreign: '' };
+  const kinds = {
+    bridge: 'bridge',
+    tap: 'tun',
+    veth: 'veth',
+    peer: 'veth',
+    ifb: 'ifb',
+    vlan: 'vlan',
+    foreign: '',
+  };
   return {
     name,
     kind: kinds[making.kind],

@@ -1,12 +1,13 @@
 /** Looks at the host when something may have been changed by somebody else, and at times anyway, and has it mended in its turn. */
 import type { Clock, Logger, Repaired } from '@wirt/core';
 import type { Host } from './host.ts';
+import type { HostNames } from './names.ts';
 import type { Shadows } from './shadows.ts';
 import type { Turns } from './turns.ts';
 import { createWatch } from './watch.ts';
 
 export interface MendingOptions {
-  readonly tag: string;
+  readonly names: HostNames;
   readonly host: Host;
   readonly shadows: Pick<Shadows, 'look'>;
   readonly turns: Turns;
@@ -25,9 +26,16 @@ const mostSpoiled = 2;
 /** Between two looks that suspicion asks for. */
 const suspicionMs = 500;
 
-/** Begins at once. The return ends it, and resolves when nothing of it works any more; `signal` has to be aborted before. */
-export function startMending(options: MendingOptions): () => Promise<void> {
-  const { tag, host, shadows, turns, clock, logger, signal, tell } = options;
+export interface Mending {
+  /** From now on somebody may take rates away. */
+  watchRates(): void;
+  /** Resolves when nothing of it works any more; `signal` has to be aborted before. */
+  end(): Promise<void>;
+}
+
+/** Begins at once. */
+export function startMending(options: MendingOptions): Mending {
+  const { names, host, shadows, turns, clock, logger, signal, tell } = options;
   let working: Promise<void> | undefined;
   let looking: Promise<void> | undefined;
   let suspected = false;
@@ -84,7 +92,7 @@ export function startMending(options: MendingOptions): () => Promise<void> {
   }
 
   const watch = createWatch({
-    tag,
+    names,
     logger,
     expected: host.expected,
     ownWork: turns.work,
@@ -101,11 +109,14 @@ export function startMending(options: MendingOptions): () => Promise<void> {
   // The first networks are there by then.
   const first = setTimeout(lookForShadows, settingsMs);
   first.unref();
-  return async () => {
-    clearInterval(regular);
-    clearInterval(settings);
-    clearTimeout(first);
-    watch.close();
-    await Promise.all([working, looking]);
+  return {
+    watchRates: watch.watchRates,
+    async end() {
+      clearInterval(regular);
+      clearInterval(settings);
+      clearTimeout(first);
+      watch.close();
+      await Promise.all([working, looking]);
+    },
   };
 }

@@ -18,6 +18,8 @@ export const linkPrefixes = {
   /** Its other end, in the uplink bridge. */
   joint: 'wj',
   vlan: 'wv',
+  /** Where what a port sends is throttled. */
+  shaper: 'wf',
 } as const;
 
 export type LinkRole = keyof typeof linkPrefixes;
@@ -26,6 +28,8 @@ export interface HostNames {
   readonly tag: string;
   bridge(network: string): string;
   port(port: Pick<PlannedPort, 'instance' | 'nic'>): string;
+  /** The interface on which what a port sends is throttled. */
+  shaper(port: Pick<PlannedPort, 'instance' | 'nic'>): string;
   /** Of a network: `uplink`, `joint` or `vlan`. */
   ofUplink(role: 'uplink' | 'joint' | 'vlan', network: string): string;
   alias(role: LinkRole, ...words: readonly string[]): string;
@@ -57,6 +61,7 @@ export function createNames(tag: string): HostNames {
     tag,
     bridge: (network) => named('bridge', network),
     port: ({ instance, nic }) => named('port', instance, nic),
+    shaper: ({ instance, nic }) => named('shaper', instance, nic),
     ofUplink: (role, network) => named(role, network),
     alias: (role, ...words) => [`wirt:${tag}:${role === 'bridge' ? 'network' : role}`, ...words].join(':'),
     isOurs({ name, alias = '' }) {

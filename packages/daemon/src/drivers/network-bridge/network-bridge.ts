@@ -24,14 +24,19 @@ import { createHost } from './host.ts';
 import { createHostSettings } from './host-settings.ts';
 import { together } from './host-words.ts';
 import { hostInterfaces } from './interfaces.ts';
-import { startMending } from './mending.ts';
+import { type Mending, startMending } from './mending.ts';
 import { createNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
 import { sendProbe } from './probe.ts';
-import { whyRefused, whyUnusable } from './refusals.ts';
+import { limitsOf } from './rate-readback.ts';
+import { whyNoRates } from './rate-refusal.ts';
+import { hasRate } from './rates.ts';
+import { type Refusal, whyRefused, whyUnusable } from './refusals.ts';
 import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
 import { createShadows } from './shadows.ts';
+import { createShaping } from './shaping.ts';
+import { countersOf } from './tap-counters.ts';
 import { createTurns } from './turns.ts';
 
 export interface BridgeNetworkOptions {
@@ -65,7 +70,8 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   const servers = createServers({ names, runDirectory, stateDirectory, resolvConf, logger, onRepair: tell });
   const settings = createHostSettings(join(runDirectory, 'network-settings.json'));
   const floating = createFloatingAddresses(join(runDirectory, 'network-floating.json'), names);
-  const host = createHost({ names, firewall, servers, settings, floating, logger });
+  const shaping = createShaping(names);
+  const host = createHost({ names, firewall, servers, settings, floating, shaping, logger });
   const shadows = createShadows({ firewall, logger });
   const turns = createTurns();
   const closing = new AbortController();
@@ -73,7 +79,18 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   let plan: NetworkPlan = emptyNetworkPlan;
   let vhost = false;
 
-  let endMending: (() => Promise<void>) | undefined;
+  let mending: Mending | undefined;
+  let trial: Promise<void> | undefined;
+  let refusedLimits: Refusal | undefined;
+  /** Known after a moment; until then nothing speaks against rates. */
+  const tryRates = (): void => {
+    trial ??= whyNoRates().then(
+      (refusal) => {
+        refusedLimits = refusal;
+      },
+      (error: unknown) => logger.warn('network.rates_not_tried', { error }),
+    );
+  };
 
   async function apply(signal: AbortSignal): Promise<void> {
     const errors = await host.make(plan, [...probes.values()], signal);
@@ -111,7 +128,11 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
 
   return {
     driver: 'bridge',
-    unusable: whyUnusable,
+    async unusable() {
+      const refusal = await whyUnusable();
+      if (refusal === undefined) tryRates();
+      return refusal;
+    },
     refuses: (network) => whyRefused(network, names),
     floatingRefused: (address) => floating.refuses(address, AbortSignal.timeout(readTimeoutMs)),
     routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
@@ -120,10 +141,11 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     async apply(next, signal) {
       await turns.take(async () => {
         signal.throwIfAborted();
-        if (endMending === undefined) {
+        if (mending === undefined) {
+          tryRates();
           vhost = await hasVhost();
-          endMending = startMending({
-            tag,
+          mending = startMending({
+            names,
             host,
             shadows,
             turns,
@@ -134,6 +156,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
           });
         }
         plan = next;
+        if (next.ports.some(hasRate)) mending.watchRates();
         await apply(signal);
       });
     },
@@ -146,6 +169,15 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     interfaceOf: (id) => (plan.networks.some((network) => network.id === id) ? names.bridge(id) : undefined),
     observe: (network, signal) =>
       observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network), shadows }, signal),
+    async limits(signal) {
+      const { ports } = plan;
+      const [tc, packets] = await Promise.all([shaping.read(signal), firewall.packetRates(signal)]);
+      return new Map(
+        ports.map((port) => [`${port.instance}/${port.nic}`, limitsOf(port, names, tc, packets)]),
+      );
+    },
+    refusesLimits: () => refusedLimits,
+    counters: () => countersOf(plan.ports, names, shaping.drops.of),
     onRepair(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -159,7 +191,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     },
     async close() {
       closing.abort();
-      await endMending?.();
+      await Promise.all([mending?.end(), trial]);
       await turns.take(async () => undefined);
       servers.release();
     },

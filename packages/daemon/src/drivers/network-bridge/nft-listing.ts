@@ -18,7 +18,7 @@ export type ExpectedListing = ReadonlyMap<
   { readonly elements: readonly string[] | number; readonly lines: readonly string[] }
 >;
 
-const blockHead = /^(set|map|chain|counter) (\S+) \{/;
+const blockHead = /^(set|map|chain|counter|limit) (\S+) \{/;
 
 export function parseListing(text: string): Listing {
   const blocks = new Map<string, ListedBlock>();
@@ -109,6 +109,7 @@ export function listingDiffers(expected: ExpectedListing, found: Listing): strin
 export function listingFits(table: NftTable, found: Listing): string | undefined {
   const names = new Map<string, { elements?: number; rules?: number }>([
     ...Array.from(table.counters, (name) => [`counter ${name}`, {}] as const),
+    ...Array.from(table.limits?.keys() ?? [], (name) => [`limit ${name}`, {}] as const),
     ...Array.from(
       table.sets,
       ([name, { kind, elements }]) => [`${kind} ${name}`, { elements: elements.size }] as const,

@@ -24,6 +24,8 @@ export interface NftTable {
   readonly name: string;
   /** Named counters, which live on when the rules that use them are replaced. */
   readonly counters: ReadonlySet<string>;
+  /** Named limits, by what they say. One that says something else has another name: the kernel does not change any. */
+  readonly limits?: ReadonlyMap<string, string>;
   readonly sets: ReadonlyMap<string, NftSet>;
   readonly chains: ReadonlyMap<string, NftChain>;
 }
@@ -48,6 +50,8 @@ export function changeScript(old: NftTable, next: NftTable): string {
   const table = `${next.family} ${next.name}`;
   const lines: string[] = [];
   for (const name of next.counters) if (!old.counters.has(name)) lines.push(`add counter ${table} ${name}`);
+  for (const [name, limit] of next.limits ?? [])
+    if (!old.limits?.has(name)) lines.push(`add limit ${table} ${name} { ${limit} }`);
   for (const [name, { kind, definition }] of next.sets)
     if (!old.sets.has(name)) lines.push(`add ${kind} ${table} ${name} { ${definition} }`);
   for (const [name, { hook }] of next.chains)
@@ -70,6 +74,8 @@ export function changeScript(old: NftTable, next: NftTable): string {
   for (const name of gone) lines.push(`delete chain ${table} ${name}`);
   for (const name of old.counters)
     if (!next.counters.has(name)) lines.push(`delete counter ${table} ${name}`);
+  for (const name of old.limits?.keys() ?? [])
+    if (!next.limits?.has(name)) lines.push(`delete limit ${table} ${name}`);
   return lines.map((line) => `${line}\n`).join('');
 }
 

@@ -1,5 +1,6 @@
 /** For tests: a driver that works in a network namespace, as if it were here. It is a process, and can be killed like the daemon. */
-import type { NetworkDriver, NetworkPlan, NicBackend, Repaired } from '@wirt/core';
+import type { NicLimits } from '@wirt/api';
+import type { NetworkDriver, NetworkPlan, NicBackend, PortCounters, Repaired } from '@wirt/core';
 import type { CallServer, TestNetns } from '../../platform/netns.fixture.ts';
 
 export interface RemoteDriver extends NetworkDriver, AsyncDisposable {
@@ -12,6 +13,8 @@ export interface RemoteDriver extends NetworkDriver, AsyncDisposable {
   readonly lastApplyMs: number;
   /** As `apply`, and does not wait for its end. */
   begin(plan: NetworkPlan): void;
+  /** Reads what `counters` says from then on. Returns how long that took, in there. */
+  countNow(): Promise<number>;
   /** As the daemon dies by `kill -9`. */
   kill(): Promise<void>;
 }
@@ -36,6 +39,7 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
   const backends = new Map<string, NicBackend>();
   const interfaces = new Map<string, string>();
   let lastApplyMs = 0;
+  let counters: ReadonlyMap<string, PortCounters> = new Map();
 
   async function learn(plan: NetworkPlan): Promise<void> {
     backends.clear();
@@ -82,6 +86,14 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
     interfaceOf: (network) => interfaces.get(network),
     observe: async (network, signal) => await server.call('observe', [network], signal),
     probe: async (probe, signal) => await server.call('probe', [probe], signal),
+    limits: async (signal) => new Map(await server.call<[string, NicLimits][]>('limits', [], signal)),
+    refusesLimits: () => undefined,
+    counters: () => counters,
+    async countNow() {
+      const began = await server.call<{ tookMs: number; counters: [string, PortCounters][] }>('counters');
+      counters = new Map(began.counters);
+      return began.tookMs;
+    },
     onRepair(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

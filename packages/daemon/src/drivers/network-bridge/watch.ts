@@ -1,14 +1,15 @@
 /**
- * Hears of what changes on the host, from `ip monitor` and `nft monitor`, and tells when it may be somebody else's doing: what the kernel
+ * Hears of what changes on the host, from `ip monitor`, `nft monitor` and `tc monitor`, and tells when it may be somebody else's doing: what the kernel
  * says last of a link is held against what should be, so that our own changes raise nothing.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from '@wirt/core';
 import { createLineReader } from '../../platform/line-reader.ts';
 import type { LinkState } from './link-state.ts';
+import type { HostNames } from './names.ts';
 
 export interface WatchOptions {
-  readonly tag: string;
+  readonly names: Pick<HostNames, 'tag' | 'isOurs'>;
   readonly logger: Logger;
   /** What should be, by name. */
   expected(): ReadonlyMap<string, LinkState>;
@@ -32,7 +33,13 @@ const restartMs = 1_000;
 /** Others change much at a time, and some do so all the time. */
 const othersMs = 3_000;
 
-export function createWatch(options: WatchOptions): { close(): void } {
+export interface Watch {
+  /** Listens to what becomes of queueing disciplines, too. */
+  watchRates(): void;
+  close(): void;
+}
+
+export function createWatch(options: WatchOptions): Watch {
   const { logger } = options;
   const lastWords = new Map<string, string>();
   const timers = new Set<NodeJS.Timeout>();
@@ -40,6 +47,7 @@ export function createWatch(options: WatchOptions): { close(): void } {
   let judging = false;
   let looking = false;
   let gathering = false;
+  let watchesRates = false;
   let closed = false;
 
   const later = (ms: number, work: () => void): void => {
@@ -69,9 +77,17 @@ export function createWatch(options: WatchOptions): { close(): void } {
     later(settleMs, () => judge());
   }
 
-  const ours = new RegExp(`\\bwirt_${options.tag.replaceAll(/\W/g, '.')}\\b`);
+  const ours = new RegExp(`\\bwirt_${options.names.tag.replaceAll(/\W/g, '.')}\\b`);
   function onRules(line: string): void {
     if (!ours.test(line)) return onOthersRules(line);
+    lookSoon();
+  }
+  function onRates(line: string): void {
+    const name = interfaceOf(line);
+    // Of what is no more, a number is told.
+    if (name !== undefined && (/^if\d+$/.test(name) || options.names.isOurs({ name }))) lookSoon();
+  }
+  function lookSoon(): void {
     if (looking) return;
     const { running, endedMs } = options.ownWork();
     // It may be the word of our own transaction: whoever else changed something beside it is found all the same.
@@ -124,12 +140,24 @@ export function createWatch(options: WatchOptions): { close(): void } {
   listen('ip', ['-o', '-d', 'monitor', 'link', 'address'], onLink);
   listen('nft', ['monitor'], onRules);
   return {
+    watchRates() {
+      if (watchesRates) return;
+      watchesRates = true;
+      listen('tc', ['monitor'], onRates);
+      // What happens until it listens is not heard of.
+      later(restartMs, options.onSuspicion);
+    },
     close() {
       closed = true;
       for (const timer of timers) clearTimeout(timer);
       for (const child of children) child.kill('SIGKILL');
     },
   };
+}
+
+/** Whose queueing discipline or filter a line of `tc monitor` is about. */
+export function interfaceOf(line: string): string | undefined {
+  return /^(?:deleted |added |replaced )?(?:qdisc|filter|class|chain) .*?\bdev (\S+)/.exec(line)?.[1];
 }
 
 const shape = /^(Deleted )?\d+: ([^\s:@]+)(?:@[^\s:]+)?:? +(.*)$/;

@@ -11,7 +11,7 @@ interface Refusal {
 
 /** Slirp takes frames of an Ethernet, and no more. */
 const largestMtu: Record<Stack, number> = { slirp: 1500, passt: 65_520 };
-const asRoot =
+export const asRoot =
   'Run wirtd as root, where it has nft, ip and dnsmasq: see `wirt host check`; then `--network-driver bridge`.';
 
 export function refusesNetwork(

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { causeText, WirtError } from '@wirt/api';
 import type { Logger, NetworkDriver, NetworkPlan, NicBackend, PlannedPort, Repaired } from '@wirt/core';
 import { findListener } from '../../platform/listeners.ts';
-import { concerned, refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
+import { asRoot, concerned, refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
 import { createPassts, keyOf, type PortKey } from './passt.ts';
 import { choosePasst, type PasstChoice, type PasstWanted } from './passt-choice.ts';
 import { createPasstWatch, type Port } from './passt-watch.ts';
@@ -32,6 +32,11 @@ const without = {
       why: 'without root the host takes no address for a guest',
       hint: 'Publish ports instead: `--publish 8080:80`.',
     }),
+  refusesLimits: () => ({
+    why: 'in user mode a card has no interface on the host that could be throttled',
+    hint: asRoot,
+  }),
+  counters: () => new Map(),
   probe: () =>
     Promise.reject(
       new WirtError('network.unsupported', 'In user mode no packet can be sent from the place of a guest.', {
@@ -147,6 +152,8 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
         rules: [],
       };
     },
+    limits: async () =>
+      new Map([...ports.values()].map(({ planned: { instance, nic } }) => [`${instance}/${nic}`, {}])),
     onRepair(listener) {
       const own = (repaired: Repaired): void => listener(repaired);
       listeners.add(own);
