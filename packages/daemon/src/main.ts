@@ -115,7 +115,7 @@ async function networkDriver(config: Config, host: HostInspector, logger: Logger
 
 /** What keeps images, volumes and what belongs to them. */
 async function storingDrivers(config: Config, loans: Loans, logger: Logger) {
-  const [clock, files, micro, debian, pool, transfer, downloader, catalogue, firmware, seed] =
+  const [clock, files, micro, debian, pool, transfer, downloader, catalogue, firmware, seed, rings] =
     await Promise.all([
       import('./platform/clock.ts'),
       import('./drivers/image-files/image-files.ts'),
@@ -127,6 +127,7 @@ async function storingDrivers(config: Config, loans: Loans, logger: Logger) {
       import('./drivers/catalogue-simplestreams/catalogue-simplestreams.ts'),
       import('./drivers/firmware/firmware.ts'),
       import('./drivers/seed-iso/seed-iso.ts'),
+      import('./drivers/usage-rings/usage-rings.ts'),
     ]);
   const { stateDirectory, tag, catalogues: sources } = config;
   const workDirectory = join(stateDirectory, 'image-build');
@@ -144,6 +145,7 @@ async function storingDrivers(config: Config, loans: Loans, logger: Logger) {
     catalogue: catalogue.createSimplestreamsCatalogue({ sources, arch: process.arch, clock: systemClock }),
     firmware: firmware.createFirmware({ stateDirectory }),
     seeds: seed.createSeedIso({ stateDirectory }),
+    usageHistory: rings.createUsageRings({ stateDirectory, logger }),
   };
 }
 

@@ -80,7 +80,8 @@ export function header(id: string): Buffer {
 export function encode(mean: StepMean, into: Buffer): void {
   into.writeUInt32LE(mean.step, 0);
   into.writeUInt32LE(mean.count, 4);
-  for (let index = 0; index < fields.length; index++) into.writeFloatLE(mean.values[index] ?? 0, 8 + 4 * index);
+  for (let index = 0; index < fields.length; index++)
+    into.writeFloatLE(mean.values[index] ?? 0, 8 + 4 * index);
   into.writeUInt32LE(crc32(into.subarray(0, crcAt)), crcAt);
 }
 

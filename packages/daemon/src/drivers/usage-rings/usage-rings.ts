@@ -65,7 +65,8 @@ class UsageRings implements UsageHistoryStore {
         failed ??= error;
       }
     }
-    if (failed !== undefined) throw fsError(failed, 'write the usage history to', this.#directory, 'store.failed');
+    if (failed !== undefined)
+      throw fsError(failed, 'write the usage history to', this.#directory, 'store.failed');
   }
 
   async read(
@@ -115,7 +116,8 @@ class UsageRings implements UsageHistoryStore {
   }
 
   #pathOf(id: string): string {
-    if (!idPattern.test(id)) throw new WirtError('internal', `${JSON.stringify(id)} is no id of an instance.`);
+    if (!idPattern.test(id))
+      throw new WirtError('internal', `${JSON.stringify(id)} is no id of an instance.`);
     return join(this.#directory, id);
   }
 

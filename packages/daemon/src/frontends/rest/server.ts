@@ -16,15 +16,17 @@ import { mountGuests } from './guest.ts';
 import { mountHost } from './host.ts';
 import { mountImages } from './image.ts';
 import { mountInstances } from './instance.ts';
+import { mountMetrics } from './metrics.ts';
 import { mountNetworks } from './network.ts';
 import { mountNics } from './nic.ts';
 import { mountOperations } from './operation.ts';
-import { mountPools } from './pool.ts';
 import { mountPolicies } from './policy.ts';
+import { mountPools } from './pool.ts';
 import { mountSecurityGroups } from './security-group.ts';
 import { mountSnapshots } from './snapshot.ts';
 import { listenOnSocketFile, type SocketFile } from './socket-file.ts';
 import { mountTransfers } from './transfer.ts';
+import { mountUsage } from './usage.ts';
 import { mountVolumes } from './volume.ts';
 
 export interface RestServerOptions {
@@ -107,8 +109,10 @@ export async function createRestServer(options: RestServerOptions): Promise<Rest
   mountImages(door);
   mountTransfers(door);
   mountOperations(door);
+  mountUsage(door);
   mountEvents(door);
   mountHost(door);
+  mountMetrics(door);
   await app.ready();
   // Connections are handed to it by the socket file, so it never listens itself; this starts its timeouts.
   server.emit('listening');
