@@ -97,6 +97,8 @@ export async function createTestHost(): Promise<TestHost> {
         `link set dev eth0 address ${port.mac} mtu ${port.mtu} up`,
       );
       const tap = createNames(testTag).port(port);
+      // By default ten frames wait in such a cable, and more are lost.
+      for (const end of [place, netns]) await end.run('sysctl', ['-qw', 'net.unix.max_dgram_qlen=2000']);
       const far = place.start(...cable('eth0', farEnd, nearEnd));
       const near = netns.start(...cable(tap, nearEnd, farEnd));
       await expectSoon(() => ends.every((end) => existsSync(end)), 'the cable of a guest');
@@ -123,6 +125,9 @@ export async function createTestHost(): Promise<TestHost> {
           ),
         )
       ).flat();
+      const rates = (await netns.run('tc', ['qdisc', 'show']))
+        .split('\n')
+        .filter((line) => /^qdisc (tbf|ingress|clsact) /.test(line));
       const servers = (await serversOf(runRoot)).map((pid) => `dnsmasq ${pid}`);
       const now = await forwarding();
       // The numbers and states of links are not what was made.
@@ -130,6 +135,7 @@ export async function createTestHost(): Promise<TestHost> {
       return [
         ...links.map(stable),
         ...tables,
+        ...rates.map((line) => line.replace(/ [0-9a-f]+: /, ' ').trim()),
         ...addresses.map((line) => line.replace(/^\d+: /, '').trim()),
         ...files.filter((file) => file !== 'network'),
         ...servers.map(() => 'a dnsmasq'),
