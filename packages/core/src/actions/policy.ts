@@ -88,12 +88,12 @@ async function update(
     ({ id: user }) => live.get(user) !== undefined,
   );
   await Promise.all(
-    running.map((instance) => {
+    running.map(async (instance) => {
       const isBusy = lanes.busy(instance.id);
       const brought = lanes
         .run(instance.id, () => bringLimits(shared, live, instance.id))
         .catch((error: unknown) => logger.warn('limits.not_in_force', { instance: instance.id, error }));
-      return isBusy ? undefined : brought;
+      if (!isBusy) await brought;
     }),
   );
   return observed(shared, policies.require(id));

@@ -140,7 +140,7 @@ describe('a patch', () => {
         const once = patched(base, patch);
         expect(patched(once, patch)).toEqual(once);
         expect(base).toEqual(before);
-        expect(over({}, base)).toEqual(over({}, before));
+        expect(over<object>({}, base)).toEqual(over<object>({}, before));
       }),
     );
   });

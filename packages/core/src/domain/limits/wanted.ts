@@ -104,7 +104,7 @@ function limits(rate: Rate | undefined): boolean {
 
 function rates(throttle: Throttle): Throttle {
   const left = Object.entries(throttle).filter(([, rate]) => limits(rate));
-  return Object.fromEntries(left) as Throttle;
+  return Object.fromEntries(left);
 }
 
 function nicRates({ ingress, egress }: NicLimits): NicLimits {
