@@ -18,6 +18,8 @@ export const instanceParams = z.strictObject({ instance: referenceSchema });
 
 const shared = { tag: 'instance', params: instanceParams } as const;
 const changed = ['instance.not_found', 'instance.state_conflict'] as const;
+/** What a limit is refused with; `limit.failed` where it is accepted and the host does not do it. */
+const limitErrors = ['limit.invalid', 'limit.below_floor', 'limit.unsupported', 'limit.failed'] as const;
 const started = [
   ...changed,
   'instance.start_failed',
@@ -27,6 +29,7 @@ const started = [
   'host.qemu_missing',
   'host.qemu_broken',
   'host.qemu_too_old',
+  ...limitErrors,
 ] as const;
 
 export const instanceRoutes = {
@@ -46,7 +49,7 @@ export const instanceRoutes = {
     body: instanceCreateSchema,
     status: 202,
     response: operationSchema,
-    errors: [...started, 'instance.name_taken'],
+    errors: [...started, 'instance.name_taken', 'policy.not_found'],
   },
   'GET /v1/instances/{instance}': {
     ...shared,
@@ -58,11 +61,20 @@ export const instanceRoutes = {
   'PATCH /v1/instances/{instance}': {
     ...shared,
     operationId: 'updateInstance',
-    summary: 'Rename an instance, or change its labels, restart policy or autostart',
+    summary:
+      'Change an instance: its name, labels, size, limits; live where it runs, as its status then says',
     can: 'update',
     body: instanceUpdateSchema,
     response: instanceSchema,
-    errors: [...changed, 'instance.name_taken'],
+    errors: [
+      ...changed,
+      ...limitErrors,
+      'instance.name_taken',
+      'policy.not_found',
+      'volume.not_attached',
+      'network.no_such_nic',
+      'host.insufficient_memory',
+    ],
   },
   'DELETE /v1/instances/{instance}': {
     ...shared,

@@ -28,7 +28,7 @@ export const policyRoutes = {
     body: policyCreateSchema,
     status: 201,
     response: policySchema,
-    errors: ['policy.name_taken', 'limit.invalid'],
+    errors: ['policy.name_taken', 'limit.invalid', 'limit.below_floor', 'limit.unsupported'],
   },
   'GET /v1/policies/{policy}': {
     ...shared,

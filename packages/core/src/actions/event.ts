@@ -49,13 +49,19 @@ function isKind(kind: string | undefined): kind is Event['kind'] {
   return eventSchema.shape.kind.safeParse(kind).success;
 }
 
+/** Limits that are not in force, by name. */
+function driftSentence({ limits }: Instance['status']): string | undefined {
+  const keys = limits?.drifted?.map(({ key }) => key);
+  return keys === undefined ? undefined : `Not as asked for: ${keys.join(', ')}.`;
+}
+
 function tell(kind: Event['kind'], record: unknown, change: Event['change']): Told {
   switch (kind) {
     case 'instance': {
       const { name, project, status } = record as Instance;
       if (change === 'removed') return { name, project };
-      const message =
-        status.state === 'crashed' || status.state === 'stopped' ? status.exit?.message : undefined;
+      const ended = status.state === 'crashed' || status.state === 'stopped';
+      const message = ended ? status.exit?.message : driftSentence(status);
       return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
     }
     case 'policy':
