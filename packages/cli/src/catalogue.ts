@@ -18,6 +18,9 @@ const network = () => import('./commands/network.ts');
 const networkTrace = () => import('./commands/network-trace.ts');
 const nic = () => import('./commands/nic.ts');
 const securityGroup = () => import('./commands/security-group.ts');
+const set = () => import('./commands/instance-set.ts');
+const policy = () => import('./commands/policy.ts');
+const top = () => import('./commands/top.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
 const operation = () => import('./commands/operation.ts');
@@ -185,6 +188,34 @@ export const catalogue: readonly Entry[] = [
   },
 
   {
+    name: 'set',
+    group: 'Limits',
+    summary: 'Change an instance, live where that can be: limits, size, policy, labels',
+    load: set,
+  },
+  { name: 'top', group: 'Limits', summary: 'Show what guests use beside their limits, live', load: top },
+  { name: 'policy ls', group: 'Limits', summary: 'List policies', load: policy },
+  {
+    name: 'policy show',
+    group: 'Limits',
+    summary: 'Show the limits of a policy, and who has it',
+    load: policy,
+  },
+  {
+    name: 'policy create',
+    group: 'Limits',
+    summary: 'Create a policy: limits that instances share',
+    load: policy,
+  },
+  {
+    name: 'policy set',
+    group: 'Limits',
+    summary: 'Change a policy, and with it the instances that have it',
+    load: policy,
+  },
+  { name: 'policy rm', group: 'Limits', summary: 'Remove policies that no instance has', load: policy },
+
+  {
     name: 'import',
     group: 'Moving in and out',
     summary: 'Make an instance of an OVA, OVF, libvirt XML, xl.cfg or bare disk',
@@ -274,6 +305,13 @@ const otherWords: Readonly<Record<string, string>> = {
   sg: 'security-group',
   firewall: 'security-group',
   rule: 'security-group allow',
+  limit: 'set',
+  limits: 'set',
+  update: 'set',
+  qos: 'policy',
+  policies: 'policy ls',
+  stats: 'top',
+  usage: 'top',
   convert: 'import',
   v2v: 'import',
   operations: 'operation ls',

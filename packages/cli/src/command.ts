@@ -14,10 +14,18 @@ export type NamedKind =
   | 'nic'
   | 'security-group'
   | 'rule'
+  | 'policy'
   | 'operation';
 
 /** What the shell can complete. Snapshots are those of the instance, rules those of the group that is the first argument. */
-export type Completable = NamedKind | 'file' | 'guest-file' | 'command';
+export type Completable =
+  | NamedKind
+  | 'file'
+  | 'guest-file'
+  | 'command'
+  /** KEY=VALUE of `wirt set`; those that policies have too. */
+  | 'setting'
+  | 'policy-setting';
 
 /** What a command is given: the client, its process, and how to tell people things while it works. */
 export interface Context {
@@ -147,6 +155,7 @@ export interface Entry {
     | 'Disks'
     | 'Snapshots'
     | 'Networks'
+    | 'Limits'
     | 'Moving in and out'
     | 'Host'
     | 'Work'

@@ -13,6 +13,7 @@ const names: NameSource = (kind, _prefix, of) => {
     nic: ['demo/nic0', 'demo/nic0;reboot', 'db-1/nic0'],
     'security-group': ['default', 'web'],
     rule: of === undefined ? [] : [`rule-of-${of}`],
+    policy: ['gold', 'x y'],
     operation: ['01KA'],
   }[kind];
   return Promise.resolve(found.map((value) => ({ value, description: '' })));
@@ -49,6 +50,28 @@ describe('completion', () => {
     expect(await completed('ls', '--output', '=', 'j')).toEqual(['json']);
     expect(await completed('ls', '--output', '=')).toEqual(kinds);
     expect(await completed('run', '--restart', 'on')).toEqual(['on-failure']);
+  });
+
+  it('offers keys of limits, their values where they are words, and in a policy only those that it can have', async () => {
+    expect(await completed('set', 'demo', 'cpu.')).toEqual(['cpu.cores=', 'cpu.weight=', 'cpu.burst=']);
+    expect(await completed('set', 'demo', 'cpu.cores=2', 'polic')).toEqual(['policy=']);
+    expect(await completed('set', 'demo', 'policy=g')).toEqual(['policy=gold']);
+    expect(await completed('set', 'demo', 'memory.ceiling=')).toEqual([
+      'memory.ceiling=auto',
+      'memory.ceiling=none',
+    ]);
+    expect(await completed('policy', 'create', 'gold', 'cpu')).not.toContain('cpus=');
+    expect(await completed('policy', 'create', 'gold', 'cpu.c')).toEqual(['cpu.cores=']);
+    expect(await completed('policy', 'show', '')).toEqual(['gold']);
+    expect(await completed('run', '--policy', 'g')).toEqual(['gold']);
+    expect(await completed('run', '--set', 'cpu.c')).toEqual(['cpu.cores=']);
+  });
+
+  it('offers the value of a key as bash splits it', async () => {
+    expect(await completed('set', 'demo', 'policy', '=', 'g')).toEqual(['gold']);
+    expect(await completed('set', 'demo', 'policy', '=')).toEqual(['gold']);
+    expect(await completed('set', 'demo', 'autostart', '=', 'o')).toEqual(['on', 'off']);
+    expect(await completed('set', 'demo', 'cpus', '=', '2', 'autostart', '=', '')).toEqual(['on', 'off']);
   });
 
   it('offers names from the daemon where they fit, each once', async () => {

@@ -12,6 +12,7 @@ import {
   type OptionSpec,
   type OptionSpecs,
 } from './command.ts';
+import { isShared, type KeySpec, keySpecs, unitTexts } from './limit-keys.ts';
 import { globalOptions } from './parse.ts';
 
 export interface Candidate {
@@ -39,6 +40,16 @@ export async function complete(
   // Bash takes `--output=js` apart at the sign, into three words.
   const words = typed.filter((word) => word !== '=');
   if (typed.at(-1) === '=') words.push('');
+  const key = settingBefore(typed);
+  if (key !== undefined) {
+    const value = words.pop() ?? '';
+    const { candidates, files } = await complete(entries, [...words.slice(0, -1), `${key}=${value}`], names);
+    // Bash replaces only what is behind the sign.
+    return {
+      files,
+      candidates: candidates.map((each) => ({ ...each, value: each.value.slice(key.length + 1) })),
+    };
+  }
   const current = words.at(-1) ?? '';
   const before = words.slice(0, -1);
   const start = skipOptions(before, globalOptions);
@@ -54,6 +65,13 @@ export async function complete(
   if (command === undefined) return nothing;
   const own = await completeIn(command, commandWords.slice(found.words), current, names);
   return { ...own, candidates: [...next, ...own.candidates] };
+}
+
+/** The key of `KEY = VALUE` that Bash took apart, where the value is being completed; options are not meant. */
+function settingBefore(typed: readonly string[]): string | undefined {
+  const sign = typed.at(-1) === '=' ? typed.length - 1 : typed.length - 2;
+  const key = typed[sign] === '=' ? typed[sign - 1] : undefined;
+  return key === undefined || key.startsWith('-') ? undefined : key;
 }
 
 function asCompletion(candidates: readonly Candidate[]): Completion {
@@ -174,6 +192,7 @@ async function completeKind(
     case 'nic':
     case 'security-group':
     case 'rule':
+    case 'policy':
     case 'operation':
       return asCompletion(await safeNames(kind, current, names, of));
     case 'file':
@@ -182,9 +201,42 @@ async function completeKind(
       const instances = current.includes('/') ? [] : await safeNames('instance', current, names);
       return { candidates: instances.map((each) => ({ ...each, value: `${each.value}:` })), files: true };
     }
+    case 'setting':
+      return completeSetting(keySpecs, current, names);
+    case 'policy-setting':
+      return completeSetting(keySpecs.filter(isShared), current, names);
     case 'command':
       return nothing;
   }
+}
+
+const settingValues: Readonly<Record<string, readonly string[]>> = {
+  switch: ['on', 'off'],
+  ceiling: ['auto', 'none'],
+  restart: ['never', 'on-failure', 'always'],
+};
+
+/** `KEY=`, and behind it the values where they are words. Keys with a name in them are not offered: it is the user’s. */
+async function completeSetting(
+  specs: readonly KeySpec[],
+  current: string,
+  names: NameSource,
+): Promise<Completion> {
+  const at = current.indexOf('=');
+  if (at < 0) {
+    const found = specs.filter(({ key }) => key.startsWith(current) && !/[A-Z]/.test(key));
+    return asCompletion(
+      found.map(({ key, summary, unit }) => ({
+        value: `${key}=`,
+        description: `${summary}: ${unitTexts[unit]}`,
+      })),
+    );
+  }
+  const [key, value] = [current.slice(0, at), current.slice(at + 1)];
+  const spec = specs.find((each) => each.key === key);
+  const lead = (candidate: Candidate): Candidate => ({ ...candidate, value: `${key}=${candidate.value}` });
+  if (key === 'policy') return asCompletion((await safeNames('policy', value, names)).map(lead));
+  return asCompletion(choicesOf(settingValues[spec?.unit ?? ''] ?? [], value, `${key}=`));
 }
 
 /** A name goes into somebody's command line: only what no shell gives a meaning to. */

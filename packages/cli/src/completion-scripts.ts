@@ -15,7 +15,7 @@ _wirt() {
       continue
     fi
     value=\${line%%$'\\t'*}
-    [[ $value == *: ]] && compopt -o nospace
+    [[ $value == *[:=] ]] && compopt -o nospace
     COMPREPLY+=("$value")
   done < <(command wirt complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
@@ -34,7 +34,7 @@ _wirt() {
     fi
     value=\${line%%$'\\t'*}
     description=\${line#*$'\\t'}
-    if [[ $value == *: ]]; then
+    if [[ $value == *[:=] ]]; then
       direct+=("$value")
     else
       described+=("\${value//:/\\\\:}:$description")

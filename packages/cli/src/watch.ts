@@ -53,14 +53,14 @@ export async function* followEvents(
 }
 
 /** A connection that broke, in whichever way; what the daemon says itself is none, except that it is stopping. */
-function isLoss(error: unknown): boolean {
+export function isLoss(error: unknown): boolean {
   return (
     !(error instanceof WirtError) || error.code === 'daemon.unreachable' || error.code === 'daemon.stopping'
   );
 }
 
 /** Resolves after the time or at abort, whichever is first. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);
     function done(): void {

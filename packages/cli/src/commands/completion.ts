@@ -113,6 +113,10 @@ function namesFrom(client: Client): NameSource {
       const { spec } = await client.call('GET /v1/security-groups/{group}', { params: { group } });
       return spec.rules.map((rule) => ({ value: rule.id, description: ruleText(rule) }));
     },
+    policy: async () => {
+      const { items } = await client.call('GET /v1/policies', { query });
+      return items.map((each) => ({ value: each.name, description: each.spec.description }));
+    },
     operation: async () => {
       const { items } = await client.call('GET /v1/operations', { query });
       return items.map((each) => ({

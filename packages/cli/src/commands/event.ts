@@ -20,7 +20,17 @@ const events = command({
     },
     kind: {
       kind: 'choice',
-      choices: ['instance', 'image', 'volume', 'pool', 'snapshot', 'network', 'security-group', 'operation'],
+      choices: [
+        'instance',
+        'image',
+        'volume',
+        'pool',
+        'snapshot',
+        'network',
+        'security-group',
+        'policy',
+        'operation',
+      ],
       summary: 'Only changes of this kind',
     },
     id: { kind: 'text', value: 'ID', summary: 'Only changes of this resource' },

@@ -8,6 +8,8 @@ export interface Known {
   readonly volumes: readonly Volume[];
   /** Name of the snapshot that its disks go on from. */
   readonly snapshot?: string;
+  /** From instance-limits-view, which lists do without. */
+  readonly limits?: readonly Block[];
 }
 
 export function diskBlock(disks: readonly Disk[], known: Known): Block {

@@ -7,6 +7,7 @@ import { usageError } from '../parse.ts';
 import { waitForAddresses } from '../wait.ts';
 import { actedOn, followInstance, type Waiting, waitOptions } from './instance-life.ts';
 import { diskOptions, diskSpec, hasDisk } from './instance-run-disks.ts';
+import { limitOptions, limitsGiven } from './instance-run-limits.ts';
 import { metadataSpec, nicOptions, nicSpec } from './instance-run-nics.ts';
 import { cloudInitSpec, seedOptions } from './instance-run-seed.ts';
 import { actedView } from './side-by-side.ts';
@@ -45,6 +46,7 @@ const options = {
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
   ...nicOptions,
+  ...limitOptions,
   paused: { kind: 'flag', summary: 'Leave the processors stopped' },
   console: { kind: 'flag', summary: 'Attach to its serial console' },
   ...waitOptions,
@@ -120,6 +122,7 @@ async function bodyOf(
   checkDatasource(given);
   const nics = nicSpec(given);
   const metadata = metadataSpec(given);
+  const limited = await limitsGiven(given);
   const from = args.image === undefined ? 'nothing' : 'image';
   const disks = diskSpec(given, from);
   const image =
@@ -128,24 +131,25 @@ async function bodyOf(
       : await context.client.call('GET /v1/images/{image}', { params: { image: args.image } });
   const cloudInit = await cloudInitSpec(context, given, image);
   const { cpus, memory, restart, machine, accel, cpu } = given;
+  const spec = limited({
+    ...(args.image === undefined ? {} : { image: args.image }),
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(memory === undefined ? {} : { memoryMib: memory }),
+    ...(restart === undefined ? {} : { restart }),
+    ...(machine === undefined ? {} : { machine }),
+    ...(accel === undefined ? {} : { accelerator: accel }),
+    ...(cpu === undefined ? {} : { cpuModel: cpu }),
+    ...nics,
+    ...metadata,
+    ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),
+    ...(cloudInit === undefined ? {} : { cloudInit }),
+    autostart: given.autostart,
+    overcommit: given.overcommit,
+  });
   return {
     ...(name === undefined ? {} : { name }),
     labels: Object.fromEntries(given.label),
-    spec: {
-      ...(args.image === undefined ? {} : { image: args.image }),
-      ...(cpus === undefined ? {} : { cpus }),
-      ...(memory === undefined ? {} : { memoryMib: memory }),
-      ...(restart === undefined ? {} : { restart }),
-      ...(machine === undefined ? {} : { machine }),
-      ...(accel === undefined ? {} : { accelerator: accel }),
-      ...(cpu === undefined ? {} : { cpuModel: cpu }),
-      ...nics,
-      ...metadata,
-      ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),
-      ...(cloudInit === undefined ? {} : { cloudInit }),
-      autostart: given.autostart,
-      overcommit: given.overcommit,
-    },
+    spec,
     start: true,
     startPaused: given.paused,
   };

@@ -61,6 +61,7 @@ function instanceBlocks(instance: Instance, known: Known, nowMs: number): Block[
     { kind: 'fields', title: 'Spec', fields: specFields(spec) },
     diskBlock(spec.disks, known),
     nicBlock(spec.nics),
+    ...(known.limits ?? []),
     { kind: 'fields', title: 'cloud-init', fields: seedFields(spec.cloudInit) },
     { kind: 'fields', title: 'Labels', fields: Object.entries(labels) },
     ...(status.exit === undefined
@@ -121,8 +122,8 @@ function reachFields({ name, status }: Instance, { snapshot }: Known): Field[] {
 function specFields(spec: Instance['spec']): Field[] {
   return [
     ['Image', spec.image ?? 'none'],
-    ['CPUs', String(spec.cpus)],
-    ['Memory', `${mibText(spec.memoryMib)}${spec.overcommit ? ' (may overcommit)' : ''}`],
+    ['CPUs', `${spec.cpus}${spec.maxCpus === undefined ? '' : `, up to ${spec.maxCpus} while it runs`}`],
+    ['Memory', memoryText(spec)],
     ['Machine', spec.machine],
     ['Firmware', spec.firmware ?? 'what the image boots by'],
     ['Accelerator', spec.accelerator],
@@ -132,6 +133,11 @@ function specFields(spec: Instance['spec']): Field[] {
     ['Restart', spec.restart],
     ['Autostart', spec.autostart ? 'yes' : 'no'],
   ];
+}
+
+function memoryText({ memoryMib, maxMemoryMib, overcommit }: Instance['spec']): string {
+  const most = maxMemoryMib === undefined ? '' : `, up to ${mibText(maxMemoryMib)} while it runs`;
+  return `${mibText(memoryMib)}${most}${overcommit ? ' (may overcommit)' : ''}`;
 }
 
 function exitFields(exit: InstanceExit, nowMs: number): Field[] {
@@ -170,7 +176,7 @@ function commandFor(action: InstanceAction, name: string): string | undefined {
     case 'restore':
       return `wirt snapshot restore ${name} SNAPSHOT`;
     case 'update':
-      return undefined;
+      return `wirt set ${name} KEY=VALUE`;
     case 'start':
     case 'stop':
     case 'restart':

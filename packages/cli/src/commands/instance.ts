@@ -96,19 +96,29 @@ const show = command({
 });
 
 /** What its record has only the ids of; where that cannot be had, the ids are shown. */
-async function knownOf({ client }: Context, { id, spec, status }: Instance): Promise<Known> {
-  const volumes = spec.disks.some(({ device }) => device === 'disk')
-    ? await client.call('GET /v1/volumes', { query: { instance: id } }).then(
-        ({ items }) => items,
-        () => [],
-      )
-    : [];
-  if (status.snapshot === undefined) return { volumes };
-  const params = { instance: id, snapshot: status.snapshot };
-  const snapshot = await client
-    .call('GET /v1/instances/{instance}/snapshots/{snapshot}', { params })
-    .catch(() => undefined);
-  return { volumes, ...(snapshot === undefined ? {} : { snapshot: snapshot.name }) };
+async function knownOf({ client, io }: Context, instance: Instance): Promise<Known> {
+  const { id, spec, status } = instance;
+  const [volumes, snapshot, policy] = await Promise.all([
+    spec.disks.some(({ device }) => device === 'disk')
+      ? client.call('GET /v1/volumes', { query: { instance: id } }).then(
+          ({ items }) => items,
+          () => [],
+        )
+      : [],
+    status.snapshot === undefined
+      ? undefined
+      : client
+          .call('GET /v1/instances/{instance}/snapshots/{snapshot}', {
+            params: { instance: id, snapshot: status.snapshot },
+          })
+          .catch(() => undefined),
+    spec.policy === undefined
+      ? undefined
+      : client.call('GET /v1/policies/{policy}', { params: { policy: spec.policy } }).catch(() => undefined),
+  ]);
+  const { limitBlocks } = await import('./instance-limits-view.ts');
+  const limits = limitBlocks(instance, policy, io.now());
+  return { volumes, ...(snapshot && { snapshot: snapshot.name }), limits };
 }
 
 const rename = command({

@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import { anInstance, problem, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
+
+const answered = (more: object) => ({ ...anInstance, status: { ...anInstance.status, ...more } });
+
+async function ran(settings: readonly string[], answer: object, output: readonly string[] = []) {
+  await using daemon = await startScriptedDaemon({
+    'PATCH /v1/instances/demo': () => ({ json: answer }),
+  });
+  const result = await runWirt(['set', 'demo', ...settings, ...output], { daemon });
+  return { ...result, asked: daemon.asked };
+}
+
+describe('wirt set', () => {
+  it('sends all values in one request, in the units of the contract', async () => {
+    const settings = [
+      'cpu.limit=1.5',
+      'memory=2G',
+      'memory.ceiling=auto',
+      'disk.read=10MiB:50MiB/10s',
+      'disk.root.write-ops=500',
+      'each-disk.total=none',
+      'network.egress=100Mbit',
+      'network.nic0.ingress-packets=20000',
+      'cpu.burst=50ms',
+      'cpu.weight=',
+      'policy=gold',
+      'max-cpus=',
+      'name=other',
+    ];
+    const { asked, code } = await ran(settings, anInstance);
+    expect(code).toBe(0);
+    expect(asked).toHaveLength(1);
+    expect(asked[0]?.json).toEqual({
+      name: 'other',
+      spec: {
+        memoryMib: 2048,
+        policy: 'gold',
+        maxCpus: null,
+        limits: {
+          cpu: { cores: 1.5, burstMs: 50, weight: null },
+          memory: { ceilingMib: 'auto' },
+          disk: { readBytes: { rate: 10_485_760, burst: 52_428_800, burstSeconds: 10 } },
+          eachDisk: { totalBytes: { rate: 0 } },
+          eachNic: { egress: { bytesPerSecond: 12_500_000 } },
+        },
+        disks: { root: { limits: { writeOperations: { rate: 500 } } } },
+        nics: { nic0: { limits: { ingress: { packetsPerSecond: 20_000 } } } },
+      },
+    });
+  });
+
+  it('says of each value what was read back, what is pending and why, and what drifted', async () => {
+    const limits = {
+      effective: {
+        cpu: { cores: 1.5 },
+        nics: { nic0: { egress: { bytesPerSecond: 12_500_000 } }, nic1: {} },
+      },
+      pending: [
+        { key: 'memory.free-page-reporting', wanted: '1', why: 'its balloon was started without it' },
+      ],
+      drifted: [
+        { key: 'disk.root.read', wanted: '10485760', found: '1048576', why: 'somebody else has changed it' },
+      ],
+    };
+    const settings = ['cpu.limit=1.5', 'memory.free-page-reporting=on', 'each-disk.read=10MiB'];
+    const { stdout } = await ran(
+      [...settings, 'network.egress=100Mbit', 'disk.write=1MiB', 'autostart=on'],
+      answered({ limits }),
+    );
+    expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
+      'KEY                         WANTED   IN FORCE      WHEN',
+      'cpu.cores                   1.5      1.5           now',
+      'memory.free-page-reporting  on       none          at its next start: its balloon was started without it',
+      'each-disk.read              10MiB    none          drifted, Wirt goes on trying: somebody else has changed it',
+      'network.egress              100Mbit  nic0 100Mbit  now',
+      'disk.write                  1MiB     none          taken, but not seen in force',
+      'autostart                   on                     now',
+      '',
+    ]);
+  });
+
+  it('says that a value is in force at the next start when the guest does not run', async () => {
+    const { stdout } = await ran(['cpu.cores=2'], answered({ state: 'stopped' }));
+    expect(stdout).toContain('cpu.cores  2       -         at its next start');
+  });
+
+  it('shows every gap of a policy that was given', async () => {
+    const limits = {
+      effective: {},
+      pending: [{ key: 'memory.ceiling', wanted: '2048', found: '4096', why: 'the guest uses more' }],
+    };
+    const { stdout } = await ran(['policy=gold'], answered({ limits }));
+    expect(stdout).toMatch(/policy +gold +see below\n/);
+    expect(stdout).toMatch(/memory\.ceiling +2GiB +4GiB +at its next start: the guest uses more\n/);
+  });
+
+  it.each([
+    ['cpu.cores=10X', 'cpu.cores=10X cannot be: cpu.cores takes a number of cores'],
+    ['disk.read=10X', 'known are', 'knows the units B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, and bits'],
+    ['network.egress=-5Mbit', 'network.egress=-5Mbit cannot be'],
+    ['network.egress=100', 'needs a unit'],
+    ['network.egress=NaN', 'cannot be'],
+    ['network.egress=99999999TB', 'is more than can be kept'],
+    ['disk.read=10MiB:1MiB', 'has a burst below its rate'],
+    ['cpu.wieght=5', 'Did you mean cpu.weight?'],
+    ['cpus=', 'cpus always has a value'],
+    ['cpus', 'takes KEY=VALUE'],
+    ['disk.a b.read=1MiB', 'knows no key'],
+  ])('refuses %s before it asks anything', async (setting, ...says) => {
+    const { code, stderr, asked } = await ran(['cpus=2', setting], anInstance);
+    expect([code, asked]).toEqual([2, []]);
+    expect(stderr).toContain(says.at(-1));
+  });
+
+  it('refuses a key that is given twice, an alias counted', async () => {
+    const { code, stderr } = await ran(['cpu.limit=2', 'cpu.cores=3'], anInstance);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('cpu.cores was given twice')]);
+  });
+
+  it('adds a label to those that are there, and tries again when somebody else has changed them', async () => {
+    let refused = 0;
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: { ...anInstance, revision: 7 + refused } }),
+      [`PATCH /v1/instances/${anInstance.id}`]: () =>
+        refused++ === 0 ? problem(412, 'request.revision_mismatch', 'Changed.') : { json: anInstance },
+    });
+    const { code, stdout } = await runWirt(['set', 'demo', 'label.owner=me', 'label.tier=', 'cpus=3'], {
+      daemon,
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/label\.tier +without it +now/);
+    const patches = daemon.asked.filter(({ method }) => method === 'PATCH');
+    expect(patches.map(({ headers }) => headers['if-match'])).toEqual(['"7"', '"8"']);
+    expect(patches[1]?.json).toEqual({ labels: { owner: 'me' }, spec: { cpus: 3 } });
+  });
+
+  it('gives programs the record, and prints the keys when it is given none', async () => {
+    const { stdout } = await ran(['cpus=2'], anInstance, ['-o', 'json']);
+    expect(JSON.parse(stdout)).toEqual(anInstance);
+    expect((await runWirt(['set'])).stdout).toMatch(/^ {2}cpus +Virtual CPUs.*\n/);
+    expect((await runWirt(['set', 'demo', '-o', 'name'])).stdout).toContain('network.NIC.egress-packets\n');
+    expect(await runWirt(['set', 'cpus=2'])).toMatchObject({ code: 2 });
+  });
+});
