@@ -3,7 +3,7 @@
  * that waits is lost.
  */
 import type { LinkChange } from './link-diff.ts';
-import type { Bucket, TapRates } from './rates.ts';
+import { type Bucket, longestPacketBytes, type TapRates } from './rates.ts';
 import { isToldOf, type Qdisc, type TcState } from './tc-state.ts';
 
 export interface RateChanges {
@@ -36,7 +36,8 @@ export function rateChanges(
     });
     const now = qdiscOf(tap);
     if (ingress !== undefined && !holds(now, ingress))
-      after.push(tell(bucketLine(tap, ingress), `${rates.what} had lost its rate`));
+      for (const line of bucketLines(tap, now, ingress))
+        after.push(tell(line, `${rates.what} had lost its rate`));
     if (ingress === undefined && now.kind === 'tbf')
       before.push(
         tell(
@@ -51,7 +52,9 @@ export function rateChanges(
     }
     const { through } = egress;
     const wrong = `${rates.what} had lost the rate of what it sends`;
-    if (!holds(qdiscOf(through), egress)) after.push(tell(bucketLine(through, egress), wrong));
+    const throttle = qdiscOf(through);
+    if (!holds(throttle, egress))
+      for (const line of bucketLines(through, throttle, egress)) after.push(tell(line, wrong));
     if (now.incoming === undefined) after.push(tell(`qdisc replace dev ${tap} ingress`, wrong));
     const isRedirected = actual.redirected.has(through) && now.incoming !== undefined && !made.has(through);
     if (!isRedirected) after.push(tell(redirectLine(tap, through, classifier), wrong));
@@ -87,9 +90,15 @@ function holds({ kind, bytesPerSecond, burstBytes = 0 }: Qdisc, bucket: Bucket):
   );
 }
 
-/** `bps` is bytes a second there (tc(8)). */
-function bucketLine(name: string, { bytesPerSecond, burstBytes, queueBytes }: Bucket): string {
-  return `qdisc replace dev ${name} root tbf rate ${bytesPerSecond}bps burst ${burstBytes}b limit ${queueBytes}b`;
+/**
+ * `bps` is bytes a second there (tc(8)). What waits already and has no room in a smaller bucket would wait for ever, and all behind it (sch_tbf: only what
+ * comes later is cut): then the bucket is made anew.
+ */
+function bucketLines(name: string, now: Qdisc, { bytesPerSecond, burstBytes, queueBytes }: Bucket): string[] {
+  const line = `qdisc replace dev ${name} root tbf rate ${bytesPerSecond}bps burst ${burstBytes}b limit ${queueBytes}b`;
+  const mayBlock =
+    now.kind === 'tbf' && burstBytes < longestPacketBytes && burstBytes < (now.burstBytes ?? 0);
+  return mayBlock ? [`qdisc replace dev ${name} root noqueue`, line] : [line];
 }
 
 function redirectLine(tap: string, through: string, classifier: Classifier): string {

@@ -116,7 +116,7 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
     await outside.call('send', [address(1), one.listens]);
     within((await rateAt(one.traffic)).bytes, 1_000_000, 'TCP to the guest');
     expect(await limits()).toEqual({
-      [keyOf(port(1))]: { ingress: { bytesPerSecond: 1_000_000, burstBytes: 65_536 } },
+      [keyOf(port(1))]: { ingress: { bytesPerSecond: 1_000_000, burstBytes: 73_728 } },
     });
     await driver.apply(plan(limited(4_000_000)), signal());
     process.stdout.write(`  changed in ${driver.lastApplyMs.toFixed(1)} ms\n`);
@@ -142,7 +142,7 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
     await driver.apply(plan(limited(1_000_000), port(2)), signal());
     within((await rateAt(two.traffic)).bytes, 1_000_000, 'TCP from the guest');
     expect(await limits()).toEqual({
-      [keyOf(port(1))]: { egress: { bytesPerSecond: 1_000_000, burstBytes: 65_536 } },
+      [keyOf(port(1))]: { egress: { bytesPerSecond: 1_000_000, burstBytes: 73_728 } },
       [keyOf(port(2))]: {},
     });
     await driver.apply(plan(limited(5_000_000), port(2)), signal());
@@ -338,7 +338,7 @@ describe.skipIf(!isRoot)('rates of cards that somebody changes (needs root)', ()
     took['one changed'] = driver.lastApplyMs;
     await timed('read', async () => expect((await driver.limits(signal())).size).toBe(300));
     expect((await driver.limits(signal())).get(keyOf(other))).toEqual({
-      ingress: { bytesPerSecond: 777_000, burstBytes: 65_536 },
+      ingress: { bytesPerSecond: 777_000, burstBytes: 73_728 },
     });
     took['counted first'] = await driver.countNow();
     took['counted'] = await driver.countNow();

@@ -26,8 +26,9 @@ export interface TapRates {
 }
 
 const burstSeconds = 0.05;
-/** A packet that the guest leaves to be cut (TSO) has so much. */
-const leastBurstBytes = 64 * 1024;
+/** What a guest leaves to be cut into packets (TSO), 64 KiB, and the headers of all of them: the longest that has to fit in at once. */
+export const longestPacketBytes = 72 * 1024;
+const leastBurstBytes = longestPacketBytes;
 /** A number of the kernel's, of 32 bits; the schema's maximum. */
 const mostBurstBytes = 4_000_000_000;
 const queueSeconds = 0.05;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { desiredLinks, stateOf } from './links.ts';
 import { createNames } from './names.ts';
 import { plan, port } from './plan.fixture.ts';
-import { contradicts, subjectOf } from './watch.ts';
+import { contradicts, interfaceOf, subjectOf } from './watch.ts';
 
 const names = createNames('main');
 const bridge = names.bridge('NETWORK1');
@@ -57,5 +57,18 @@ describe('what the kernel says of a link', () => {
     // As a port it is a subject of its own, that hides nothing of what is said of the link.
     expect(subjectOf(`7: ${tap}@if3: ${flags} mtu 1400 master br0`)).toBe(`${tap} port`);
     fc.assert(fc.property(fc.string(), (any) => void [subjectOf(any), contradicts(any, expected)]));
+  });
+});
+
+describe('what the kernel says of queueing disciplines', () => {
+  it.each([
+    [`deleted qdisc tbf aa93: dev ${tap} root rate 8Mbit burst 64Kb lat 65.5ms `, tap],
+    [`qdisc tbf aa97: dev ${tap} root refcnt 2 rate 12Mbit burst 64Kb lat 43.7ms `, tap],
+    [`deleted filter dev ${tap} ingress protocol all pref 1 u32 chain 0 `, tap],
+    [`deleted qdisc ingress ffff: dev if17 parent ffff:fff1 ---------------- `, 'if17'],
+    ['\taction order 1: mirred (Egress Redirect to device wf1) stolen', undefined],
+    ['nonsense', undefined],
+  ])('names an interface: %s', (line, name) => {
+    expect(interfaceOf(line)).toBe(name);
   });
 });
