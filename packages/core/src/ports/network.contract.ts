@@ -13,6 +13,8 @@ export interface NetworkCapabilities {
   readonly interfaces: boolean;
   /** A packet can be sent from a guest's place. */
   readonly probes: boolean;
+  /** Cards have rates: see network-limits.contract.ts. */
+  readonly rates: boolean;
   /** How many cards are plugged in at once. */
   readonly ports: number;
 }

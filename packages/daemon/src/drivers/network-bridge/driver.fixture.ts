@@ -49,6 +49,7 @@ event = serveCalls({
   interfaces: ([plan]: readonly [NetworkPlan]) => plan.networks.map(({ id }) => driver.interfaceOf(id)),
   observe: ([network]: Arguments<'observe'>, signal: AbortSignal) => driver.observe(network, signal),
   limits: async (_args: readonly unknown[], signal: AbortSignal) => [...(await driver.limits(signal))],
+  refusesLimits: () => driver.refusesLimits(),
   counters: () => {
     const startedMs = performance.now();
     const counters = driver.counters();

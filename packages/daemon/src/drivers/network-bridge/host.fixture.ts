@@ -63,7 +63,7 @@ export async function createTestHost(): Promise<TestHost> {
   return {
     netns,
     directory,
-    capabilities: { interfaces: true, probes: true, ports: 300 },
+    capabilities: { interfaces: true, probes: true, rates: true, ports: 300 },
     owner: { uid: 987_650, gid: 987_650 },
     async start({ tag = testTag, ...more } = {}) {
       const driver = await startDriver(netns, {

@@ -343,6 +343,8 @@ describe.skipIf(!isRoot)('rates of cards that somebody changes (needs root)', ()
     took['counted first'] = await driver.countNow();
     took['counted'] = await driver.countNow();
     expect(driver.counters().size).toBe(300);
+    const timings = driver.logged.filter(({ name }) => name === 'network.applied').map(({ fields }) => JSON.stringify(fields));
+    process.stdout.write(`${timings.join('\n')}\n`);
     const words = Object.entries(took).map(([what, ms]) => `${what} ${ms.toFixed(1)} ms`);
     process.stdout.write(`  300 cards: ${words.join(', ')}\n`);
     expect(took['again']).toBeLessThan(500);

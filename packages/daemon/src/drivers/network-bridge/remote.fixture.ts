@@ -39,8 +39,14 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
   const backends = new Map<string, NicBackend>();
   const interfaces = new Map<string, string>();
   let lastApplyMs = 0;
+  let refusal: ReturnType<NetworkDriver['refusesLimits']>;
   let counters: ReadonlyMap<string, PortCounters> = new Map();
 
+  async function countNow(): Promise<number> {
+    const counted = await server.call<{ tookMs: number; counters: [string, PortCounters][] }>('counters');
+    counters = new Map(counted.counters);
+    return counted.tookMs;
+  }
   async function learn(plan: NetworkPlan): Promise<void> {
     backends.clear();
     interfaces.clear();
@@ -49,6 +55,8 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
       const backend = found[at];
       if (backend !== undefined) backends.set(`${instance} ${nic}`, backend);
     }
+    refusal = (await server.call<typeof refusal>('refusesLimits')) ?? undefined;
+    await countNow();
     const names = await server.call<(string | undefined)[]>('interfaces', [plan]);
     for (const [at, { id }] of plan.networks.entries()) {
       const name = names[at];
@@ -87,13 +95,9 @@ export async function startDriver(netns: TestNetns, options: RemoteDriverOptions
     observe: async (network, signal) => await server.call('observe', [network], signal),
     probe: async (probe, signal) => await server.call('probe', [probe], signal),
     limits: async (signal) => new Map(await server.call<[string, NicLimits][]>('limits', [], signal)),
-    refusesLimits: () => undefined,
+    refusesLimits: () => refusal,
     counters: () => counters,
-    async countNow() {
-      const began = await server.call<{ tookMs: number; counters: [string, PortCounters][] }>('counters');
-      counters = new Map(began.counters);
-      return began.tookMs;
-    },
+    countNow,
     onRepair(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

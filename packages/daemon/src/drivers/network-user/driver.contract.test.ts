@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type NetworkUnderTest, networkContract } from '@wirt/core/contract/network';
+import { networkLimitsContract } from '@wirt/core/contract/network-limits';
 import { describe } from 'vitest';
 import { owner, passtMissing, passtsBelow, silentLogger } from './harness.fixture.ts';
 import { createUserNetwork } from './network-user.ts';
@@ -15,7 +16,7 @@ async function make(passt: 'always' | 'never'): Promise<NetworkUnderTest> {
   const closing: (() => void)[] = [];
   const features = { 'stream-network': true, 'stream-reconnect': true };
   return {
-    capabilities: { interfaces: false, probes: false, ports: 12 },
+    capabilities: { interfaces: false, probes: false, rates: false, ports: 12 },
     start: async () =>
       createUserNetwork({ runDirectory, logger: silentLogger, passt, qemuFeatures: async () => features }),
     // It has no children that would end with it; what it holds is a timer.
@@ -54,7 +55,9 @@ async function make(passt: 'always' | 'never'): Promise<NetworkUnderTest> {
 }
 
 networkContract('user mode by slirp', () => make('never'));
+networkLimitsContract('user mode by slirp', () => make('never'));
 const missing = passtMissing();
 describe.skipIf(missing)(`with passt${missing ? ` (skipped: ${missing})` : ''}`, () => {
   networkContract('user mode by passt', () => make('always'));
+  networkLimitsContract('user mode by passt', () => make('always'));
 });
