@@ -31,10 +31,11 @@ const memoryEvery = 6;
 /** More at once only wait for each other; those that were silent last time have places of their own, so that they take none from the others. */
 const atOnce = 16;
 const silentAtOnce = 4;
+const never = -1;
 
 interface Asked {
-  /** Monotonic; -Infinity before the first. */
-  askedMs: number;
+  /** The number of the last question to it among those to all guests. */
+  last: number;
   questions: number;
   asking: boolean;
   silent: boolean;
@@ -61,12 +62,13 @@ export function createQuestions(
   const asked = new WeakMap<Guest, Asked>();
   const places = pLimit(atOnce);
   const silentPlaces = pLimit(silentAtOnce);
+  let count = 0;
 
   const of = (guest: Guest): Asked => {
     const found = asked.get(guest);
     if (found !== undefined) return found;
     const fresh = {
-      askedMs: Number.NEGATIVE_INFINITY,
+      last: never,
       questions: 0,
       asking: false,
       silent: false,
@@ -108,18 +110,18 @@ export function createQuestions(
     const state = of(guest);
     if (state.asking || !guest.state.responsive) return Promise.resolve();
     state.asking = true;
-    state.askedMs = clock.monotonicMs();
+    state.last = ++count;
     return (state.silent ? silentPlaces : places)(() => inTime(guest, state));
   }
 
   function due(guests: Iterable<Guest>, urgent: ReadonlySet<string>): Guest[] {
-    const rows: { readonly guest: Guest; readonly sinceMs: number }[] = [];
+    const rows: { readonly guest: Guest; readonly rank: number }[] = [];
     for (const guest of guests) {
-      const { asking, askedMs } = of(guest);
+      const { asking, last } = of(guest);
       if (asking || !guest.state.responsive) continue;
-      rows.push({ guest, sinceMs: urgent.has(guest.id) ? Number.NEGATIVE_INFINITY : askedMs });
+      rows.push({ guest, rank: urgent.has(guest.id) ? never - 1 : last });
     }
-    if (rows.length > times.questionsPerTurn) rows.sort((a, b) => (a.sinceMs < b.sinceMs ? -1 : 1));
+    if (rows.length > times.questionsPerTurn) rows.sort((a, b) => a.rank - b.rank);
     return rows.slice(0, times.questionsPerTurn).map(({ guest }) => guest);
   }
 
