@@ -6,7 +6,6 @@ import { nearest } from './nearest.ts';
 
 export type Unit =
   | 'cores'
-  | 'count'
   | 'weight'
   | 'time'
   | 'size'
@@ -297,7 +296,6 @@ export const keyAliases: Readonly<Record<string, string>> = { 'cpu.limit': 'cpu.
 /** How its values are written, for help and for messages. */
 export const unitTexts = {
   cores: '0.5, 2, none',
-  count: '500, none',
   weight: '0 to 10000',
   time: '50ms, 0.2s',
   size: '512M, 2G, none',

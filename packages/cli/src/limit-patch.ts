@@ -48,8 +48,6 @@ export function parseLimit(unit: Unit, text: string): LimitValue {
   switch (unit) {
     case 'cores':
       return parseCores(text);
-    case 'count':
-      return parseCount(text, most.operations);
     case 'weight':
       return parseCount(text, 10_000);
     case 'time':

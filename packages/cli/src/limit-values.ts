@@ -117,6 +117,11 @@ function isLimit(value: LimitValue | undefined): boolean {
   return typeof value === 'object' && value.rate > 0;
 }
 
+/** The value of a key: what the balloon leaves is read back as the memory that the guest has. */
+export function foundAt(effective: Values, key: string): LimitValue | undefined {
+  return effective.get(key) ?? (key === 'memory.balloon' ? effective.get('memory') : undefined);
+}
+
 /** A value by the unit of its key. */
 export function valueText(key: string, value: LimitValue): string {
   const found = findKey(key);
@@ -130,6 +135,7 @@ export function gapKey({ key }: LimitGap): string {
 
 /** What a gap says of its value: numbers are in the units of the contract. */
 export function gapText(key: string, text: string): string {
+  if (text === 'true' || text === 'false') return text === 'true' ? 'on' : 'off';
   if (!/^\d+(\.\d+)?$/.test(text)) return text;
   const [main = key, part = ''] = key.split(/ (.*)/s);
   if (part.endsWith('seconds')) return `${text}s`;
@@ -144,6 +150,8 @@ export function gapText(key: string, text: string): string {
 export function concerns(key: string, gap: LimitGap): boolean {
   const told = gapKey(gap);
   if (told === key || key === 'policy') return true;
+  // What the balloon leaves is the memory that the guest has.
+  if (key === 'memory.balloon') return told === 'memory';
   const each = /^each-disk\.(.*)$/.exec(key);
   if (each !== null) return new RegExp(`^disk\\.[^.]+\\.${each[1]}$`).test(told);
   const card = /^network\.([^.]+)$/.exec(key);

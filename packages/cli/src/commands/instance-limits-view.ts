@@ -1,7 +1,7 @@
 /** What people see of an instance's limits: each value that is wanted beside the one that was read back from where it acts. */
 import type { Instance, LimitGap, Policy } from '@wirt/api';
 import { keySpecs } from '../limit-keys.ts';
-import { effectiveValues, gapKey, gapText, valueText, wantedValues } from '../limit-values.ts';
+import { effectiveValues, foundAt, gapKey, gapText, valueText, wantedValues } from '../limit-values.ts';
 import type { Block, Cell } from '../table.ts';
 import { ageText, mibText } from '../units.ts';
 import { driftedCell, pendingCell } from './instance-set-view.ts';
@@ -53,7 +53,7 @@ function limitRows(instance: Instance, policy: Parameters<typeof wantedValues>[1
   return [...keys]
     .toSorted((one, other) => orderOf(one) - orderOf(other))
     .map((key) => {
-      const [asked, found] = [wanted.get(key), effective.get(key)];
+      const [asked, found] = [wanted.get(key), foundAt(effective, key)];
       const gaps = { drifted: drifted.find(about(key)), pending: pending.find(about(key)) };
       const gap = gaps.drifted ?? gaps.pending;
       return [

@@ -1,7 +1,15 @@
 /** What became of each value that was set: what is in force is what was read back, and never what was asked for. */
 import type { Instance, LimitGap, LimitsStatus } from '@wirt/api';
 import { type Assignment, limitText } from '../limit-patch.ts';
-import { concerns, effectiveValues, gapKey, gapText, type Values, valueText } from '../limit-values.ts';
+import {
+  concerns,
+  effectiveValues,
+  foundAt,
+  gapKey,
+  gapText,
+  type Values,
+  valueText,
+} from '../limit-values.ts';
 import type { Cell } from '../table.ts';
 
 /** A row for each value, and one for each gap of a policy that was given. */
@@ -64,7 +72,7 @@ function gapRow({ gap, when }: Told): Cell[] {
 
 /** What is set for each disk or card is in force at every one of them. */
 function inForceText(key: string, effective: Values): string {
-  const own = effective.get(key);
+  const own = foundAt(effective, key);
   if (own !== undefined) return valueText(key, own);
   const each = [...effective].filter(([found]) => concerns(key, { key: found, wanted: '', why: '' }));
   const texts = each.map(([found, value]) => `${found.split('.')[1]} ${valueText(found, value)}`);

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { instanceUpdateSchema, policyUpdateSchema } from '@wirt/api';
+import { describe, expect, it } from 'vitest';
+import { findKey, isShared, type KeySpec, keyAliases, keySpecs, unitTexts } from './limit-keys.ts';
+import { limitsPatchOf, readAssignments, updateOf } from './limit-patch.ts';
+
+const words = { command: 'set', for: 'instance' } as const;
+
+/** A key and a value that it takes, with names where they stand. */
+function setting({ key, unit }: KeySpec, value?: string): string {
+  const examples: Partial<Record<KeySpec['unit'], string>> = { text: 'other', weight: '300' };
+  const example = examples[unit] ?? unitTexts[unit].split(', ')[0] ?? '';
+  const name = unit === 'optional-text' ? 'gold' : example;
+  return `${key.replace('NAME', 'root').replace('NIC', 'nic0').replace('KEY', 'a.b/c')}=${value ?? name}`;
+}
+
+describe('the keys', () => {
+  it.each(keySpecs.map((spec) => [spec.key, spec] as const))(
+    '%s goes where the contract has it',
+    (_, spec) => {
+      const assignments = readAssignments([setting(spec)], words);
+      const update = updateOf(assignments);
+      expect(instanceUpdateSchema.parse(update)).toEqual(update);
+      if (spec.place.in !== 'label') expect(update).not.toEqual({});
+      if (isShared(spec)) {
+        const limits = limitsPatchOf(assignments);
+        expect(policyUpdateSchema.parse({ limits })).toEqual({ limits });
+      }
+    },
+  );
+
+  it('can all be taken out, but for those that always have a value', () => {
+    const fixed = ['cpus', 'memory', 'restart', 'autostart', 'name'];
+    for (const spec of keySpecs) {
+      const taken = () => readAssignments([setting(spec, '')], words);
+      if (fixed.includes(spec.key)) expect(taken, spec.key).toThrow('always has a value');
+      else expect(instanceUpdateSchema.safeParse(updateOf(taken())).success, spec.key).toBe(true);
+    }
+  });
+
+  it('cover every limit of the contract', () => {
+    const { limits } = policyUpdateSchema.shape;
+    const leaves = (schema: unknown): number => {
+      const { shape } = unwrapped(schema);
+      return shape === undefined || 'rate' in shape
+        ? 1
+        : Object.values(shape).reduce((n: number, each) => n + leaves(each), 0);
+    };
+    expect(keySpecs.filter(isShared)).toHaveLength(leaves(limits));
+  });
+
+  it('are found with the name in them, and by their aliases', () => {
+    expect(findKey('disk.root.read')).toMatchObject({ name: 'root', spec: { key: 'disk.NAME.read' } });
+    expect(findKey('disk.read')).toMatchObject({ spec: { key: 'disk.read' } });
+    expect(findKey('network.nic0.egress-burst')).toMatchObject({ name: 'nic0' });
+    expect(findKey('label.a.b/c')).toMatchObject({ name: 'a.b/c' });
+    expect(findKey('cpu.limit')).toMatchObject({ key: 'cpu.cores' });
+    for (const wrong of [
+      'disk.NAME.read',
+      'disk..read',
+      'disk.a.b.read',
+      'network.x.y',
+      'label.',
+      'toString',
+      '',
+    ])
+      expect(findKey(wrong), wrong).toBeUndefined();
+    for (const alias of Object.keys(keyAliases)) expect(findKey(alias)).toBeDefined();
+  });
+
+  it('are in docs/reference/limits.md, each with what is said of it here', () => {
+    const page = readFileSync(new URL('../../../docs/reference/limits.md', import.meta.url), 'utf8');
+    const when = { live: 'live', start: 'next start', record: 'at once' } as const;
+    const row = ({ key, summary, unit, when: acts, acts: where, floor = '' }: KeySpec): string =>
+      `| \`${key}\` | ${summary} | ${unitTexts[unit]} | ${when[acts]} | ${where} | ${floor} |`;
+    const missing = keySpecs.map(row).filter((line) => !page.includes(`${line}\n`));
+    expect(missing, `Put these into the page:\n${missing.join('\n')}`).toEqual([]);
+  });
+});
+
+interface Loose {
+  readonly shape?: Readonly<Record<string, unknown>>;
+  readonly unwrap?: () => unknown;
+}
+
+/** Below optional and nullable, and the refinements of a rate. */
+function unwrapped(schema: unknown): Loose {
+  let inner = schema as Loose;
+  while (inner.shape === undefined && inner.unwrap !== undefined) inner = inner.unwrap() as Loose;
+  return inner;
+}
