@@ -12,10 +12,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   try {
-    for (const { name } of (await net.daemon.client.call('GET /v1/instances', {})).items)
-      await net.cli('rm', '--force', name);
-    for (const { name } of (await net.daemon.client.call('GET /v1/networks', {})).items)
-      await net.cli('network', 'rm', name);
+    await net.clear();
     expect(await net.network.remains()).toEqual([]);
     expect(await net.daemon.remains()).toEqual([]);
   } finally {

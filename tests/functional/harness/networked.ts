@@ -1,6 +1,6 @@
 // wirtd in a network namespace of the test's own, with the bridge driver, and guests that are asked over their agents.
-import type { Instance, InstanceCreate, Network, NicCreate } from '@wirt/api';
-import { type DaemonOptions, startDaemon, type TestDaemon } from './daemon.ts';
+import type { Instance, Network, NicCreate } from '@wirt/api';
+import { type DaemonOptions, type PartialCreate, startDaemon, type TestDaemon } from './daemon.ts';
 import { type TestNetwork, testNetwork } from './namespace.ts';
 import { wirt } from './wirt.ts';
 
@@ -12,7 +12,7 @@ export interface Networked extends AsyncDisposable {
   /** What `daemon.start` is to be given after a kill. */
   readonly options: DaemonOptions;
   /** Runs a guest until it has its addresses. */
-  guest(name: string, nics?: readonly NicInput[], more?: Partial<InstanceCreate>): Promise<Instance>;
+  guest(name: string, nics?: readonly NicInput[], more?: PartialCreate): Promise<Instance>;
   instance(name: string): Promise<Instance>;
   networkOf(name: string): Promise<Network>;
   /** Runs a shell line in a guest and gives exit status and what it wrote. */
@@ -21,6 +21,8 @@ export interface Networked extends AsyncDisposable {
   hasCard(guest: string, mac: string): Promise<void>;
   /** The command of people; throws when it fails. */
   cli(...args: string[]): Promise<string>;
+  /** Removes every instance and every network. */
+  clear(): Promise<void>;
   /** The first card's IPv4 address, from the record. */
   address(name: string): Promise<string>;
 }
@@ -44,6 +46,11 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       body: { argv: ['/bin/sh', '-c', `${line} 2>&1`], timeoutSeconds },
     });
     return { exitCode: answer.exitCode ?? -1, text: Buffer.from(answer.stdout, 'base64').toString().trim() };
+  };
+  const cli: Networked['cli'] = async (...args) => {
+    const { exitCode, stdout, stderr } = await wirt(daemon.socket, args);
+    if (exitCode !== 0) throw new Error(`wirt ${args.join(' ')} ended with ${exitCode}: ${stderr}${stdout}`);
+    return stdout;
   };
   return {
     daemon,
@@ -72,11 +79,12 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       const { exitCode } = await sh(name, line);
       if (exitCode !== 0) throw new Error(`guest ${name} has no card ${mac}`);
     },
-    cli: async (...args) => {
-      const { exitCode, stdout, stderr } = await wirt(daemon.socket, args);
-      if (exitCode !== 0)
-        throw new Error(`wirt ${args.join(' ')} ended with ${exitCode}: ${stderr}${stdout}`);
-      return stdout;
+    cli,
+    clear: async () => {
+      for (const { name } of (await client.call('GET /v1/instances', {})).items)
+        await cli('rm', '--force', name);
+      for (const { name } of (await client.call('GET /v1/networks', {})).items)
+        await cli('network', 'rm', name);
     },
     address: async (name) => {
       const address = (await instance(name)).spec.nics[0]?.ipv4;
