@@ -288,7 +288,10 @@ function update(
         }));
     if (restart === 'never') life.watch.unschedule(id);
     if (input.name !== undefined) await renamed(shared, changed);
-    if (isOfLimits(input)) await bringLimits(shared, life.live, id);
+    if (isOfLimits(input)) {
+      await shared.faults.at('instance.update/limits');
+      await bringLimits(shared, life.live, id);
+    }
     return instances.require(id);
   });
 }

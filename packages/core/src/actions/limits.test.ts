@@ -119,6 +119,26 @@ describe('a limit', () => {
     expect(group()).toEqual({ cores: 1 });
   });
 
+  it.each(['instance.update/limits', 'policy.update/apply'])(
+    'is brought into force by the next daemon where one died at %s',
+    async (step) => {
+      const { fake, set, group, get } = await running();
+      const { policy } = fake.core.actions;
+      const head = { name: 'gold', project: 'default', labels: {}, description: '' };
+      await policy.create(fake.request, { ...head, limits: {} });
+      await set({ policy: 'gold' });
+      fake.fault = { step, kind: 'die' };
+      const limits = { cpu: { cores: 2 } };
+      void (step.startsWith('policy') ? policy.update(fake.request, 'gold', { limits }) : set({ limits }));
+      await fake.died();
+      expect(group()).toEqual({});
+      await fake.restart();
+      await pass(fake);
+      expect(group()).toEqual({ cores: 2 });
+      expect((await get()).status.limits).toMatchObject({ effective: { cpu: { cores: 2 } } });
+    },
+  );
+
   it.each<[string, (fake: FakeCore, id: string) => void]>([
     ['a control group', ({ host }, id) => host.groupLimits.set(id, { cores: 9 })],
     ['a control group that is gone', ({ host }, id) => host.groupLimits.delete(id)],
