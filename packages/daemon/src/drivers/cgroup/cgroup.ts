@@ -1,6 +1,6 @@
 // ResourceControl on cgroupfs: one group per guest, `/<parent>/<tag>/<id>`, in every hierarchy of use (v1, v2, hybrid),
-// found again by that name. Hierarchies that may not be written are left out, with one line in the log. Limits come
-// with the policies. Under systemd the guest has a scope instead: scope.ts.
+// found again by that name. Hierarchies that may not be written are left out, with one line in the log. Limits: limits.ts;
+// what guests use: usage.ts. Under systemd the guest has a scope instead: scope.ts.
 import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
@@ -17,7 +17,9 @@ import {
   parseOomKills,
   usedControllers,
 } from './layout.ts';
+import { createGroupLimits } from './limits.ts';
 import { createScopeControl } from './scope.ts';
+import { createUsageReader } from './usage.ts';
 
 export interface CgroupOptions {
   /** Short id of this daemon; many live side by side under one parent. */
@@ -33,26 +35,45 @@ export interface CgroupOptions {
   readonly logger: Logger;
   /** How long killed processes may take to leave their group. */
   readonly removeTimeoutMs?: number;
+  readonly procRoot?: string;
+  /** Where the schedulers of disks are, which I/O weights need. */
+  readonly sysBlock?: string;
 }
 
 const hint = 'See `wirt host check`, and `cat /proc/self/mountinfo | grep cgroup`.';
 
 export function createCgroupControl(options: CgroupOptions): ResourceControl {
   const { tag, parent = 'wirt', root = '/sys/fs/cgroup', logger } = options;
+  const { procRoot = '/proc', sysBlock = '/sys/block' } = options;
   for (const name of [tag, parent])
     if (!isSafeName(name)) throw new Error(`'${name}' cannot be part of a control group's name.`);
   const mounts = options.mounts ?? parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'), root);
-  if (options.systemd) return createScopeControl({ tag, mounts });
+  if (options.systemd) return createScopeControl({ tag, mounts, procRoot, sysBlock });
 
   const hierarchies = findHierarchies(mounts, options.controllers ?? usedControllers, logger);
   const namesOf = (id: string): string[] => {
     if (!isSafeName(id)) throw new WirtError('host.cgroup_failed', `'${id}' cannot name a control group.`);
     return [parent, tag, id];
   };
+  const limiting = createGroupLimits({
+    hierarchies,
+    namesOf,
+    parentNames: [parent, tag],
+    procRoot,
+    sysBlock,
+    onRemade: (id) => usage.forget(id),
+  });
+  const usage = createUsageReader({ procRoot, placesOf: (id) => limiting.placesOf(id) });
 
   return {
+    limit: limiting.limit,
+    limits: limiting.limits,
+    refuses: limiting.refuses,
+    usage: usage.read,
+
     async create(id) {
       const names = namesOf(id);
+      usage.forget(id);
       const refused: Hierarchy[] = [];
       for (const hierarchy of hierarchies) {
         try {
@@ -68,6 +89,7 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
 
     async remove(id, signal) {
       const names = namesOf(id);
+      usage.forget(id);
       const deadlineMs = options.removeTimeoutMs ?? 5_000;
       for (const hierarchy of hierarchies) {
         const group = groupPath(hierarchy, ...names);

@@ -1,5 +1,5 @@
 // ResourceControl under systemd, which owns the control group tree: each guest is in a transient scope that the
-// launcher starts it in, named after this daemon and the guest. Here scopes are found, read and ended.
+// launcher starts it in, named after this daemon and the guest. Here scopes are found, read and ended; scope-limits.ts limits them.
 import { readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
@@ -7,12 +7,18 @@ import type { ResourceControl } from '@wirt/core';
 import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
 import { runProgram } from '../../platform/subprocess.ts';
 import { isSafeName, parseOomKills } from './layout.ts';
+import { createScopeLimits } from './scope-limits.ts';
+import { createUsageReader } from './usage.ts';
 
 export interface ScopeOptions {
   readonly tag: string;
   readonly mounts: readonly CgroupMount[];
   /** Runs systemctl with these arguments; replaced in tests, since systemd cannot be had everywhere. */
   readonly systemctl?: Systemctl;
+  readonly procRoot?: string;
+  readonly sysBlock?: string;
+  /** How long systemd may take to put a property in force. */
+  readonly applyTimeoutMs?: number;
 }
 
 export type Systemctl = (
@@ -52,7 +58,8 @@ export function parseProperties(text: string): ReadonlyMap<string, string> {
   return new Map(pairs.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
 }
 
-export function createScopeControl({ tag, mounts, systemctl = runSystemctl }: ScopeOptions): ResourceControl {
+export function createScopeControl(options: ScopeOptions): ResourceControl {
+  const { tag, mounts, systemctl = runSystemctl, procRoot = '/proc', sysBlock = '/sys/block' } = options;
   const unitOf = (id: string): string => {
     if (!isSafeName(id)) throw new WirtError('host.cgroup_failed', `'${id}' cannot name a scope.`);
     return scopeName(tag, id);
@@ -64,14 +71,31 @@ export function createScopeControl({ tag, mounts, systemctl = runSystemctl }: Sc
     );
     return parseProperties(stdout);
   };
+  const limiting = createScopeLimits({
+    mounts,
+    procRoot,
+    sysBlock,
+    systemctl,
+    unitOf,
+    controlGroupOf: async (unit) => (await show(unit)).get('ControlGroup') || undefined,
+    ...(options.applyTimeoutMs !== undefined && { applyTimeoutMs: options.applyTimeoutMs }),
+  });
+  const usage = createUsageReader({ procRoot, placesOf: limiting.placesOf });
 
   return {
+    limit: limiting.limit,
+    limits: limiting.limits,
+    refuses: limiting.refuses,
+    usage: usage.read,
+
     async create(id) {
+      usage.forget(id);
       return { joinFiles: [], scopeUnit: unitOf(id) };
     },
 
     async remove(id, signal) {
       const unit = unitOf(id);
+      usage.forget(id);
       try {
         // SIGKILL first: `stop` alone asks politely and waits a minute and a half. All three find no unit when it is gone.
         await systemctl(['kill', '--signal=SIGKILL', '--', unit], signal);
