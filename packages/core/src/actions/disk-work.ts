@@ -18,7 +18,7 @@ import { namesOf } from '../domain/names.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireMedium, requireReady as requireWhole, usesLane } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
-import { followLimits } from './limits.ts';
+import { followLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';

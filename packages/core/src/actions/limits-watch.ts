@@ -4,7 +4,8 @@
  */
 import type { Instance } from '@wirt/api';
 import type { Guest } from '../ports/hypervisor.ts';
-import { bringLimits, isUnlimited, wantedOf, withoutDefaults } from './limits.ts';
+import { isUnlimited, wantedOf, withoutDefaults } from './limits.ts';
+import { bringLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 

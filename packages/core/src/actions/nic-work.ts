@@ -6,7 +6,7 @@ import { type Instance, type Nic, nicCreateSchema, nicUpdateSchema, WirtError } 
 import { newNic } from '../domain/nic.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireCan } from './instance-state.ts';
-import { followLimits } from './limits.ts';
+import { followLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { placeCards, requireGroups, requirePorts, samePort } from './network-cards.ts';
 import { canonicalFloating, requireReachable } from './network-floating.ts';

@@ -1,0 +1,172 @@
+/**
+ * Puts the limits of a running guest in force where they act, and reads them back from there. What one place refuses keeps none of the others
+ * from theirs: it is told, and tried again by who watches.
+ */
+import { causeText, type EffectiveLimits, type Instance, type LimitsStatus } from '@wirt/api';
+import { driftOf, effectiveOf, pendingOf, type Size, sizeShown } from '../domain/limits/effective.ts';
+import { qemuMemoryMib } from '../domain/limits/qemu-memory.ts';
+import type { WantedLimits } from '../domain/limits/wanted.ts';
+import type { Guest } from '../ports/hypervisor.ts';
+import { groundOf, policyOf, saysNothing, wantedOf, withoutDefaults } from './limits.ts';
+import type { LiveGuests } from './live-guests.ts';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+/** For the guest to take or give processors and memory; what it has not done by then is shown, and asked for again. */
+const guestMs = 8_000;
+const commandMs = 5_000;
+
+/** By the key, or the first word of the keys, that it concerns. */
+type Reasons = Map<string, string>;
+
+/** Tries one place; what it says is shown at its values. */
+async function at(reasons: Reasons, words: readonly string[], act: () => Promise<unknown>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    const why =
+      error instanceof Error ? [error.message, causeText(error)].filter(Boolean).join(' ') : String(error);
+    for (const word of words) reasons.set(word, why);
+  }
+}
+
+/** Brings all limits of a guest into force, and reads them back. `mended`: what was found otherwise had been changed by somebody else. */
+export async function holdLimits(
+  shared: Shared,
+  guest: Guest,
+  instance: Instance,
+  { mended = false }: { readonly mended?: boolean } = {},
+): Promise<LimitsStatus> {
+  const { id } = instance;
+  const wanted = await wantedOf(shared, instance);
+  const reasons: Reasons = new Map();
+  await at(reasons, ['cpu', 'memory.ceiling', 'memory.reservation', 'memory.swap', 'disk.weight'], () =>
+    shared.resources.limit(id, wanted.group, guest.process),
+  );
+  await at(reasons, ['network'], () => shared.networking.follow(id));
+  await at(reasons, ['disk'], () => holdDisks(guest, wanted));
+  const size = await resize(guest, instance, wanted, reasons);
+  const effective = await readBack(shared, guest, instance, size);
+  return statusOf(shared, instance, { effective, wanted, size, reasons, mended });
+}
+
+/** Before QEMU is started in it. Throws `limit.failed`: nothing runs without the limits that it was given. */
+export async function holdGroup(
+  { resources }: Pick<Shared, 'resources'>,
+  id: string,
+  { group }: WantedLimits,
+): Promise<void> {
+  if (Object.keys(group).length > 0) await resources.limit(id, group, undefined);
+}
+
+/** As `holdLimits`, into the record. Nothing to do for an instance that does not run. */
+export async function bringLimits(
+  shared: Shared,
+  live: LiveGuests,
+  id: string,
+  how: { readonly mended?: boolean } = {},
+): Promise<void> {
+  const { instances, store } = shared;
+  const guest = live.get(id);
+  const before = instances.get(id);
+  if (guest === undefined || before?.status.process === undefined) return;
+  const limits = await holdLimits(shared, guest, before, how);
+  const instance = instances.get(id);
+  if (instance?.status.process === undefined) return;
+  if (JSON.stringify(limits) === JSON.stringify(instance.status.limits)) return;
+  await commit(store, [instances.put({ ...instance, status: { ...instance.status, limits } })]);
+}
+
+/** After a disk or a card has been plugged in or out of a guest that has limits. */
+export async function followLimits(shared: Shared, live: LiveGuests, id: string): Promise<void> {
+  const instance = shared.instances.get(id);
+  if (instance === undefined) return;
+  if (instance.status.limits !== undefined || !saysNothing(instance, policyOf(shared, instance)))
+    await bringLimits(shared, live, id);
+}
+
+async function holdDisks({ tuning }: Guest, { all, each }: WantedLimits): Promise<void> {
+  await tuning.throttle({ all, each }, AbortSignal.timeout(commandMs));
+}
+
+/** Processors and memory, which the guest itself has to take or give; undefined where QEMU does not tell. */
+async function resize(
+  { tuning }: Guest,
+  { spec }: Instance,
+  { balloonMib = spec.memoryMib }: WantedLimits,
+  reasons: Reasons,
+): Promise<Size | undefined> {
+  const signal = AbortSignal.timeout(guestMs);
+  await at(reasons, ['cpus'], async () => {
+    const { plugged, max } = await tuning.vcpus(signal);
+    const target = Math.min(spec.cpus, max);
+    if (target !== plugged) await tuning.resizeVcpus(target, signal);
+  });
+  await at(reasons, ['memory'], async () => {
+    const { pluggedMib, maxMib } = await tuning.memory(signal);
+    const target = Math.min(spec.memoryMib, maxMib);
+    if (target !== pluggedMib && maxMib > pluggedMib) await tuning.resizeMemory(target, signal);
+  });
+  await at(reasons, ['memory', 'memory.balloon'], async () => {
+    const { pluggedMib, balloonMib: now = pluggedMib } = await tuning.memory(signal);
+    const target = Math.min(balloonMib, spec.memoryMib, pluggedMib);
+    if (target !== now) await tuning.balloon(target, signal);
+  });
+  try {
+    const [vcpus, memory] = await Promise.all([tuning.vcpus(signal), tuning.memory(signal)]);
+    return { vcpus, memory };
+  } catch (error) {
+    reasons.set('cpus', error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
+/** From where each acts. What does not answer is absent, and so differs from what is wanted. */
+async function readBack(
+  { resources, network }: Shared,
+  { id, process, tuning }: Guest,
+  instance: Instance,
+  size: Size | undefined,
+): Promise<EffectiveLimits> {
+  const signal = AbortSignal.timeout(commandMs);
+  const hasNics = instance.spec.nics.length > 0 && network.refusesLimits() === undefined;
+  const [group = {}, throttles, ports] = await Promise.all([
+    resources.limits(id, process).catch(() => undefined),
+    tuning.throttles(signal).catch(() => undefined),
+    hasNics ? network.limits(signal).catch(() => undefined) : undefined,
+  ]);
+  const nics = Object.fromEntries(
+    instance.spec.nics.map(({ name }) => [name, ports?.get(`${id}/${name}`) ?? {}]),
+  );
+  return effectiveOf(
+    { group: withoutDefaults(group), all: throttles?.all ?? {}, each: throttles?.each ?? {}, nics },
+    size === undefined ? {} : sizeShown(size),
+  );
+}
+
+interface Outcome {
+  readonly effective: EffectiveLimits;
+  readonly wanted: WantedLimits;
+  readonly size: Size | undefined;
+  readonly reasons: Reasons;
+  readonly mended: boolean;
+}
+
+async function statusOf(shared: Shared, instance: Instance, outcome: Outcome): Promise<LimitsStatus> {
+  const { spec, status } = instance;
+  const { effective, wanted, size, mended } = outcome;
+  const pending = size === undefined ? [] : pendingOf(spec, wanted, size);
+  const drifted = driftOf(spec, outcome, new Set(pending.map(({ key }) => key)));
+  const overheadMib = qemuMemoryMib(spec, await groundOf(shared, instance));
+  const { memory } = effective;
+  const repairedAt = mended && drifted.length === 0 ? shared.clock.now() : status.limits?.repairedAt;
+  return {
+    effective: {
+      ...effective,
+      ...(memory?.ceilingMib === undefined ? {} : { memory: { ...memory, overheadMib } }),
+    },
+    ...(drifted.length === 0 ? {} : { drifted }),
+    ...(pending.length === 0 ? {} : { pending }),
+    ...(repairedAt === undefined ? {} : { repairedAt }),
+  };
+}
