@@ -20,7 +20,7 @@ const nic = () => import('./commands/nic.ts');
 const securityGroup = () => import('./commands/security-group.ts');
 const set = () => import('./commands/instance-set.ts');
 const policy = () => import('./commands/policy.ts');
-const top = () => import('./commands/top.ts');
+const usage = () => import('./commands/usage.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
 const operation = () => import('./commands/operation.ts');
@@ -193,7 +193,7 @@ export const catalogue: readonly Entry[] = [
     summary: 'Change an instance, live where that can be: limits, size, policy, labels',
     load: set,
   },
-  { name: 'top', group: 'Limits', summary: 'Show what guests use beside their limits, live', load: top },
+  { name: 'top', group: 'Limits', summary: 'Show what guests use beside their limits, live', load: usage },
   { name: 'policy ls', group: 'Limits', summary: 'List policies', load: policy },
   {
     name: 'policy show',

@@ -1,5 +1,5 @@
 /** Numbers in few columns, for `wirt top`. */
-import type { TopCell } from './top-row.ts';
+import type { TopCell } from './usage-row.ts';
 
 /** `1.2M`: five columns at most, in powers of 1024. */
 export function shortBytes(bytes: number): string {

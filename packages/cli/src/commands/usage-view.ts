@@ -1,8 +1,8 @@
 /** The table of `wirt top`: what guests use beside their limits, sorted, cut to the width of the terminal. Pure. */
 import type { EffectiveLimits, Usage } from '@wirt/api';
-import { besideLimit, percent, shortBytes, shortMib } from './top-numbers.ts';
-import { partColumns, partRows } from './top-parts.ts';
-import { layOutRows, type PartKind, type Room, type TopCell, type TopRow } from './top-row.ts';
+import { besideLimit, percent, shortBytes, shortMib } from './usage-numbers.ts';
+import { partColumns, partRows } from './usage-parts.ts';
+import { layOutRows, type PartKind, type Room, type TopCell, type TopRow } from './usage-row.ts';
 
 export const sortKeys = ['cpu', 'memory', 'disk', 'network', 'name'] as const;
 export type SortKey = (typeof sortKeys)[number];

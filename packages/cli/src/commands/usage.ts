@@ -1,9 +1,8 @@
-/** `wirt top`: usage beside limits, live on a terminal and once elsewhere. The screen is in top-screen, its table in top-view. */
-import type { EffectiveLimits, Usage } from '@wirt/api';
+/** `wirt top`: usage beside limits, live on a terminal and once elsewhere. The screen is in usage-screen, its table in usage-view. */
 import { type Commands, type Context, command, type Outcome } from '../command.ts';
-import { readPages } from '../paging.ts';
-import { type PartKind, partKinds } from './top-row.ts';
-import { type SortKey, sortKeys, staleNote, topLines } from './top-view.ts';
+import { type PartKind, partKinds } from './usage-row.ts';
+import { limitsFor, selected } from './usage-sample.ts';
+import { type SortKey, sortKeys, staleNote, topLines } from './usage-view.ts';
 
 /** Where nothing says how wide: room for all columns. */
 const pipeColumns = 200;
@@ -34,7 +33,7 @@ const top = command({
   ],
   async run(context, { args, options }): Promise<Outcome> {
     if (context.output === 'table' && !options.once && context.io.stdout.isTTY === true) {
-      const { showTop } = await import('./top-screen.ts');
+      const { showTop } = await import('./usage-screen.ts');
       const wanted = await selected(context, args.name);
       if (wanted.failures.length > 0) return { failures: wanted.failures };
       await showTop(context, args.name, options);
@@ -43,31 +42,6 @@ const top = command({
     return once(context, args.name, options);
   },
 });
-
-interface Selected {
-  readonly items: readonly Usage[];
-  readonly failures: readonly unknown[];
-}
-
-/** Those asked for. One that is not among what was sampled is asked for by itself, so that it is told why. */
-async function selected({ client }: Context, names: readonly string[]): Promise<Selected> {
-  const { items } = await client.call('GET /v1/usage', {});
-  if (names.length === 0) return { items, failures: [] };
-  const found = items.filter((usage) => isOneOf(usage, names));
-  const missing = names.filter((name) => !items.some((usage) => isOneOf(usage, [name])));
-  const failures: unknown[] = [];
-  for (const instance of missing) {
-    await client.call('GET /v1/instances/{instance}/usage', { params: { instance } }).then(
-      (usage) => found.push(usage),
-      (error: unknown) => failures.push(error),
-    );
-  }
-  return { items: found, failures };
-}
-
-export function isOneOf({ name, instance }: Usage, names: readonly string[]): boolean {
-  return names.includes(name) || names.includes(instance);
-}
 
 async function once(context: Context, names: readonly string[], options: TopValues): Promise<Outcome> {
   const { items, failures } = await selected(context, names);
@@ -91,29 +65,6 @@ async function once(context: Context, names: readonly string[], options: TopValu
         }),
     failures,
   };
-}
-
-/** What was read back of the limits of disks and cards, by id of the instance; nothing where it is not shown or cannot be had. */
-export async function limitsFor(
-  { client }: Context,
-  per: PartKind | undefined,
-  signal?: AbortSignal,
-): Promise<ReadonlyMap<string, EffectiveLimits> | undefined> {
-  if (per !== 'disk' && per !== 'nic') return undefined;
-  const query = { fields: 'id,status.limits', state: 'running' } as const;
-  try {
-    const { items } = await readPages(
-      (page) => client.call('GET /v1/instances', { query: { ...page, ...query }, ...(signal && { signal }) }),
-      'all',
-    );
-    return new Map(
-      items.flatMap(({ id, status }) =>
-        status.limits === undefined ? [] : [[id, status.limits.effective] as const],
-      ),
-    );
-  } catch {
-    return undefined;
-  }
 }
 
 export const commands: Commands = { top };

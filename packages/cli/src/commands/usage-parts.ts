@@ -1,8 +1,8 @@
 /** The parts of `wirt top --per disk|nic|vcpu`: a row for each, with what it uses beside the limits in force. */
 import type { DiskUsage, EffectiveLimits, NicUsage, Usage } from '@wirt/api';
 import { effectiveValues, valueText } from '../limit-values.ts';
-import { percent, shortBytes } from './top-numbers.ts';
-import type { PartKind, TopCell } from './top-row.ts';
+import { percent, shortBytes } from './usage-numbers.ts';
+import type { PartKind, TopCell } from './usage-row.ts';
 
 interface PartColumn<T> {
   readonly title: string;

@@ -6,9 +6,9 @@ import type { EffectiveLimits, Usage } from '@wirt/api';
 import type { Context } from '../command.ts';
 import { rawTerminal } from '../terminal.ts';
 import { isLoss, pause } from '../watch.ts';
-import { isOneOf, limitsFor } from './top.ts';
-import { fit, type PartKind } from './top-row.ts';
-import { type SortKey, staleNote, topLines } from './top-view.ts';
+import { fit, type PartKind } from './usage-row.ts';
+import { isOneOf, limitsFor } from './usage-sample.ts';
+import { type SortKey, staleNote, topLines } from './usage-view.ts';
 
 /** Longer than the 30 s for which the daemon waits for a pass. */
 const answerMs = 45_000;
