@@ -223,7 +223,7 @@ export function updateOf(assignments: readonly Assignment[]): InstanceUpdate {
     }
   }
   // Built by the table of keys, whose test holds every key against the schema.
-  return tree as InstanceUpdate;
+  return tree;
 }
 
 /** The limits among them, as a policy’s patch. */
@@ -246,7 +246,7 @@ export function labelsAfter(
   const after = new Map(Object.entries(labels));
   for (const { name = '', value } of named) {
     if (value === null) after.delete(name);
-    else after.set(name, String(value));
+    else after.set(name, limitText('text', value));
   }
   return Object.fromEntries(after);
 }

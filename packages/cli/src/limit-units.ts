@@ -31,7 +31,7 @@ const bitUnits = [...bitsPer.keys()].join(', ');
 function unitIn(units: ReadonlyMap<string, bigint>, given: string): bigint | undefined {
   const exact = units.get(given);
   if (exact !== undefined) return exact;
-  if (!/(?:ib|bit|[KkMGT]B)$/i.test(given) || /b$/.test(given.replace(/i[bB]$/, 'B'))) return undefined;
+  if (!/(?:ib|bit)$/i.test(given) && !given.endsWith('B')) return undefined;
   return [...units].find(([unit]) => unit.toLowerCase() === given.toLowerCase())?.[1];
 }
 

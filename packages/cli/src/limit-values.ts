@@ -124,8 +124,7 @@ export function foundAt(effective: Values, key: string): LimitValue | undefined 
 
 /** A value by the unit of its key. */
 export function valueText(key: string, value: LimitValue): string {
-  const found = findKey(key);
-  return found === undefined ? String(value) : limitText(found.spec.unit, value);
+  return limitText(findKey(key)?.spec.unit ?? 'text', value);
 }
 
 /** `disk.vda.read burst` is a part of `disk.vda.read`. */

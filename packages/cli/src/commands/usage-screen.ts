@@ -154,10 +154,16 @@ function alternateScreen({ io }: Context): Disposable {
   };
 }
 
+/** As terminals send them (ECMA-48 CUU, CUD). */
+const arrows = ['\x1b[A', '\x1b[B'];
+
 function onKeys({ io }: Context, pressed: (key: string) => void): Disposable {
   const listen = (chunk: Buffer): void => {
-    // Escape sequences of arrows, or single characters.
-    for (const [key] of chunk.toString('latin1').matchAll(/\x1b\[[A-D]|[\s\S]/g)) pressed(key);
+    for (let rest = chunk.toString('latin1'); rest !== ''; ) {
+      const key = arrows.find((arrow) => rest.startsWith(arrow)) ?? rest.charAt(0);
+      pressed(key);
+      rest = rest.slice(key.length);
+    }
   };
   if (io.stdin.isTTY !== true) return { [Symbol.dispose]: () => undefined };
   io.stdin.on('data', listen);
