@@ -17,6 +17,8 @@ export interface Reading {
   /** Of the vCPUs; as `group.threads`. */
   readonly threads: readonly number[];
   readonly ports: ReadonlyMap<string, PortCounters>;
+  /** Those of all guests are read together, before the rest. */
+  readonly portsAtMs: number;
   /** vCPUs' steal since the guest is watched: does not go back when one of them is unplugged. */
   readonly stealSeconds: number;
 }
@@ -156,8 +158,9 @@ export function usageOf(
 ): Usage {
   const seconds = before === undefined ? 0 : (now.atMs - before.atMs) / 1000;
   const { io: ioPressure } = now.group.pressure;
+  const portSeconds = before === undefined ? 0 : (now.portsAtMs - before.portsAtMs) / 1000;
   const nics: NicUsage[] = [];
-  for (const [name, port] of now.ports) nics.push(nicRates(name, port, before?.ports.get(name), seconds));
+  for (const [name, port] of now.ports) nics.push(nicRates(name, port, before?.ports.get(name), portSeconds));
   return {
     instance: seen.instance.id,
     name: seen.instance.name,

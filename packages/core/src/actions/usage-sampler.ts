@@ -1,6 +1,6 @@
 /**
  * Samples what all guests use: one pass every 5 s, on the 5 s of the wall clock, so that each falls into a step of the history. What the kernel
- * counts is read in each pass, synchronously; what QEMU must be asked is in usage-questions. A pass waits for no guest that is stuck.
+ * counts is read in each pass, in parts; what QEMU must be asked is in usage-questions. A pass waits for no guest that is stuck.
  */
 import type { Usage } from '@wirt/api';
 import type { Guest } from '../ports/hypervisor.ts';
@@ -14,6 +14,8 @@ import { type Reading, readingOf, sampleOf, usageOf } from './usage-rates.ts';
 export const periodMs = 5_000;
 /** Who has asked for one guest is likely to ask again: it is asked in each pass for so long. */
 const watchedMs = 15_000;
+/** In one go: with a thousand guests a pass takes some 80 ms, and whoever asks wirtd for something is not to wait for so long. */
+const guestsAtOnce = 100;
 /** Passes between two looks for histories of instances that are gone: an hour. */
 const tidyEvery = 720;
 
@@ -44,8 +46,14 @@ export interface UsageSampler {
   look(guest: Guest): Promise<Usage | undefined>;
   /** Somebody looks at this one closely. */
   watch(id: string): void;
-  /** The synchronous part of all passes together. */
+  /** What all passes together have taken, without waiting. */
   readonly spent: { readonly passes: number; readonly seconds: number };
+}
+
+/** Of all cards, read together. */
+interface Ports {
+  readonly all: ReadonlyMap<string, PortCounters>;
+  readonly atMs: number;
 }
 
 interface Track {
@@ -64,6 +72,10 @@ export function untilMarkMs(now: string): number {
 /** The step that a pass belongs to, by its end. */
 export function stepOf(at: string): number {
   return Math.round(Date.parse(at) / periodMs) * periodMs;
+}
+
+function* inParts<T>(all: readonly T[]): Iterable<readonly T[]> {
+  for (let from = 0; from < all.length; from += guestsAtOnce) yield all.slice(from, from + guestsAtOnce);
 }
 
 /** Says the first failure of a row, and that it is over. */
@@ -105,15 +117,15 @@ export function createSampler(
   let underWay: Promise<void> | undefined;
   let next = Promise.withResolvers<void>();
 
-  function counters(): ReadonlyMap<string, PortCounters> {
-    let found: ReadonlyMap<string, PortCounters> = new Map();
+  function counters(): Ports {
+    let all: ReadonlyMap<string, PortCounters> = new Map();
     told.try('usage.network_failed', {}, () => {
-      found = network.counters();
+      all = network.counters();
     });
-    return found;
+    return { all, atMs: clock.monotonicMs() };
   }
 
-  function read(guest: Guest, at: string, ports: ReadonlyMap<string, PortCounters>): Track | undefined {
+  function read(guest: Guest, at: string, ports: Ports): Track | undefined {
     const instance = instances.get(guest.id);
     if (instance === undefined) return undefined;
     const threads = questions.threads(guest);
@@ -121,42 +133,60 @@ export function createSampler(
     if (group === undefined) return undefined;
     const own = new Map<string, PortCounters>();
     for (const { name } of instance.spec.nics) {
-      const port = ports.get(`${guest.id}/${name}`);
+      const port = ports.all.get(`${guest.id}/${name}`);
       if (port !== undefined) own.set(name, port);
     }
     const track = tracks.get(guest.id);
     // Another run of the same instance begins anew.
     const before = track?.guest === guest ? track.reading : undefined;
-    const reading = readingOf({ atMs: clock.monotonicMs(), group, threads, ports: own }, before);
+    const readNow = { atMs: clock.monotonicMs(), portsAtMs: ports.atMs, group, threads, ports: own };
+    const reading = readingOf(readNow, before);
     const limits = instance.status.limits?.effective;
     const usage = usageOf({ instance, at, limits }, reading, before, questions.known(guest));
     return { guest, reading, usage };
   }
 
-  function sweep(): void {
+  async function sweep(): Promise<void> {
     const at = clock.now();
-    const startMs = clock.monotonicMs();
+    const step = stepOf(at);
     const ports = counters();
     const found = new Map<string, Track>();
     const usage = new Map<string, Usage>();
-    const samples = new Map<string, UsageSample>();
-    const step = stepOf(at);
-    for (const guest of live.all()) {
-      const { id } = guest;
-      told.try('usage.sample_failed', { instance: id }, () => {
-        const track = read(guest, at, ports);
-        if (track === undefined) return;
-        found.set(id, track);
-        usage.set(id, track.usage);
-        // A guest's first has no rates yet.
-        if (tracks.has(id)) samples.set(id, sampleOf(track.usage, step));
-      });
+    let unkept: unknown;
+    for (const guests of inParts([...live.all()])) {
+      if (found.size > 0) await clock.sleep(1, stopped.signal);
+      const startMs = clock.monotonicMs();
+      const samples = new Map<string, UsageSample>();
+      for (const guest of guests) {
+        const { id } = guest;
+        told.try('usage.sample_failed', { instance: id }, () => {
+          const track = read(guest, at, ports);
+          if (track === undefined) return;
+          found.set(id, track);
+          usage.set(id, track.usage);
+          // A guest's first has no rates yet.
+          if (tracks.has(id)) samples.set(id, sampleOf(track.usage, step));
+        });
+      }
+      unkept ??= keep(samples);
+      spent.seconds += (clock.monotonicMs() - startMs) / 1000;
     }
-    if (samples.size > 0) told.try('usage.history_failed', {}, () => usageHistory.add(samples));
+    told.try('usage.history_failed', {}, () => {
+      if (unkept !== undefined) throw unkept;
+    });
     tracks = found;
     last = { at, usage };
     spent.passes += 1;
-    spent.seconds += (clock.monotonicMs() - startMs) / 1000;
+  }
+
+  /** Gives back why it could not. */
+  function keep(samples: ReadonlyMap<string, UsageSample>): unknown {
+    try {
+      if (samples.size > 0) usageHistory.add(samples);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   /** Those that somebody looks at. */
@@ -169,9 +199,9 @@ export function createSampler(
   async function onePass(): Promise<void> {
     try {
       await questions.turn(live.all(), urgent());
-      sweep();
+      await sweep();
     } catch (error) {
-      logger.error('usage.pass_failed', { error });
+      if (!stopped.signal.aborted) logger.error('usage.pass_failed', { error });
     }
     const ended = next;
     next = Promise.withResolvers<void>();
