@@ -14,6 +14,7 @@ const COMMANDS = [
   'balloon',
   'block-stream',
   'block_resize',
+  'block_set_io_throttle',
   'blockdev-add',
   'blockdev-close-tray',
   'blockdev-del',
@@ -37,6 +38,7 @@ const COMMANDS = [
   'qom-get',
   'qom-list',
   'qom-list-types',
+  'qom-set',
   'query-balloon',
   'query-block',
   'query-block-jobs',
@@ -52,6 +54,7 @@ const COMMANDS = [
   'query-jobs',
   'query-kvm',
   'query-machines',
+  'query-memory-devices',
   'query-memory-size-summary',
   'query-name',
   'query-named-block-nodes',
@@ -72,8 +75,8 @@ const COMMANDS = [
 
 // Of the kinds that a command knows by its tag, the ones in use: QEMU has some fifty block drivers.
 const VARIANTS: Record<string, readonly string[]> = {
-  'blockdev-add': ['file', 'host_device', 'qcow2', 'raw'],
-  'blockdev-reopen': ['qcow2'],
+  'blockdev-add': ['file', 'host_device', 'qcow2', 'raw', 'throttle'],
+  'blockdev-reopen': ['qcow2', 'throttle'],
   netdev_add: ['stream', 'tap', 'user'],
   'object-add': ['iothread'],
   transaction: ['blockdev-snapshot'],
@@ -94,6 +97,7 @@ const EVENTS = [
   'GUEST_CRASHLOADED',
   'GUEST_PANICKED',
   'JOB_STATUS_CHANGE',
+  'MEMORY_DEVICE_SIZE_CHANGE',
   'MEMORY_FAILURE',
   'NIC_RX_FILTER_CHANGED',
   'POWERDOWN',

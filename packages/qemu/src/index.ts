@@ -5,15 +5,21 @@
 export {
   type AgentInfo,
   type AgentInterface,
+  type AgentMemoryBlock,
   type AgentOsInfo,
+  type AgentVcpu,
   agentFreeze,
   agentHostName,
   agentInfo,
   agentInterfaces,
+  agentMemoryBlocks,
   agentOsInfo,
   agentPing,
+  agentSetMemoryBlocks,
+  agentSetVcpus,
   agentShutdown,
   agentThaw,
+  agentVcpus,
 } from './agent/commands.ts';
 export {
   AGENT_DEFAULT_TIMEOUT_MS,

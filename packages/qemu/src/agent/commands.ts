@@ -104,6 +104,59 @@ function countOf(command: string, count: unknown): number {
   return answerOf(command).count({ count }, 'count');
 }
 
+export interface AgentVcpu {
+  logicalId: number;
+  online: boolean;
+}
+
+/** The processors that the guest's operating system has, online or not. */
+export async function agentVcpus(agent: AgentConnection, options?: AgentCallOptions): Promise<AgentVcpu[]> {
+  const shape = answerOf('guest-get-vcpus');
+  return shape.array(await agent.execute('guest-get-vcpus', {}, options)).map((entry) => {
+    const vcpu = shape.object(entry);
+    return { logicalId: shape.count(vcpu, 'logical-id'), online: shape.boolean(vcpu, 'online') };
+  });
+}
+
+/** Takes them up in turn, and gives back how many of them; throws AgentError when the first one fails. */
+export async function agentSetVcpus(
+  agent: AgentConnection,
+  vcpus: readonly AgentVcpu[],
+  options?: AgentCallOptions,
+): Promise<number> {
+  const list = vcpus.map(({ logicalId, online }) => ({ 'logical-id': logicalId, online }));
+  return countOf('guest-set-vcpus', await agent.execute('guest-set-vcpus', { vcpus: list }, options));
+}
+
+export interface AgentMemoryBlock {
+  physIndex: number;
+  online: boolean;
+}
+
+/** The blocks of memory that the guest's operating system takes up or gives away as a whole. */
+export async function agentMemoryBlocks(
+  agent: AgentConnection,
+  options?: AgentCallOptions,
+): Promise<AgentMemoryBlock[]> {
+  const shape = answerOf('guest-get-memory-blocks');
+  return shape.array(await agent.execute('guest-get-memory-blocks', {}, options)).map((entry) => {
+    const block = shape.object(entry);
+    return { physIndex: shape.count(block, 'phys-index'), online: shape.boolean(block, 'online') };
+  });
+}
+
+/** Gives back how many of them the guest has taken up as asked for. */
+export async function agentSetMemoryBlocks(
+  agent: AgentConnection,
+  blocks: readonly AgentMemoryBlock[],
+  options?: AgentCallOptions,
+): Promise<number> {
+  const shape = answerOf('guest-set-memory-blocks');
+  const list = blocks.map(({ physIndex, online }) => ({ 'phys-index': physIndex, online }));
+  const answer = shape.array(await agent.execute('guest-set-memory-blocks', { 'mem-blks': list }, options));
+  return answer.filter((entry) => shape.string(shape.object(entry), 'response') === 'success').length;
+}
+
 /**
  * Asks the guest's own shutdown command. `accepted`: the agent took it; `unanswered`: nothing came back, which a guest
  * that shuts down quickly does as well. Whether the guest then goes down is seen in QEMU's SHUTDOWN event.

@@ -23,6 +23,33 @@ export interface QmpCommands {
     returns: {};
   };
   block_resize: { arguments: { device?: string; 'node-name'?: string; size: number }; returns: {} };
+  block_set_io_throttle: {
+    arguments: {
+      device?: string;
+      id?: string;
+      bps: number;
+      bps_rd: number;
+      bps_wr: number;
+      iops: number;
+      iops_rd: number;
+      iops_wr: number;
+      bps_max?: number;
+      bps_rd_max?: number;
+      bps_wr_max?: number;
+      iops_max?: number;
+      iops_rd_max?: number;
+      iops_wr_max?: number;
+      bps_max_length?: number;
+      bps_rd_max_length?: number;
+      bps_wr_max_length?: number;
+      iops_max_length?: number;
+      iops_rd_max_length?: number;
+      iops_wr_max_length?: number;
+      iops_size?: number;
+      group?: string;
+    };
+    returns: {};
+  };
   'blockdev-add': {
     arguments: {
       'node-name'?: string;
@@ -86,6 +113,7 @@ export interface QmpCommands {
           'discard-no-unref'?: boolean;
         })
       | ({ driver: 'raw' } & { file: Record<string, unknown> | string; offset?: number; size?: number })
+      | ({ driver: 'throttle' } & { 'throttle-group': string; file: Record<string, unknown> | string })
     );
     returns: {};
   };
@@ -105,39 +133,42 @@ export interface QmpCommands {
         'force-share'?: boolean;
         'detect-zeroes'?: 'off' | 'on' | 'unmap';
         active?: boolean;
-      } & ({ driver: 'qcow2' } & {
-        file: Record<string, unknown> | string;
-        backing?: Record<string, unknown> | string | null;
-        'lazy-refcounts'?: boolean;
-        'pass-discard-request'?: boolean;
-        'pass-discard-snapshot'?: boolean;
-        'pass-discard-other'?: boolean;
-        'overlap-check'?:
-          | {
-              template?: 'none' | 'constant' | 'cached' | 'all';
-              'main-header'?: boolean;
-              'active-l1'?: boolean;
-              'active-l2'?: boolean;
-              'refcount-table'?: boolean;
-              'refcount-block'?: boolean;
-              'snapshot-table'?: boolean;
-              'inactive-l1'?: boolean;
-              'inactive-l2'?: boolean;
-              'bitmap-directory'?: boolean;
-            }
-          | ('none' | 'constant' | 'cached' | 'all');
-        'cache-size'?: number;
-        'l2-cache-size'?: number;
-        'l2-cache-entry-size'?: number;
-        'refcount-cache-size'?: number;
-        'cache-clean-interval'?: number;
-        encrypt?: {} & (
-          | ({ format: 'aes' } & { 'key-secret'?: string })
-          | ({ format: 'luks' } & { 'key-secret'?: string })
-        );
-        'data-file'?: Record<string, unknown> | string;
-        'discard-no-unref'?: boolean;
-      }))[];
+      } & (
+        | ({ driver: 'qcow2' } & {
+            file: Record<string, unknown> | string;
+            backing?: Record<string, unknown> | string | null;
+            'lazy-refcounts'?: boolean;
+            'pass-discard-request'?: boolean;
+            'pass-discard-snapshot'?: boolean;
+            'pass-discard-other'?: boolean;
+            'overlap-check'?:
+              | {
+                  template?: 'none' | 'constant' | 'cached' | 'all';
+                  'main-header'?: boolean;
+                  'active-l1'?: boolean;
+                  'active-l2'?: boolean;
+                  'refcount-table'?: boolean;
+                  'refcount-block'?: boolean;
+                  'snapshot-table'?: boolean;
+                  'inactive-l1'?: boolean;
+                  'inactive-l2'?: boolean;
+                  'bitmap-directory'?: boolean;
+                }
+              | ('none' | 'constant' | 'cached' | 'all');
+            'cache-size'?: number;
+            'l2-cache-size'?: number;
+            'l2-cache-entry-size'?: number;
+            'refcount-cache-size'?: number;
+            'cache-clean-interval'?: number;
+            encrypt?: {} & (
+              | ({ format: 'aes' } & { 'key-secret'?: string })
+              | ({ format: 'luks' } & { 'key-secret'?: string })
+            );
+            'data-file'?: Record<string, unknown> | string;
+            'discard-no-unref'?: boolean;
+          })
+        | ({ driver: 'throttle' } & { 'throttle-group': string; file: Record<string, unknown> | string })
+      ))[];
     };
     returns: {};
   };
@@ -244,6 +275,7 @@ export interface QmpCommands {
     arguments: { implements?: string; abstract?: boolean };
     returns: readonly { name: string; abstract?: boolean; parent?: string }[];
   };
+  'qom-set': { arguments: { path: string; property: string; value: unknown }; returns: {} };
   'query-balloon': { arguments: {}; returns: { actual: number } };
   'query-block': {
     arguments: {};
@@ -777,6 +809,51 @@ export interface QmpCommands {
       'compat-props'?: readonly { 'qom-type': string; property: string; value: string }[];
     }[];
   };
+  'query-memory-devices': {
+    arguments: {};
+    returns: readonly ({} & (
+      | ({ type: 'dimm' } & {
+          data: {
+            id?: string;
+            addr: number;
+            size: number;
+            slot: number;
+            node: number;
+            memdev: string;
+            hotplugged: boolean;
+            hotpluggable: boolean;
+          };
+        })
+      | ({ type: 'nvdimm' } & {
+          data: {
+            id?: string;
+            addr: number;
+            size: number;
+            slot: number;
+            node: number;
+            memdev: string;
+            hotplugged: boolean;
+            hotpluggable: boolean;
+          };
+        })
+      | ({ type: 'virtio-pmem' } & { data: { id?: string; memaddr: number; size: number; memdev: string } })
+      | ({ type: 'virtio-mem' } & {
+          data: {
+            id?: string;
+            memaddr: number;
+            'requested-size': number;
+            size: number;
+            'max-size': number;
+            'block-size': number;
+            node: number;
+            memdev: string;
+          };
+        })
+      | ({ type: 'sgx-epc' } & {
+          data: { id?: string; memaddr: number; size: number; node: number; memdev: string };
+        })
+    ))[];
+  };
   'query-memory-size-summary': {
     arguments: {};
     returns: { 'base-memory': number; 'plugged-memory'?: number };
@@ -1168,6 +1245,7 @@ export interface QmpEvents {
       | 'concluded'
       | 'null';
   };
+  MEMORY_DEVICE_SIZE_CHANGE: { id?: string; size: number; 'qom-path': string };
   MEMORY_FAILURE: {
     recipient: 'hypervisor' | 'guest';
     action: 'ignore' | 'inject' | 'fatal' | 'reset';
@@ -1227,6 +1305,7 @@ export const qmpEventNames = [
   'GUEST_CRASHLOADED',
   'GUEST_PANICKED',
   'JOB_STATUS_CHANGE',
+  'MEMORY_DEVICE_SIZE_CHANGE',
   'MEMORY_FAILURE',
   'NIC_RX_FILTER_CHANGED',
   'POWERDOWN',
@@ -1263,6 +1342,29 @@ export const qmpMembersInUse: readonly string[] = [
   'block_resize/arguments/device?',
   'block_resize/arguments/node-name?',
   'block_resize/arguments/size',
+  'block_set_io_throttle',
+  'block_set_io_throttle/arguments/device?',
+  'block_set_io_throttle/arguments/id?',
+  'block_set_io_throttle/arguments/bps',
+  'block_set_io_throttle/arguments/bps_rd',
+  'block_set_io_throttle/arguments/bps_wr',
+  'block_set_io_throttle/arguments/iops',
+  'block_set_io_throttle/arguments/iops_rd',
+  'block_set_io_throttle/arguments/iops_wr',
+  'block_set_io_throttle/arguments/bps_max?',
+  'block_set_io_throttle/arguments/bps_rd_max?',
+  'block_set_io_throttle/arguments/bps_wr_max?',
+  'block_set_io_throttle/arguments/iops_max?',
+  'block_set_io_throttle/arguments/iops_rd_max?',
+  'block_set_io_throttle/arguments/iops_wr_max?',
+  'block_set_io_throttle/arguments/bps_max_length?',
+  'block_set_io_throttle/arguments/bps_rd_max_length?',
+  'block_set_io_throttle/arguments/bps_wr_max_length?',
+  'block_set_io_throttle/arguments/iops_max_length?',
+  'block_set_io_throttle/arguments/iops_rd_max_length?',
+  'block_set_io_throttle/arguments/iops_wr_max_length?',
+  'block_set_io_throttle/arguments/iops_size?',
+  'block_set_io_throttle/arguments/group?',
   'blockdev-add',
   'blockdev-add/arguments/driver',
   'blockdev-add/arguments/node-name?',
@@ -1311,6 +1413,7 @@ export const qmpMembersInUse: readonly string[] = [
   'blockdev-add/arguments/discard-no-unref?',
   'blockdev-add/arguments/offset?',
   'blockdev-add/arguments/size?',
+  'blockdev-add/arguments/throttle-group?',
   'blockdev-close-tray',
   'blockdev-close-tray/arguments/device?',
   'blockdev-close-tray/arguments/id?',
@@ -1365,6 +1468,7 @@ export const qmpMembersInUse: readonly string[] = [
   'blockdev-reopen/arguments/options/encrypt/key-secret?',
   'blockdev-reopen/arguments/options/data-file?',
   'blockdev-reopen/arguments/options/discard-no-unref?',
+  'blockdev-reopen/arguments/options/throttle-group?',
   'cont',
   'device-list-properties',
   'device-list-properties/arguments/typename',
@@ -1478,6 +1582,10 @@ export const qmpMembersInUse: readonly string[] = [
   'qom-list-types/returns/name',
   'qom-list-types/returns/abstract?',
   'qom-list-types/returns/parent?',
+  'qom-set',
+  'qom-set/arguments/path',
+  'qom-set/arguments/property',
+  'qom-set/arguments/value',
   'query-balloon',
   'query-balloon/returns/actual',
   'query-block',
@@ -1790,6 +1898,21 @@ export const qmpMembersInUse: readonly string[] = [
   'query-machines/returns/compat-props/qom-type?',
   'query-machines/returns/compat-props/property?',
   'query-machines/returns/compat-props/value?',
+  'query-memory-devices',
+  'query-memory-devices/returns/type',
+  'query-memory-devices/returns/data?',
+  'query-memory-devices/returns/data/id?',
+  'query-memory-devices/returns/data/addr?',
+  'query-memory-devices/returns/data/size?',
+  'query-memory-devices/returns/data/slot?',
+  'query-memory-devices/returns/data/node?',
+  'query-memory-devices/returns/data/memdev?',
+  'query-memory-devices/returns/data/hotplugged?',
+  'query-memory-devices/returns/data/hotpluggable?',
+  'query-memory-devices/returns/data/memaddr?',
+  'query-memory-devices/returns/data/requested-size?',
+  'query-memory-devices/returns/data/max-size?',
+  'query-memory-devices/returns/data/block-size?',
   'query-memory-size-summary',
   'query-memory-size-summary/returns/base-memory',
   'query-memory-size-summary/returns/plugged-memory?',
@@ -2037,6 +2160,10 @@ export const qmpMembersInUse: readonly string[] = [
   'JOB_STATUS_CHANGE',
   'JOB_STATUS_CHANGE/data/id',
   'JOB_STATUS_CHANGE/data/status',
+  'MEMORY_DEVICE_SIZE_CHANGE',
+  'MEMORY_DEVICE_SIZE_CHANGE/data/id?',
+  'MEMORY_DEVICE_SIZE_CHANGE/data/size',
+  'MEMORY_DEVICE_SIZE_CHANGE/data/qom-path',
   'MEMORY_FAILURE',
   'MEMORY_FAILURE/data/recipient',
   'MEMORY_FAILURE/data/action',

@@ -36,6 +36,8 @@ const maxFileBytes = 1024 * 1024 * 1024;
 
 export interface AgentLink extends GuestAgent {
   readonly answers: boolean;
+  /** The connection to an agent that answers; undefined where none does. */
+  answering(): Promise<AgentConnection | undefined>;
   /** The guest has opened or closed its end of the port. */
   portChanged(open: boolean): void;
   detach(): void;
@@ -105,6 +107,7 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
     get answers() {
       return answers;
     },
+    answering: async () => (answers ? connection().catch(() => undefined) : undefined),
     portChanged(isOpen) {
       close();
       if (!isOpen) return setAnswers(false);

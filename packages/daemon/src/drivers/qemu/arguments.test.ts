@@ -12,7 +12,10 @@ const plan: LaunchPlan = {
   accelerator: 'tcg',
   cpuModel: 'max',
   cpus: 2,
+  maxCpus: 2,
   memoryMib: 256,
+  maxMemoryMib: 256,
+  freePageReporting: false,
   nics: [
     {
       name: 'nic0',
@@ -69,6 +72,9 @@ const emptyDrive: PlannedDisk = {
 const cases: Record<string, LaunchPlan> = {
   'q35-tcg': plan,
   'q35-kvm': { ...plan, accelerator: 'kvm', cpuModel: 'host', cpus: 64, memoryMib: 2_097_152 },
+  'q35-growing': { ...plan, maxCpus: 8, maxMemoryMib: 1000, freePageReporting: true },
+  'q35-growing-big': { ...plan, memoryMib: 65_536, maxMemoryMib: 65_537 },
+  'microvm-growing': { ...plan, machine: 'microvm', maxCpus: 8, maxMemoryMib: 1000 },
   'q35-three-nics': { ...plan, nics: [nic(1), nic(2), nic(3)] },
   'q35-taps': {
     ...plan,
@@ -200,7 +206,8 @@ describe('the command line of QEMU', () => {
       .filter((_word, index) => argv[index - 1] === '-blockdev')
       .map((text) => JSON.parse(text));
     const names = nodes.map((node) => String(node['node-name']));
-    expect(new Set(names).size).toBe(24 * 4);
+    // Two for each layer, and the throttle.
+    expect(new Set(names).size).toBe(24 * 5);
     expect(names.filter((name) => name.length > 31)).toEqual([]);
   });
 

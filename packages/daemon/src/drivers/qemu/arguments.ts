@@ -11,7 +11,8 @@ import {
   unitsOf,
 } from './disk-devices.ts';
 import { iothreadOf } from './disk-names.ts';
-import { type AioChoice, type BlockNode, diskNodes } from './disk-nodes.ts';
+import { type AioChoice, type BlockNode, diskNodes, isThrottled, throttleGroup } from './disk-nodes.ts';
+import { balloon, memoryHotplug } from './memory-devices.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
@@ -48,8 +49,8 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...['-machine', machine(plan)],
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
     ...['-cpu', plan.cpuModel],
-    ...['-smp', `cpus=${plan.cpus},maxcpus=${plan.cpus},sockets=1,cores=${plan.cpus},threads=1`],
-    ...['-m', `size=${plan.memoryMib}M`],
+    ...['-smp', vcpus(plan)],
+    ...['-m', memorySize(plan)],
     // Shared, so that huge pages, NUMA policy and forking need no other backend later.
     ...['-object', `memory-backend-memfd,id=ram0,size=${plan.memoryMib}M,share=on`],
     ...['-rtc', 'base=utc'],
@@ -60,8 +61,29 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...control(),
     ...console(),
     ...agent(plan),
+    ...memoryDevices(plan),
     ...nics(plan),
     ...disks(plan, aio),
+  ];
+}
+
+/** A microvm has all it will ever have. */
+function vcpus({ machine: type, cpus, maxCpus }: LaunchPlan): string {
+  const max = type === 'q35' ? Math.max(cpus, maxCpus) : cpus;
+  return `cpus=${cpus},maxcpus=${max},sockets=1,cores=${max},threads=1`;
+}
+
+function memorySize(plan: LaunchPlan): string {
+  const { memoryMib } = plan;
+  const hotplug = memoryHotplug(plan);
+  return `size=${memoryMib}M${hotplug === undefined ? '' : `,maxmem=${memoryMib + hotplug.regionMib}M`}`;
+}
+
+function memoryDevices(plan: LaunchPlan): string[] {
+  const hotplug = memoryHotplug(plan);
+  return [
+    ...device(balloon(plan)),
+    ...(hotplug === undefined ? [] : ['-object', JSON.stringify(hotplug.backend), ...device(hotplug.device)]),
   ];
 }
 
@@ -122,16 +144,19 @@ function nics({ nics: planned, machine: type }: LaunchPlan): string[] {
 function disks(plan: LaunchPlan, aio: AioChoice): string[] {
   const units = unitsOf(plan.disks);
   return [
+    ...['-object', JSON.stringify({ 'qom-type': 'throttle-group', id: throttleGroup })],
     ...(plan.machine === 'q35' ? [...hotPlugPorts(plan), ...diskControllers(plan)] : []).flatMap(device),
     ...plan.disks.flatMap((disk, number) => {
       const readOnly = disk.readOnly || disk.device === 'cdrom';
-      const nodes = disk.source === undefined ? [] : diskNodes(disk.source, { number, readOnly, aio });
+      const throttled = isThrottled(disk);
+      const nodeOptions = { number, readOnly, throttled, aio };
+      const nodes = disk.source === undefined ? [] : diskNodes(disk.source, nodeOptions);
       const iothread = hasIothread(disk, plan);
       const object = { 'qom-type': 'iothread', id: iothreadOf(disk.name) };
       return [
         ...nodes.flatMap(block),
         ...(iothread ? ['-object', JSON.stringify(object)] : []),
-        ...device(diskDevice(disk, { ...plan, number, unit: units[number] ?? 0, iothread })),
+        ...device(diskDevice(disk, { ...plan, number, throttled, unit: units[number] ?? 0, iothread })),
       ];
     }),
   ];

@@ -21,8 +21,8 @@ const pingDeadlineMs = 1_200;
 const commandDeadlineMs = 5_000;
 /** For what may have to wait for storage. */
 const askDeadlineMs = 30_000;
-/** A chain of a hundred layers takes 0.5 MB in an answer, and a guest may have 24 disks. */
-const maxAnswerBytes = 16 * 1024 * 1024;
+/** A chain of a hundred layers takes 1 MB in an answer, where it is told twice, and a guest may have 24 disks. */
+const maxAnswerBytes = 32 * 1024 * 1024;
 const firstRetryMs = 100;
 const longestRetryMs = 2_000;
 /** Between the end of the connection, when QEMU's files close, and the end of the process. */

@@ -6,7 +6,9 @@ import { type Drive, dropUnused, freeNumber, readBlockState } from './disk-chain
 import { addNodes, type DiskContext, refused } from './disk-context.ts';
 import { diskDevice, hasIothread, isHotPluggable } from './disk-devices.ts';
 import { iothreadOf } from './disk-names.ts';
+import { isThrottled } from './disk-nodes.ts';
 import { untilUnlocked } from './locked.ts';
+import { hasThrottleGroup } from './throttle.ts';
 
 export async function attachDisk(
   context: DiskContext,
@@ -33,14 +35,15 @@ export async function attachDisk(
   const cpus = (await ask('query-cpus-fast', {}, signal)).length;
   // Of a q35, whatever its accelerator.
   const iothread = hasIothread(disk, { machine, accelerator: 'kvm' });
+  const throttled = isThrottled(disk) && (await hasThrottleGroup(ask, signal));
   await dropUnused(ask);
   const number = await freeNumber(ask, signal);
   const plug = async (): Promise<void> => {
     try {
-      await addNodes(context, disk.source, { number, readOnly: disk.readOnly }, signal);
+      await addNodes(context, disk.source, { number, readOnly: disk.readOnly, throttled }, signal);
       if (iothread) await addIothread(ask, disk.name, signal);
       // QEMU may do it all the same when nobody waits for it any more.
-      const device = diskDevice(disk, { machine, cpus, number, unit: 0, iothread });
+      const device = diskDevice(disk, { machine, cpus, number, throttled, unit: 0, iothread });
       await ask('device_add', device, noAbort);
     } catch (error) {
       await dropUnused(ask).catch(() => {});

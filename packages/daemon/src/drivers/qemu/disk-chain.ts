@@ -9,8 +9,18 @@ export interface Drive {
   readonly disk: string;
   /** From the base on; none in an empty CD drive. */
   readonly layers: readonly string[];
-  /** The node that the guest writes, and the number in the names of its nodes; undefined for an empty drive. */
-  readonly top: { readonly node: string; readonly number: number } | undefined;
+  /**
+   * The node of the uppermost layer, the throttle above it where there is one (`below` is what it lies on: a job's own filter may be in
+   * between), and the number in the names of its nodes; undefined for an empty drive.
+   */
+  readonly top:
+    | { readonly node: string; readonly throttle: Throttling | undefined; readonly number: number }
+    | undefined;
+}
+
+export interface Throttling {
+  readonly node: string;
+  readonly below: string;
 }
 
 export interface BlockState {
@@ -62,12 +72,17 @@ function addNames(stats: NodeStats, names: Set<string>): void {
 function driveOf(disk: string, stats: NodeStats): Drive {
   const layers: string[] = [];
   let top: Drive['top'];
+  let throttle: Throttling | undefined;
   for (let at: NodeStats | undefined = stats; at !== undefined; at = at.backing) {
     const node: string = at['node-name'] ?? '';
     const name = parseNodeName(node);
     // A job's own filter has a name that QEMU made.
     if (name === undefined) continue;
-    top ??= { node, number: name.number };
+    if (name.kind === 'throttle') {
+      throttle = { node, below: at.backing?.['node-name'] ?? '' };
+      continue;
+    }
+    top ??= { node, throttle, number: name.number };
     layers.unshift(name.layer);
   }
   return { disk, layers, top };

@@ -3,7 +3,7 @@ import { WirtError } from '@wirt/api';
 import type { DiskSource } from '@wirt/core';
 import { type Ask, isRefusal, noAbort } from './control.ts';
 import { type Drive, readBlockState } from './disk-chain.ts';
-import { type AioChoice, type BlockNode, diskNodes } from './disk-nodes.ts';
+import { type AioChoice, type BlockNode, diskNodes, type NodeOptions } from './disk-nodes.ts';
 import { saysLocked } from './locked.ts';
 
 export interface DiskContext {
@@ -29,7 +29,7 @@ export async function driveOf(
 export async function addNodes(
   { ask, chooseAio }: Pick<DiskContext, 'ask' | 'chooseAio'>,
   source: DiskSource | undefined,
-  options: { readonly number: number; readonly readOnly: boolean },
+  options: Omit<NodeOptions, 'aio'>,
   signal: AbortSignal,
 ): Promise<void> {
   const nodes = source === undefined ? [] : diskNodes(source, { ...options, aio: await chooseAio() });
@@ -51,14 +51,15 @@ export function refused(
     | 'volume.failed'
     | 'volume.detach_refused'
     | 'network.detach_refused'
-    | 'snapshot.failed',
+    | 'snapshot.failed'
+    | 'limit.failed',
   message: string,
   hint?: string,
 ): unknown {
   if (!isRefusal(error)) return error;
   const options = { cause: error, ...(hint === undefined ? {} : { hint }) };
   return new WirtError(
-    saysLocked(error.desc) && code !== 'snapshot.failed' ? 'volume.locked' : code,
+    saysLocked(error.desc) && code !== 'snapshot.failed' && code !== 'limit.failed' ? 'volume.locked' : code,
     message,
     options,
   );

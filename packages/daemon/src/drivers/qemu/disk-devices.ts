@@ -3,7 +3,7 @@
 // Source: QEMU docs/pcie.txt (root ports), hw/block/virtio-blk.c, hw/scsi, hw/ide/ahci.c, hw/nvme/ctrl.c.
 import type { LaunchPlan, PlannedDisk } from '@wirt/core';
 import { deviceOf, iothreadOf } from './disk-names.ts';
-import { topNode } from './disk-nodes.ts';
+import { deviceNode } from './disk-nodes.ts';
 
 export interface DeviceProperties {
   readonly driver: string;
@@ -91,6 +91,7 @@ export interface DeviceContext {
   readonly iothread: boolean;
   /** Of its block nodes. */
   readonly number: number;
+  readonly throttled: boolean;
   /** How many disks on the same controllers come before it. */
   readonly unit: number;
 }
@@ -99,7 +100,7 @@ export function diskDevice(disk: PlannedDisk, context: DeviceContext): DevicePro
   const { bus, source } = disk;
   const common = {
     id: deviceOf(disk.name),
-    ...(source === undefined ? {} : { drive: topNode(source, context.number) }),
+    ...(source === undefined ? {} : { drive: deviceNode(source, context) }),
     serial: disk.serial,
     ...(disk.bootIndex === undefined ? {} : { bootindex: disk.bootIndex }),
   };

@@ -6,7 +6,7 @@ import { noAbort } from './control.ts';
 import { dropUnused, freeNumber, readBlockState } from './disk-chain.ts';
 import { addNodes, type DiskContext, refused } from './disk-context.ts';
 import { deviceOf } from './disk-names.ts';
-import { topNode } from './disk-nodes.ts';
+import { deviceNode } from './disk-nodes.ts';
 
 export async function changeMedium(
   context: DiskContext,
@@ -19,14 +19,15 @@ export async function changeMedium(
   if (!drives.has(name)) throw new WirtError('volume.not_attached', `Instance ${id} has no drive ${name}.`);
   await dropUnused(ask);
   const number = await freeNumber(ask, signal);
+  const nodes = { number, throttled: false };
   const drive = { id: deviceOf(name) };
   try {
-    await addNodes(context, source, { number, readOnly: true }, signal);
+    await addNodes(context, source, { ...nodes, readOnly: true }, signal);
     // By force: a guest that has locked its tray is told, and loses the medium.
     await ask('blockdev-open-tray', { ...drive, force: true }, noAbort);
     await ask('blockdev-remove-medium', drive, noAbort);
     if (source !== undefined) {
-      await ask('blockdev-insert-medium', { ...drive, 'node-name': topNode(source, number) }, noAbort);
+      await ask('blockdev-insert-medium', { ...drive, 'node-name': deviceNode(source, nodes) }, noAbort);
       await ask('blockdev-close-tray', drive, noAbort);
     }
   } catch (error) {

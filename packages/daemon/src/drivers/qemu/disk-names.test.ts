@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { deviceOf, diskOfDevice, isJobOf, jobOf, nodeName, parseNodeName } from './disk-names.ts';
+import {
+  deviceOf,
+  diskOfDevice,
+  isJobOf,
+  jobOf,
+  nodeName,
+  parseNodeName,
+  throttleName,
+} from './disk-names.ts';
 
 const layer = fc.stringMatching(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
 const disk = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$/);
@@ -43,6 +51,14 @@ it('the name of a job tells of which of two disks it is, also when one’s name 
   fc.assert(
     fc.property(disk, disk, layer, (one, two, id) => {
       expect(isJobOf(one, jobOf(two, id))).toBe(one === two);
+    }),
+  );
+});
+
+it('the name of a throttle is that of no layer, and says of which disk it is', () => {
+  fc.assert(
+    fc.property(fc.nat(999), (number) => {
+      expect(parseNodeName(throttleName(number))).toEqual({ kind: 'throttle', number });
     }),
   );
 });

@@ -1,9 +1,9 @@
 // The block nodes of a disk: for each layer one that opens the file and one that knows its format, from the base on. Pure.
 // Everything is said, so that nothing follows from a header: format, backing, locking, how the host caches.
 // Source: QEMU qapi/block-core.json (BlockdevOptions), docs/qcow2-cache.txt.
-import type { DiskLayerNode, DiskSource } from '@wirt/core';
+import type { DiskLayerNode, DiskSource, PlannedDisk } from '@wirt/core';
 import type { QmpArguments } from '@wirt/qemu';
-import { nodeName } from './disk-names.ts';
+import { nodeName, throttleName } from './disk-names.ts';
 
 export type BlockNode = QmpArguments<'blockdev-add'>;
 export type Aio = 'io_uring' | 'native' | 'threads';
@@ -17,34 +17,73 @@ export interface AioChoice {
 /** At 8 bytes for a cluster of 64 KiB, the whole table of a disk of 512 GiB. QEMU takes of it what the disk needs. */
 export const l2CacheBytes = 64 * 1024 * 1024;
 
+/** The group of all disks of a guest, an object that it always has; without limits it holds nothing up. */
+export const throttleGroup = 'limits0';
+
 export interface NodeOptions {
   /** See `disk-names.ts`. */
   readonly number: number;
   readonly readOnly: boolean;
+  /** Whether it is held to the limits of all disks together. */
+  readonly throttled: boolean;
   readonly aio: AioChoice;
 }
 
+/** Media are exchanged under the drive, and are held to no common limit. */
+export function isThrottled({ device }: Pick<PlannedDisk, 'device'>): boolean {
+  return device === 'disk';
+}
+
 /** In the order in which QEMU must be told. The last one is what the device is given. */
-export function diskNodes({ layers }: DiskSource, options: NodeOptions): BlockNode[] {
-  return layers.flatMap((layer, index) => {
+export function diskNodes(source: DiskSource, options: NodeOptions): BlockNode[] {
+  const { layers } = source;
+  const { number, readOnly } = options;
+  const nodes = layers.flatMap((layer, index) => {
     const below = layers[index - 1];
-    const writable = index === layers.length - 1 && !options.readOnly;
-    const backing = below && nodeName({ kind: 'format', number: options.number, layer: below.layer });
+    const writable = index === layers.length - 1 && !readOnly;
+    const backing = below && nodeName({ kind: 'format', number, layer: below.layer });
     return layerNodes(layer, { ...options, writable, backing });
   });
+  const top = layers.at(-1);
+  return top !== undefined && options.throttled ? [...nodes, throttleNode(top, source, options)] : nodes;
+}
+
+/** A filter that stays the uppermost node when the disk gets another layer. */
+function throttleNode(
+  { direct }: DiskLayerNode,
+  source: DiskSource,
+  { number, readOnly }: NodeOptions,
+): BlockNode {
+  return {
+    driver: 'throttle',
+    'node-name': throttleName(number),
+    file: topNode(source, number),
+    'throttle-group': throttleGroup,
+    'read-only': readOnly,
+    cache: { direct, 'no-flush': false },
+    discard: 'unmap',
+  };
 }
 
 /** An overlay that has no backing as yet: QEMU gives it one when it is switched to it. */
 export function overlayNodes(
   layer: DiskLayerNode,
-  { number, aio }: Omit<NodeOptions, 'readOnly'>,
+  { number, aio }: Pick<NodeOptions, 'number' | 'aio'>,
 ): BlockNode[] {
   return layerNodes(layer, { number, aio, writable: true, backing: undefined });
 }
 
-/** By the name of its uppermost layer. */
-export function topNode({ layers }: DiskSource, number: number): string {
+/** The node of its uppermost layer. */
+function topNode({ layers }: DiskSource, number: number): string {
   return nodeName({ kind: 'format', number, layer: layers.at(-1)?.layer ?? '' });
+}
+
+/** What the device of a disk is given. */
+export function deviceNode(
+  source: DiskSource,
+  { number, throttled }: Pick<NodeOptions, 'number' | 'throttled'>,
+): string {
+  return throttled ? throttleName(number) : topNode(source, number);
 }
 
 interface LayerOptions {

@@ -14,6 +14,8 @@ import { type PullContext, pullDisk } from './disk-pull.ts';
 import { createUnplugs } from './unplug.ts';
 
 export interface DisksLink extends GuestDisks {
+  /** Does it when no other change of QEMU's block nodes is under way. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
   onEvent(event: QmpEvent): void;
 }
 
@@ -64,6 +66,7 @@ export function createDisks(options: DisksOptions): DisksLink {
         logger.warn('guest.disk_not_closed', { id, device: event.data.device, error });
       });
     },
+    exclusively,
     attach: (disk, signal) => exclusively(() => attachDisk(context, disk, signal)),
     async detach(name, signal) {
       await unplugs.unplug(name, signal);
@@ -72,7 +75,8 @@ export function createDisks(options: DisksOptions): DisksLink {
     async resize(name, sizeBytes, signal) {
       const { top } = await driveOf(context, name, signal);
       try {
-        await ask('block_resize', { 'node-name': top.node, size: sizeBytes }, signal);
+        // By the uppermost node: what lies above a node that grows keeps its size.
+        await ask('block_resize', { 'node-name': top.throttle?.node ?? top.node, size: sizeBytes }, signal);
       } catch (error) {
         throw refused(error, 'volume.failed', `Disk ${name} of instance ${id} could not be grown.`);
       }

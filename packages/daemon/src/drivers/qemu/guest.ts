@@ -3,6 +3,7 @@ import { type InstanceProcess, WirtError } from '@wirt/api';
 import type { Guest, GuestExit, Logger, ProcessExit } from '@wirt/core';
 import type { QmpConnection, QmpEvent } from '@wirt/qemu';
 import { type AgentLink, createAgentLink } from './agent.ts';
+import { createHotplugAgent } from './agent-hotplug.ts';
 import { agentPort } from './arguments.ts';
 import type { ConsoleLink } from './console.ts';
 import { type Control, createControl, type Observation, type QmpTarget } from './control.ts';
@@ -16,6 +17,7 @@ import { boundRunLog } from './logs.ts';
 import { createNics, type NicsLink } from './nics.ts';
 import type { GuestPaths } from './paths.ts';
 import { openTun } from './tun.ts';
+import { createTuning, type TuningLink } from './tuning.ts';
 
 /** For the shim's word after the process is gone. */
 const exitFileMs = 1_000;
@@ -80,6 +82,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
   const onEvent = (event: QmpEvent): void => {
     disks.onEvent(event);
     nics.onEvent(event);
+    tuning.onEvent(event);
     switch (event.event) {
       case 'STOP':
         return processors.set(false);
@@ -148,6 +151,13 @@ export function createGuest(parts: GuestParts): GuestHandle {
     chooseAio: () => parts.chooseAio(),
   });
   const nics: NicsLink = createNics({ id, ask: control.ask, logger, openTun: () => openTun(logger) });
+  const tuning: TuningLink = createTuning({
+    id,
+    ask: control.ask,
+    logger,
+    exclusively: (work) => disks.exclusively(work),
+    ...createHotplugAgent({ id, logger, answering: () => agent.answering() }),
+  });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {
@@ -157,6 +167,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     agent,
     disks,
     nics,
+    tuning,
     get state() {
       const { state, diskError } = processors;
       return { processors: state, diskError, agent: agent.answers, responsive };

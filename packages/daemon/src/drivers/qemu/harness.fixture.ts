@@ -73,7 +73,10 @@ export async function createQemuHarness(): Promise<QemuHarness> {
         accelerator: 'tcg',
         cpuModel: 'max',
         cpus: 1,
+        maxCpus: 1,
         memoryMib: 32,
+        maxMemoryMib: 32,
+        freePageReporting: false,
         nics: [
           {
             name: 'nic0',

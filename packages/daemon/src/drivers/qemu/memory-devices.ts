@@ -1,0 +1,61 @@
+// The devices by which a guest's memory is changed while it runs: the balloon, which takes pages away, and virtio-mem, which gives more
+// than there was at the start. Pure. Their places on the root bus are kept, whatever else is plugged in.
+// Source: QEMU hw/virtio/virtio-balloon.c, hw/virtio/virtio-mem.c; Linux drivers/virtio/virtio_mem.c, arch/x86/mm/init_64.c (memory blocks).
+import type { LaunchPlan } from '@wirt/core';
+import type { DeviceProperties } from './disk-devices.ts';
+
+export const balloonDevice = 'balloon0';
+export const memoryDevice = 'memory0';
+const memoryBackend = 'ram1';
+
+/** In which steps the guest is given memory: that of a huge page. */
+export const memoryBlockMib = 2;
+
+/** Linux takes new memory up in blocks of 128 MiB, and of up to 2 GiB in a guest that has 64 GiB at its start. */
+const bigGuestMib = 65_536;
+
+type Plan = Pick<LaunchPlan, 'machine' | 'accelerator' | 'memoryMib' | 'maxMemoryMib' | 'freePageReporting'>;
+
+export function balloon({ machine, freePageReporting }: Plan): DeviceProperties {
+  return {
+    driver: `virtio-balloon-${machine === 'q35' ? 'pci' : 'device'}`,
+    id: balloonDevice,
+    ...(machine === 'q35' ? { 'disable-legacy': 'on', bus: 'pcie.0', addr: '0x3' } : {}),
+    // A guest that runs short takes pages back before it kills a process.
+    'deflate-on-oom': true,
+    'free-page-reporting': freePageReporting,
+  };
+}
+
+export interface Hotplug {
+  /** What `-m` must leave room for, in MiB. */
+  readonly regionMib: number;
+  readonly backend: { readonly 'qom-type': string; readonly id: string };
+  readonly device: DeviceProperties;
+}
+
+/** Undefined for a guest that has all its memory from the start. */
+export function memoryHotplug({ machine, memoryMib, maxMemoryMib }: Plan): Hotplug | undefined {
+  if (machine !== 'q35' || maxMemoryMib <= memoryMib) return undefined;
+  const step = memoryMib >= bigGuestMib ? 2048 : 128;
+  const regionMib = Math.ceil((maxMemoryMib - memoryMib) / step) * step;
+  const backend = {
+    'qom-type': 'memory-backend-memfd',
+    id: memoryBackend,
+    size: regionMib * 1024 * 1024,
+    share: true,
+    // Nothing is taken from the host before the guest has it.
+    reserve: false,
+  };
+  const device = {
+    driver: 'virtio-mem-pci',
+    id: memoryDevice,
+    'disable-legacy': 'on',
+    bus: 'pcie.0',
+    addr: '0x4',
+    memdev: memoryBackend,
+    'block-size': memoryBlockMib * 1024 * 1024,
+    'requested-size': 0,
+  };
+  return { regionMib, backend, device };
+}

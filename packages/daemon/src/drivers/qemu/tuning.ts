@@ -1,0 +1,68 @@
+// What is changed of a running guest by QEMU alone, and the counters that QEMU keeps. Put together from throttle, memory and vCPUs.
+import type { DiskCounters, GuestTuning, Logger } from '@wirt/core';
+import type { QmpEvent } from '@wirt/qemu';
+import type { Ask } from './control.ts';
+import { diskOfDevice } from './disk-names.ts';
+import { type MemoryContext, readMemory, resizeMemory, setBalloon } from './memory.ts';
+import { readThrottles, setThrottles } from './throttle.ts';
+import { createVcpus, type VcpusOptions } from './vcpus.ts';
+
+export interface TuningLink extends GuestTuning {
+  onEvent(event: QmpEvent): void;
+}
+
+export interface TuningOptions {
+  readonly id: string;
+  readonly ask: Ask;
+  readonly logger: Logger;
+  readonly onlineMemory: MemoryContext['onlineMemory'];
+  readonly onlineVcpus: VcpusOptions['onlineVcpus'];
+  /** As the changes of the guest's disks do. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export function createTuning(options: TuningOptions): TuningLink {
+  const { id, ask } = options;
+  const listeners = new Set<(event: QmpEvent) => void>();
+  const vcpus = createVcpus(options);
+  const memory: MemoryContext = {
+    id,
+    ask,
+    onlineMemory: (signal) => options.onlineMemory(signal),
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  return {
+    onEvent(event) {
+      vcpus.onEvent(event);
+      for (const listener of listeners) listener(event);
+    },
+    throttle: (limits, signal) => setThrottles(options, limits, signal),
+    throttles: (signal) => readThrottles(ask, signal),
+    balloon: (targetMib, signal) => setBalloon({ id, ask }, targetMib, signal),
+    memory: (signal) => readMemory(ask, signal),
+    resizeMemory: (targetMib, signal) => resizeMemory(memory, targetMib, signal),
+    vcpus: (signal) => vcpus.vcpus(signal),
+    resizeVcpus: (target, signal) => vcpus.resizeVcpus(target, signal),
+    vcpuThreads: (signal) => vcpus.vcpuThreads(signal),
+    disks: (signal) => readCounters(ask, signal),
+  };
+}
+
+async function readCounters(ask: Ask, signal: AbortSignal): Promise<DiskCounters[]> {
+  const devices = await ask('query-blockstats', {}, signal);
+  return devices.flatMap(({ qdev = '', stats }) => {
+    const name = diskOfDevice(qdev);
+    return name === undefined
+      ? []
+      : {
+          name,
+          readBytes: stats.rd_bytes,
+          writtenBytes: stats.wr_bytes,
+          reads: stats.rd_operations,
+          writes: stats.wr_operations,
+        };
+  });
+}

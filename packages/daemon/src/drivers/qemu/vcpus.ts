@@ -1,0 +1,127 @@
+// The vCPUs of a running guest: plugged in one by one, brought online by the agent, and taken out by ACPI's eject, for which the guest's
+// consent is QEMU's DEVICE_DELETED. QEMU is asked each time, but for the threads, which are asked for often.
+// Source: QEMU qapi/machine.json (query-hotpluggable-cpus, query-cpus-fast), docs/system/cpu-hotplug.rst.
+import { WirtError } from '@wirt/api';
+import type { GuestTuning } from '@wirt/core';
+import type { QmpEvent, QmpReturn } from '@wirt/qemu';
+import { type Ask, isRefusal, noAbort } from './control.ts';
+import { refused } from './disk-context.ts';
+import { isOver } from './patience.ts';
+import { createUnplugs } from './unplug.ts';
+
+export interface VcpusOptions {
+  readonly id: string;
+  readonly ask: Ask;
+  /** Brings vCPUs online that the agent did not know before `plug`; where no agent answers, `plug` is all that is done. */
+  onlineVcpus(plug: () => Promise<number>, signal: AbortSignal): Promise<void>;
+}
+
+export interface Vcpus extends Pick<GuestTuning, 'vcpus' | 'resizeVcpus' | 'vcpuThreads'> {
+  onEvent(event: QmpEvent): void;
+}
+
+type Slot = QmpReturn<'query-hotpluggable-cpus'>[number];
+
+export function createVcpus({ id, ask, onlineVcpus }: VcpusOptions): Vcpus {
+  let threads: readonly number[] | undefined;
+  let changes = 0;
+  const changed = (): void => {
+    threads = undefined;
+    changes += 1;
+  };
+  const unplugs = createUnplugs({
+    id,
+    ask,
+    code: 'limit.failed',
+    nameOf: (path) => `the vCPU ${path}`,
+    deviceOf: (path) => path,
+  });
+
+  const count = async (signal: AbortSignal) => {
+    const slots = await readSlots(ask, signal);
+    if (slots !== undefined) return { plugged: slots.filter(isPlugged).length, max: slots.length };
+    const { length } = await ask('query-cpus-fast', {}, signal);
+    return { plugged: length, max: length };
+  };
+  const plug = async (slots: readonly Slot[], target: number, signal: AbortSignal): Promise<number> => {
+    const free = slots.filter((slot) => !isPlugged(slot));
+    const wanted = free.slice(0, target - (slots.length - free.length));
+    for (const { type, props } of wanted) {
+      signal.throwIfAborted();
+      const place = [props['socket-id'], props['die-id'], props['core-id'], props['thread-id']];
+      const device = { driver: type, id: `vcpu-${place.map((part) => part ?? 0).join('-')}`, ...props };
+      await ask('device_add', device, noAbort).catch((error: unknown) => {
+        throw refused(error, 'limit.failed', `Instance ${id} could not be given another vCPU.`);
+      });
+    }
+    return wanted.length;
+  };
+  const unplug = async (slots: readonly Slot[], target: number, signal: AbortSignal): Promise<void> => {
+    const paths = slots.flatMap((slot) => slot['qom-path'] ?? []);
+    for (const path of paths.slice(target).toReversed()) await unplugs.unplug(path, signal);
+  };
+
+  return {
+    onEvent(event) {
+      if (event.event === 'DEVICE_DELETED') changed();
+      unplugs.onEvent(event);
+    },
+    vcpus: count,
+    async resizeVcpus(target, signal) {
+      const slots = await readSlots(ask, signal);
+      const now = await count(signal);
+      if (target === now.plugged) return now;
+      if (slots === undefined || target < 1 || target > now.max) throw unsupported(id, target, now);
+      changed();
+      try {
+        if (target < now.plugged) await unplug(slots, target, signal);
+        else await onlineVcpus(() => plug(slots, target, signal), signal);
+        return await count(signal);
+      } catch (error) {
+        // What the guest has not let go of in time it keeps until it does.
+        if (!isOver(signal)) throw error;
+        return await count(noAbort);
+      } finally {
+        changed();
+      }
+    },
+    async vcpuThreads(signal) {
+      if (threads !== undefined) return threads;
+      const since = changes;
+      const read = await readThreads(ask, signal);
+      if (since === changes) threads = read;
+      return read;
+    },
+  };
+}
+
+async function readThreads(ask: Ask, signal: AbortSignal): Promise<readonly number[]> {
+  const cpus = await ask('query-cpus-fast', {}, signal);
+  return cpus.toSorted((one, other) => one['cpu-index'] - other['cpu-index']).map((cpu) => cpu['thread-id']);
+}
+
+/** Plugged in or not, the first one first; undefined for a machine that has none but those of its start. */
+async function readSlots(ask: Ask, signal: AbortSignal): Promise<readonly Slot[] | undefined> {
+  try {
+    const slots = await ask('query-hotpluggable-cpus', {}, signal);
+    return slots.toSorted((one, other) => orderOf(one) - orderOf(other));
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}
+
+const isPlugged = (slot: Slot): boolean => slot['qom-path'] !== undefined;
+
+/** No topology has more than 4096 of a kind. */
+function orderOf({ props }: Slot): number {
+  const parts = [props['socket-id'], props['die-id'], props['core-id'], props['thread-id']];
+  return parts.reduce<number>((order, part) => order * 4096 + (part ?? 0), 0);
+}
+
+function unsupported(id: string, target: number, now: { readonly plugged: number; readonly max: number }) {
+  const what = `Instance ${id} cannot have ${target} vCPUs while it runs.`;
+  const cause = new Error(`It has ${now.plugged} and can have between 1 and ${now.max}.`);
+  const hint = `It can from its next start on: \`wirt stop ${id}\`, \`wirt start ${id}\`.`;
+  return new WirtError('limit.unsupported', what, { cause, hint });
+}
