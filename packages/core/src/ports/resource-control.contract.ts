@@ -1,39 +1,27 @@
-// What every ResourceControl that makes groups of its own must do, run against the real kernel. The driver's test says how
-// to limit a group's memory, since limits are not part of the port yet.
-import { type ChildProcess, spawn } from 'node:child_process';
+// What every ResourceControl that makes groups of its own must do, run against the real kernel. Limits and usage:
+// resource-control-limits.contract.ts.
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ResourceControl } from './resource-control.ts';
+import {
+  type Inside,
+  id,
+  type ResourceControlUnderTest,
+  second,
+  startInside as startJoined,
+} from './resource-control-harness.contract.ts';
 
-export interface ResourceControlUnderTest {
-  readonly control: ResourceControl;
-  /** Of another daemon on the same machine. */
-  readonly other: ResourceControl;
-  /** Limits the group's memory, so that a process in it can be killed for it; absent where memory is not limited. */
-  limitMemory?(id: string, limitMib: number): Promise<void>;
-  /** Throws when anything that the two made is left on the host. */
-  expectClean(): Promise<void>;
-}
-
-const id = '01J9ZK3W8Y7Q5T2R4M6N8P0V1X';
-const second = '01J9ZK3W8Y7Q5T2R4M6N8P0V1Y';
+export type { ResourceControlUnderTest } from './resource-control-harness.contract.ts';
 
 export function resourceControlContract(name: string, make: () => ResourceControlUnderTest): void {
   describe(`${name} as ResourceControl`, () => {
     const under = make();
     const { control, other } = under;
-    const started: ChildProcess[] = [];
+    const started: Inside[] = [];
 
-    /** Writes itself into every file, as the launcher does, says so, and becomes `argv`. */
-    async function startInside(joinFiles: readonly string[], ...argv: string[]): Promise<ChildProcess> {
-      const script =
-        'while [ "$1" != -- ]; do echo 0 > "$1" || exit 9; shift; done; shift; echo joined; exec "$@"';
-      const child = spawn('/bin/sh', ['-c', script, 'sh', ...joinFiles, '--', ...argv], {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
+    async function startInside(joinFiles: readonly string[], ...argv: string[]): Promise<Inside> {
+      const child = await startJoined(joinFiles, ...argv);
       started.push(child);
-      await once(child.stdout, 'data', { signal: AbortSignal.timeout(10_000) });
       return child;
     }
 
@@ -110,10 +98,15 @@ export function resourceControlContract(name: string, make: () => ResourceContro
     });
 
     it('counts the processes that the kernel killed for memory', async (context) => {
-      if (under.limitMemory === undefined) return context.skip('memory is not limited by this driver here');
+      const refusal = control.refuses('ceilingMib');
+      if (refusal !== undefined) return context.skip(refusal.why);
       const { joinFiles } = await control.create(id);
       expect(await control.oomKills(id)).toBe(0);
-      await under.limitMemory(id, 24);
+      await control.limit(
+        id,
+        { ceilingMib: 24, ...(control.refuses('swapMib') ? {} : { swapMib: 0 }) },
+        undefined,
+      );
       const child = await startInside(joinFiles, 'dd', 'if=/dev/zero', 'of=/dev/null', 'bs=96M', 'count=1');
       const [, exitSignal] = await once(child, 'exit', { signal: AbortSignal.timeout(20_000) });
       expect(exitSignal).toBe('SIGKILL');

@@ -18,6 +18,7 @@ import {
   usedControllers,
 } from './layout.ts';
 import { createGroupLimits } from './limits.ts';
+import { spareDescriptors } from './open-files.ts';
 import { createScopeControl } from './scope.ts';
 import { createUsageReader } from './usage.ts';
 
@@ -55,15 +56,21 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
     if (!isSafeName(id)) throw new WirtError('host.cgroup_failed', `'${id}' cannot name a control group.`);
     return [parent, tag, id];
   };
+  const descriptors = spareDescriptors();
   const limiting = createGroupLimits({
     hierarchies,
     namesOf,
     parentNames: [parent, tag],
     procRoot,
     sysBlock,
+    descriptors,
     onRemade: (id) => usage.forget(id),
   });
-  const usage = createUsageReader({ procRoot, placesOf: (id) => limiting.placesOf(id) });
+  const usage = createUsageReader({ procRoot, descriptors, placesOf: (id) => limiting.placesOf(id) });
+  const forget = (id: string): void => {
+    limiting.forget(id);
+    usage.forget(id);
+  };
 
   return {
     limit: limiting.limit,
@@ -73,7 +80,7 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
 
     async create(id) {
       const names = namesOf(id);
-      usage.forget(id);
+      forget(id);
       const refused: Hierarchy[] = [];
       for (const hierarchy of hierarchies) {
         try {
@@ -89,7 +96,7 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
 
     async remove(id, signal) {
       const names = namesOf(id);
-      usage.forget(id);
+      forget(id);
       const deadlineMs = options.removeTimeoutMs ?? 5_000;
       for (const hierarchy of hierarchies) {
         const group = groupPath(hierarchy, ...names);

@@ -16,23 +16,24 @@ import {
   planWrites,
 } from './limit-files.ts';
 import { keyOfFile } from './limit-support.ts';
+import type { ReadShort } from './open-files.ts';
 import { type Place, type Places, readShort } from './places.ts';
 
 /** What each controller's files have now. A controller without a group is not in it. */
 export type Snapshot = ReadonlyMap<LimitController, GroupValues>;
 
-export function readSnapshot(places: Places): Snapshot {
+export function readSnapshot(places: Places, read: ReadShort = readShort): Snapshot {
   const entries = limitControllers.flatMap((controller): [LimitController, GroupValues][] => {
     const place = places[controller];
-    return place === undefined ? [] : [[controller, readValues(controller, place)]];
+    return place === undefined ? [] : [[controller, readValues(controller, place, read)]];
   });
   return new Map(entries);
 }
 
-function readValues(controller: LimitController, { version, path }: Place): GroupValues {
+function readValues(controller: LimitController, { version, path }: Place, read: ReadShort): GroupValues {
   const values = new Map<string, string>();
   for (const file of dialects[controller][version].files) {
-    const text = readShort(posix.join(path, file));
+    const text = read(`${path}/${file}`);
     if (text !== undefined) values.set(file, normalize(file, text));
   }
   return values;
@@ -64,8 +65,13 @@ class RefusedWrite extends Error {
  * Throws `limit.failed` or `limit.unsupported` with the old values in force; ENOENT and ENODEV, that the group has gone meanwhile, are thrown
  * as they are. True when anything was written.
  */
-export async function applyLimits(id: string, places: Places, limits: GroupLimits): Promise<boolean> {
-  const before = readSnapshot(places);
+export async function applyLimits(
+  id: string,
+  places: Places,
+  limits: GroupLimits,
+  read?: ReadShort,
+): Promise<boolean> {
+  const before = readSnapshot(places, read);
   let hasWritten = false;
   try {
     for (const [controller, place, values] of placed(places, before)) {

@@ -9,7 +9,8 @@ import { applyLimits, isGone, limitsIn, readSnapshot } from './limit-apply.ts';
 import { maxBfqWeight } from './limit-files-io.ts';
 import { probeFiles, type Refusal, refusalOf, refuseUnsupported } from './limit-support.ts';
 import { bringBack, strayedFrom } from './membership.ts';
-import { type Places, placesOf } from './places.ts';
+import { type Descriptors, KeptFiles, type ReadShort } from './open-files.ts';
+import { type Places, placesOf, readShort } from './places.ts';
 
 export interface GroupLimitsOptions {
   /** May shrink: what is found to be not writable is taken out. */
@@ -22,10 +23,13 @@ export interface GroupLimitsOptions {
   readonly sysBlock: string;
   /** The groups of this guest are others from now on. */
   readonly onRemade: (id: string) => void;
+  readonly descriptors: Descriptors;
 }
 
 export type GroupLimiting = Pick<ResourceControl, 'limit' | 'limits' | 'refuses'> & {
   placesOf(id: string): Places;
+  /** Closes what is open for the guest, whose groups are removed or made. */
+  forget(id: string): void;
 };
 
 const attempts = 3;
@@ -33,6 +37,7 @@ const attempts = 3;
 export function createGroupLimits(options: GroupLimitsOptions): GroupLimiting {
   const { hierarchies, namesOf, parentNames, procRoot, sysBlock } = options;
   const filesOf = createFileProbe(parentNames);
+  const kept = new KeptFiles(options.descriptors);
   const placesOfId = (id: string): Places => {
     const names = namesOf(id);
     return placesOf(hierarchies, (hierarchy) => groupPath(hierarchy, ...names));
@@ -44,10 +49,17 @@ export function createGroupLimits(options: GroupLimitsOptions): GroupLimiting {
   const refuses = (key: GroupLimitKey): Refusal | undefined => refusalOf(key, hierarchies, filesOf, sysBlock);
 
   /** Hierarchies in which the guest has no group, or its process is somewhere else. */
-  const lacking = (names: readonly string[], process: InstanceProcess | undefined): Hierarchy[] =>
-    process === undefined
-      ? hierarchies.filter((hierarchy) => !existsSync(groupPath(hierarchy, ...names)))
-      : strayedFrom(hierarchies, names, process.pid, procRoot);
+  const lacking = (id: string, process: InstanceProcess | undefined): Hierarchy[] => {
+    const names = namesOf(id);
+    const missing =
+      process === undefined
+        ? hierarchies.filter((hierarchy) => !existsSync(groupPath(hierarchy, ...names)))
+        : strayedFrom(hierarchies, names, process.pid, procRoot, kept.readerOf(id));
+    if (missing.length > 0) kept.forget(id);
+    return missing;
+  };
+  const readerFor = (id: string, process: InstanceProcess | undefined): ReadShort =>
+    process === undefined ? readShort : kept.readerOf(id);
 
   async function mended(
     id: string,
@@ -55,17 +67,18 @@ export function createGroupLimits(options: GroupLimitsOptions): GroupLimiting {
     process: InstanceProcess | undefined,
   ): Promise<boolean> {
     const names = namesOf(id);
-    const missing = lacking(names, process);
+    const missing = lacking(id, process);
     for (const hierarchy of missing) await makeGroup(hierarchy, names);
     if (missing.length > 0) options.onRemade(id);
     // Limited before the process is in it, which is then never without.
-    await applyLimits(id, placesOfId(id), limits);
+    await applyLimits(id, placesOfId(id), limits, readerFor(id, process));
     if (missing.length > 0 && process !== undefined) await bringBack(id, missing, names, process, procRoot);
-    return lacking(names, process).length === 0;
+    return lacking(id, process).length === 0;
   }
 
   return {
     placesOf: placesOfId,
+    forget: (id) => kept.forget(id),
     refuses,
 
     async limit(id, limits, process) {
@@ -93,11 +106,9 @@ export function createGroupLimits(options: GroupLimitsOptions): GroupLimiting {
     },
 
     async limits(id, process) {
-      const names = namesOf(id);
-      const missing = lacking(names, process);
-      if (hierarchies.length === 0 || missing.length > 0) return undefined;
+      if (lacking(id, process).length > 0 || hierarchies.length === 0) return undefined;
       const places = placesOfId(id);
-      return limitsIn(places, readSnapshot(places));
+      return limitsIn(places, readSnapshot(places, readerFor(id, process)));
     },
   };
 }

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { type InstanceProcess, WirtError } from '@wirt/api';
 import { groupPath, type Hierarchy } from './layout.ts';
+import type { ReadShort } from './open-files.ts';
 import { membershipIn, readMemberships, readShort } from './places.ts';
 
 /** The hierarchies in which the process is not in the group of these names; all of them when it has ended. */
@@ -12,8 +13,9 @@ export function strayedFrom(
   names: readonly string[],
   pid: number,
   procRoot: string,
+  read?: ReadShort,
 ): Hierarchy[] {
-  const memberships = readMemberships(pid, procRoot);
+  const memberships = readMemberships(pid, procRoot, read);
   // The kernel shows a path below the root of our cgroup namespace, which need not be the root of the mount.
   const end = `/${names.join('/')}`;
   return hierarchies.filter((hierarchy) => !membershipIn(memberships, hierarchy)?.endsWith(end));

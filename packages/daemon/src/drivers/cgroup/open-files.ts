@@ -63,3 +63,33 @@ export class OpenFile {
     this.#descriptors.left += 1;
   }
 }
+
+/** Reads a file of a few bytes; undefined where it is not there. */
+export type ReadShort = (path: string) => string | undefined;
+
+/** Open files of guests, by path. */
+export class KeptFiles {
+  readonly #descriptors: Descriptors;
+  readonly #guests = new Map<string, Map<string, OpenFile>>();
+
+  constructor(descriptors: Descriptors) {
+    this.#descriptors = descriptors;
+  }
+
+  readerOf(id: string): ReadShort {
+    const files = this.#guests.get(id) ?? new Map<string, OpenFile>();
+    this.#guests.set(id, files);
+    return (path) => {
+      const known = files.get(path);
+      if (known !== undefined) return known.read();
+      const file = new OpenFile(path, this.#descriptors);
+      files.set(path, file);
+      return file.read();
+    };
+  }
+
+  forget(id: string): void {
+    for (const file of this.#guests.get(id)?.values() ?? []) file.close();
+    this.#guests.delete(id);
+  }
+}

@@ -1,7 +1,6 @@
 // Where each controller has a guest's group, and which groups a process is in: v1, v2 and hybrid hosts, controller by
 // controller. Reads are synchronous, into one buffer: files of the kernel's memory, a few bytes, a thousand times in a row.
 import { closeSync, openSync, readSync } from 'node:fs';
-import { posix } from 'node:path';
 import type { Hierarchy } from './layout.ts';
 import type { LimitController } from './limit-files.ts';
 
@@ -59,8 +58,12 @@ export function membershipIn(
   return memberships.get(version === 'v2' ? '' : (controllers[0] ?? ''));
 }
 
-export function readMemberships(pid: number, procRoot: string): ReadonlyMap<string, string> {
-  return parseMemberships(readShort(posix.join(procRoot, String(pid), 'cgroup')) ?? '');
+export function readMemberships(
+  pid: number,
+  procRoot: string,
+  read: (path: string) => string | undefined = readShort,
+): ReadonlyMap<string, string> {
+  return parseMemberships(read(`${procRoot}/${pid}/cgroup`) ?? '');
 }
 
 const buffer = Buffer.allocUnsafe(16 * 1024);

@@ -72,7 +72,13 @@ export function createScopeLimits(options: ScopeLimitsOptions): ScopeLimiting {
 
   async function set(id: string, changes: ReadonlyMap<string, string>): Promise<void> {
     const assignments = [...changes].map(([name, value]) => `${name}=${value}`);
-    const { exitCode, stderr } = await systemctl(['set-property', '--runtime', '--', unitOf(id), ...assignments]);
+    const { exitCode, stderr } = await systemctl([
+      'set-property',
+      '--runtime',
+      '--',
+      unitOf(id),
+      ...assignments,
+    ]);
     if (exitCode !== 0) throw new Error(stderr.trim() || `systemctl ended with ${exitCode}`);
   }
 

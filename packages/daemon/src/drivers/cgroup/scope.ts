@@ -7,6 +7,7 @@ import type { ResourceControl } from '@wirt/core';
 import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
 import { runProgram } from '../../platform/subprocess.ts';
 import { isSafeName, parseOomKills } from './layout.ts';
+import { spareDescriptors } from './open-files.ts';
 import { createScopeLimits } from './scope-limits.ts';
 import { createUsageReader } from './usage.ts';
 
@@ -80,7 +81,7 @@ export function createScopeControl(options: ScopeOptions): ResourceControl {
     controlGroupOf: async (unit) => (await show(unit)).get('ControlGroup') || undefined,
     ...(options.applyTimeoutMs !== undefined && { applyTimeoutMs: options.applyTimeoutMs }),
   });
-  const usage = createUsageReader({ procRoot, placesOf: limiting.placesOf });
+  const usage = createUsageReader({ procRoot, descriptors: spareDescriptors(), placesOf: limiting.placesOf });
 
   return {
     limit: limiting.limit,

@@ -3,7 +3,7 @@
 import { posix } from 'node:path';
 import type { InstanceProcess } from '@wirt/api';
 import type { GroupUsage } from '@wirt/core';
-import { type Descriptors, OpenFile, spareDescriptors } from './open-files.ts';
+import { type Descriptors, OpenFile } from './open-files.ts';
 import { type Place, type Places, readShort } from './places.ts';
 import {
   fieldOf,
@@ -24,7 +24,7 @@ export interface UsageOptions {
   /** Asked once for a group and process; undefined where there is no group. */
   readonly placesOf: (id: string, process: InstanceProcess) => Places | undefined;
   readonly procRoot: string;
-  readonly descriptors?: Descriptors;
+  readonly descriptors: Descriptors;
 }
 
 interface Watched {
@@ -34,7 +34,7 @@ interface Watched {
 }
 
 export function createUsageReader(options: UsageOptions): UsageReader {
-  const { placesOf, procRoot, descriptors = spareDescriptors() } = options;
+  const { placesOf, procRoot, descriptors } = options;
   const watched = new Map<string, Watched>();
 
   function forget(id: string): void {
