@@ -1,6 +1,7 @@
 /** What people see of an instance's limits: each value that is wanted beside the one that was read back from where it acts. */
 import type { Instance, LimitGap, Policy } from '@wirt/api';
 import { keySpecs } from '../limit-keys.ts';
+import type { LimitValue } from '../limit-patch.ts';
 import { effectiveValues, foundAt, gapKey, gapText, valueText, wantedValues } from '../limit-values.ts';
 import type { Block, Cell } from '../table.ts';
 import { ageText, mibText } from '../units.ts';
@@ -60,7 +61,7 @@ function limitRows(instance: Instance, policy: Parameters<typeof wantedValues>[1
         key,
         asked === undefined ? wantedWithout(instance, key, gap) : valueText(key, asked.value),
         asked?.from ?? (sizes.includes(key) ? 'own' : ''),
-        limits === undefined ? '' : found === undefined ? 'none' : valueText(key, found),
+        limits === undefined ? '' : foundText(key, found, gap),
         noteOf(gaps),
       ];
     });
@@ -72,9 +73,15 @@ function about(key: string): (gap: LimitGap) => boolean {
 
 /** The size is part of the spec itself; the rest has what the host gives. */
 function wantedWithout({ spec }: Instance, key: string, gap: LimitGap | undefined): string {
+  // A balloon that was asked for wants less memory than the spec has.
+  if (gap !== undefined) return gapText(gap.key, gap.wanted);
   if (key === 'cpus') return String(spec.cpus);
-  if (key === 'memory') return valueText(key, spec.memoryMib);
-  return gap === undefined ? '-' : gapText(gap.key, gap.wanted);
+  return key === 'memory' ? valueText(key, spec.memoryMib) : '-';
+}
+
+function foundText(key: string, found: LimitValue | undefined, gap: LimitGap | undefined): string {
+  if (found !== undefined) return valueText(key, found);
+  return gap?.found === undefined ? 'none' : gapText(gap.key, gap.found);
 }
 
 function noteOf(gaps: {

@@ -26,8 +26,9 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
   const gaps = gapsOf(limits, key);
   if (key === 'policy')
     return [[key, wanted, '', gaps.length === 0 ? now : 'see below'], ...gaps.map(gapRow)];
-  const inForce = inForceText(key, effectiveValues(limits.effective));
   const [gap] = gaps;
+  const inForce = inForceText(key, effectiveValues(limits.effective), gap?.gap);
+  if (gap === undefined && !hasPart(instance, key)) return [[key, wanted, '-', noPart(key)]];
   if (gap !== undefined) return [[key, wanted, inForce, gap.when], ...gaps.slice(1).map(gapRow)];
   if (spec.when === 'start') return [[key, wanted, inForce, { text: 'at its next start', tone: 'warn' }]];
   return [[key, wanted, inForce, isMissing(assignment, inForce) ? unseen : now]];
@@ -39,6 +40,20 @@ const unseen: Cell = { text: 'taken, but not seen in force', tone: 'warn' };
 function later({ status }: Instance): Cell {
   const down = ['stopped', 'crashed'].includes(status.state);
   return down ? 'at its next start' : `not told while it is ${status.state}: see \`wirt show\``;
+}
+
+/** Whether there is a disk or card that the key is about. */
+function hasPart({ spec }: Instance, key: string): boolean {
+  if (key.startsWith('network.')) return spec.nics.length > 0;
+  return (
+    !/^(each-)?disk\./.test(key) ||
+    key === 'disk.weight' ||
+    spec.disks.some(({ device }) => device === 'disk')
+  );
+}
+
+function noPart(key: string): Cell {
+  return `when it has a ${key.startsWith('network.') ? 'network card' : 'disk'}`;
 }
 
 function wantedText({ spec, value }: Assignment): string {
@@ -71,12 +86,13 @@ function gapRow({ gap, when }: Told): Cell[] {
 }
 
 /** What is set for each disk or card is in force at every one of them. */
-function inForceText(key: string, effective: Values): string {
+function inForceText(key: string, effective: Values, gap: LimitGap | undefined): string {
   const own = foundAt(effective, key);
   if (own !== undefined) return valueText(key, own);
   const each = [...effective].filter(([found]) => concerns(key, { key: found, wanted: '', why: '' }));
   const texts = each.map(([found, value]) => `${found.split('.')[1]} ${valueText(found, value)}`);
-  return texts.join(', ') || 'none';
+  if (texts.length > 0) return texts.join(', ');
+  return gap?.found !== undefined && gapKey(gap) === key ? gapText(gap.key, gap.found) : 'none';
 }
 
 /** 100 is what a group without a weight has, and `off` what is not told. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { anInstance, problem, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
+import { anInstanceWithDisks } from '../scripted-records.ts';
 
 const answered = (more: object) => ({ ...anInstance, status: { ...anInstance.status, ...more } });
 
@@ -64,9 +65,10 @@ describe('wirt set', () => {
       ],
     };
     const settings = ['cpu.limit=1.5', 'memory.free-page-reporting=on', 'each-disk.read=10MiB'];
+    const withDisk = (answer: object) => ({ ...answer, spec: anInstanceWithDisks.spec });
     const { stdout } = await ran(
       [...settings, 'network.egress=100Mbit', 'disk.write=1MiB', 'autostart=on'],
-      answered({ limits }),
+      withDisk(answered({ limits })),
     );
     expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
       'KEY                         WANTED   IN FORCE      WHEN',
@@ -83,6 +85,15 @@ describe('wirt set', () => {
   it('says that a value is in force at the next start when the guest does not run', async () => {
     const { stdout } = await ran(['cpu.cores=2'], answered({ state: 'stopped' }));
     expect(stdout).toContain('cpu.cores  2       -         at its next start');
+  });
+
+  it('says what there is of a switch, and that a limit waits for the first card', async () => {
+    const pending = [{ key: 'memory.free-page-reporting', wanted: 'true', found: 'false', why: 'Later.' }];
+    const none = answered({ limits: { effective: {}, pending } });
+    const cardless = { ...none, spec: { ...none.spec, nics: [] } };
+    const { stdout } = await ran(['memory.free-page-reporting=on', 'network.egress=1Mbit'], cardless);
+    expect(stdout).toMatch(/free-page-reporting +on +off +at its next start: Later\.\n/);
+    expect(stdout).toMatch(/network\.egress +1Mbit +- +when it has a network card\n/);
   });
 
   it('shows every gap of a policy that was given', async () => {

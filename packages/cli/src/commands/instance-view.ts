@@ -122,7 +122,7 @@ function reachFields({ name, status }: Instance, { snapshot }: Known): Field[] {
 function specFields(spec: Instance['spec']): Field[] {
   return [
     ['Image', spec.image ?? 'none'],
-    ['CPUs', `${spec.cpus}${spec.maxCpus === undefined ? '' : `, up to ${spec.maxCpus} while it runs`}`],
+    ['CPUs', cpusText(spec)],
     ['Memory', memoryText(spec)],
     ['Machine', spec.machine],
     ['Firmware', spec.firmware ?? 'what the image boots by'],
@@ -135,8 +135,12 @@ function specFields(spec: Instance['spec']): Field[] {
   ];
 }
 
-function memoryText({ memoryMib, maxMemoryMib, overcommit }: Instance['spec']): string {
-  const most = maxMemoryMib === undefined ? '' : `, up to ${mibText(maxMemoryMib)} while it runs`;
+function cpusText({ cpus, maxCpus = 0 }: Instance['spec']): string {
+  return maxCpus > cpus ? `${cpus}, up to ${maxCpus} while it runs` : String(cpus);
+}
+
+function memoryText({ memoryMib, maxMemoryMib = 0, overcommit }: Instance['spec']): string {
+  const most = maxMemoryMib > memoryMib ? `, up to ${mibText(maxMemoryMib)} while it runs` : '';
   return `${mibText(memoryMib)}${most}${overcommit ? ' (may overcommit)' : ''}`;
 }
 
