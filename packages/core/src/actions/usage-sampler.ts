@@ -8,7 +8,12 @@ import type { PortCounters } from '../ports/network.ts';
 import type { UsageHistoryStore, UsageSample } from '../ports/usage-history.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
-import { createQuestions, defaultQuestionTimes, type QuestionTimes } from './usage-questions.ts';
+import {
+  createQuestions,
+  defaultQuestionTimes,
+  type Questions,
+  type QuestionTimes,
+} from './usage-questions.ts';
 import { type Reading, readingOf, sampleOf, usageOf } from './usage-rates.ts';
 
 export const periodMs = 5_000;
@@ -87,16 +92,25 @@ class Told {
     this.#logger = logger;
   }
 
-  try(event: string, fields: Readonly<Record<string, unknown>>, work: () => void): void {
-    const key = `${event} ${JSON.stringify(fields)}`;
+  /** What `work` gives, undefined when it fails. `key` is what tells this failure from others of the event. */
+  try<T>(event: string, key: string, work: () => T): T | undefined {
     try {
-      work();
-      if (this.#failing.size > 0 && this.#failing.delete(key))
-        this.#logger.info(event, { ...fields, over: true });
+      const done = work();
+      this.tell(event, key, undefined);
+      return done;
     } catch (error) {
-      if (this.#failing.has(key)) return;
-      this.#failing.add(key);
-      this.#logger.warn(event, { ...fields, error });
+      this.tell(event, key, error);
+      return undefined;
+    }
+  }
+
+  tell(event: string, key: string, error: unknown): void {
+    const row = `${event} ${key}`;
+    if (error === undefined) {
+      if (this.#failing.delete(row)) this.#logger.info(event, { key, over: true });
+    } else if (!this.#failing.has(row)) {
+      this.#failing.add(row);
+      this.#logger.warn(event, { key, error });
     }
   }
 }
@@ -106,29 +120,152 @@ export function createSampler(
   live: WatchedGuests,
   times: QuestionTimes = defaultQuestionTimes,
 ): UsageSampler {
-  const { instances, resources, network, clock, logger, usageHistory } = needs;
-  const questions = createQuestions(clock, times);
-  const told = new Told(logger);
-  const stopped = new AbortController();
-  const watched = new Map<string, number>();
-  const spent = { passes: 0, seconds: 0 };
-  let tracks = new Map<string, Track>();
-  let last: Pass | undefined;
-  let underWay: Promise<void> | undefined;
-  let next = Promise.withResolvers<void>();
+  return new Sampler(needs, live, times);
+}
 
-  function counters(): Ports {
-    let all: ReadonlyMap<string, PortCounters> = new Map();
-    told.try('usage.network_failed', {}, () => {
-      all = network.counters();
+class Sampler implements UsageSampler {
+  readonly spent = { passes: 0, seconds: 0 };
+  readonly #needs: UsageNeeds;
+  readonly #live: WatchedGuests;
+  readonly #questions: Questions;
+  readonly #told: Told;
+  readonly #stopped = new AbortController();
+  /** Until when each is looked at closely. */
+  readonly #watched = new Map<string, number>();
+  #tracks = new Map<string, Track>();
+  #last: Pass | undefined;
+  #underWay: Promise<void> | undefined;
+  #next = Promise.withResolvers<void>();
+
+  constructor(needs: UsageNeeds, live: WatchedGuests, times: QuestionTimes) {
+    this.#needs = needs;
+    this.#live = live;
+    this.#questions = createQuestions(needs.clock, times);
+    this.#told = new Told(needs.logger);
+  }
+
+  get next(): Promise<void> {
+    return this.#next.promise;
+  }
+
+  start(): void {
+    this.#run(this.#stopped.signal).catch((error: unknown) => {
+      if (!this.#stopped.signal.aborted) this.#needs.logger.error('usage.sampler_ended', { error });
     });
+  }
+
+  stop(): void {
+    this.#stopped.abort(new Error('The sampler was stopped.'));
+  }
+
+  pass(): Promise<void> {
+    this.#underWay ??= this.#onePass().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  latest(id: string): Usage | undefined {
+    return this.#last?.usage.get(id);
+  }
+
+  last(): Pass | undefined {
+    return this.#last;
+  }
+
+  async look(guest: Guest): Promise<Usage | undefined> {
+    await this.#questions.ask(guest);
+    const found = this.#tracks.get(guest.id);
+    if (found?.guest === guest) return found.usage;
+    const track = this.#read(guest, this.#needs.clock.now(), this.#counters());
+    if (track !== undefined) this.#tracks.set(guest.id, track);
+    return track?.usage;
+  }
+
+  watch(id: string): void {
+    this.#watched.set(id, this.#needs.clock.monotonicMs() + watchedMs);
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { clock, logger } = this.#needs;
+    for (let turn = 0; !signal.aborted; turn++) {
+      await this.pass();
+      if (turn % tidyEvery === 0)
+        this.#tidy().catch((error: unknown) => logger.warn('usage.tidy_failed', { error }));
+      await clock.sleep(untilMarkMs(clock.now()), signal);
+    }
+  }
+
+  async #onePass(): Promise<void> {
+    try {
+      await this.#questions.turn(this.#live.all(), this.#urgent());
+      await this.#sweep();
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) this.#needs.logger.error('usage.pass_failed', { error });
+    }
+    const ended = this.#next;
+    this.#next = Promise.withResolvers<void>();
+    ended.resolve();
+  }
+
+  /** Those that somebody looks at. */
+  #urgent(): ReadonlySet<string> {
+    const nowMs = this.#needs.clock.monotonicMs();
+    for (const [id, untilMs] of this.#watched) if (untilMs < nowMs) this.#watched.delete(id);
+    return new Set(this.#watched.keys());
+  }
+
+  async #sweep(): Promise<void> {
+    const { clock } = this.#needs;
+    const at = clock.now();
+    const ports = this.#counters();
+    const found = new Map<string, Track>();
+    let unkept: unknown;
+    for (const guests of inParts([...this.#live.all()])) {
+      if (found.size > 0) await clock.sleep(1, this.#stopped.signal);
+      const startMs = clock.monotonicMs();
+      unkept ??= this.#sweepPart(guests, at, ports, found);
+      this.spent.seconds += (clock.monotonicMs() - startMs) / 1000;
+    }
+    this.#told.tell('usage.history_failed', '', unkept);
+    const usage = new Map<string, Usage>();
+    for (const [id, track] of found) usage.set(id, track.usage);
+    this.#tracks = found;
+    this.#last = { at, usage };
+    this.spent.passes += 1;
+  }
+
+  /** Gives back why the history could not be written. */
+  #sweepPart(guests: readonly Guest[], at: string, ports: Ports, found: Map<string, Track>): unknown {
+    const step = stepOf(at);
+    const samples = new Map<string, UsageSample>();
+    for (const guest of guests) {
+      const { id } = guest;
+      const track = this.#told.try('usage.sample_failed', id, () => this.#read(guest, at, ports));
+      if (track === undefined) continue;
+      found.set(id, track);
+      // A guest's first has no rates yet.
+      if (this.#tracks.has(id)) samples.set(id, sampleOf(track.usage, step));
+    }
+    try {
+      if (samples.size > 0) this.#needs.usageHistory.add(samples);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+
+  #counters(): Ports {
+    const { network, clock } = this.#needs;
+    const all = this.#told.try('usage.network_failed', '', () => network.counters()) ?? new Map();
     return { all, atMs: clock.monotonicMs() };
   }
 
-  function read(guest: Guest, at: string, ports: Ports): Track | undefined {
+  #read(guest: Guest, at: string, ports: Ports): Track | undefined {
+    const { instances, resources, clock } = this.#needs;
     const instance = instances.get(guest.id);
     if (instance === undefined) return undefined;
-    const threads = questions.threads(guest);
+    const threads = this.#questions.threads(guest);
     const group = resources.usage(guest.id, guest.process, threads);
     if (group === undefined) return undefined;
     const own = new Map<string, PortCounters>();
@@ -136,122 +273,20 @@ export function createSampler(
       const port = ports.all.get(`${guest.id}/${name}`);
       if (port !== undefined) own.set(name, port);
     }
-    const track = tracks.get(guest.id);
+    const track = this.#tracks.get(guest.id);
     // Another run of the same instance begins anew.
     const before = track?.guest === guest ? track.reading : undefined;
-    const readNow = { atMs: clock.monotonicMs(), portsAtMs: ports.atMs, group, threads, ports: own };
-    const reading = readingOf(readNow, before);
+    const now = { atMs: clock.monotonicMs(), portsAtMs: ports.atMs, group, threads, ports: own };
+    const reading = readingOf(now, before);
     const limits = instance.status.limits?.effective;
-    const usage = usageOf({ instance, at, limits }, reading, before, questions.known(guest));
+    const usage = usageOf({ instance, at, limits }, reading, before, this.#questions.known(guest));
     return { guest, reading, usage };
   }
 
-  async function sweep(): Promise<void> {
-    const at = clock.now();
-    const step = stepOf(at);
-    const ports = counters();
-    const found = new Map<string, Track>();
-    const usage = new Map<string, Usage>();
-    let unkept: unknown;
-    for (const guests of inParts([...live.all()])) {
-      if (found.size > 0) await clock.sleep(1, stopped.signal);
-      const startMs = clock.monotonicMs();
-      const samples = new Map<string, UsageSample>();
-      for (const guest of guests) {
-        const { id } = guest;
-        told.try('usage.sample_failed', { instance: id }, () => {
-          const track = read(guest, at, ports);
-          if (track === undefined) return;
-          found.set(id, track);
-          usage.set(id, track.usage);
-          // A guest's first has no rates yet.
-          if (tracks.has(id)) samples.set(id, sampleOf(track.usage, step));
-        });
-      }
-      unkept ??= keep(samples);
-      spent.seconds += (clock.monotonicMs() - startMs) / 1000;
-    }
-    told.try('usage.history_failed', {}, () => {
-      if (unkept !== undefined) throw unkept;
-    });
-    tracks = found;
-    last = { at, usage };
-    spent.passes += 1;
-  }
-
-  /** Gives back why it could not. */
-  function keep(samples: ReadonlyMap<string, UsageSample>): unknown {
-    try {
-      if (samples.size > 0) usageHistory.add(samples);
-      return undefined;
-    } catch (error) {
-      return error;
-    }
-  }
-
-  /** Those that somebody looks at. */
-  function urgent(): ReadonlySet<string> {
-    const nowMs = clock.monotonicMs();
-    for (const [id, untilMs] of watched) if (untilMs < nowMs) watched.delete(id);
-    return new Set(watched.keys());
-  }
-
-  async function onePass(): Promise<void> {
-    try {
-      await questions.turn(live.all(), urgent());
-      await sweep();
-    } catch (error) {
-      if (!stopped.signal.aborted) logger.error('usage.pass_failed', { error });
-    }
-    const ended = next;
-    next = Promise.withResolvers<void>();
-    ended.resolve();
-  }
-
   /** What removed instances have left, also those that an earlier daemon removed. */
-  async function tidy(): Promise<void> {
+  async #tidy(): Promise<void> {
+    const { usageHistory, instances } = this.#needs;
     for (const id of await usageHistory.list())
       if (instances.get(id) === undefined) await usageHistory.forget(id);
   }
-
-  function pass(): Promise<void> {
-    underWay ??= onePass().finally(() => {
-      underWay = undefined;
-    });
-    return underWay;
-  }
-
-  async function run({ signal }: AbortController): Promise<void> {
-    for (let turn = 0; !signal.aborted; turn++) {
-      await pass();
-      if (turn % tidyEvery === 0)
-        tidy().catch((error: unknown) => logger.warn('usage.tidy_failed', { error }));
-      await clock.sleep(untilMarkMs(clock.now()), signal);
-    }
-  }
-
-  return {
-    start: () => {
-      run(stopped).catch((error: unknown) => {
-        if (!stopped.signal.aborted) logger.error('usage.sampler_ended', { error });
-      });
-    },
-    stop: () => stopped.abort(new Error('The sampler was stopped.')),
-    pass,
-    latest: (id) => last?.usage.get(id),
-    last: () => last,
-    get next() {
-      return next.promise;
-    },
-    look: async (guest) => {
-      await questions.ask(guest);
-      const found = tracks.get(guest.id);
-      if (found?.guest === guest) return found.usage;
-      const track = read(guest, clock.now(), counters());
-      if (track !== undefined) tracks.set(guest.id, track);
-      return track?.usage;
-    },
-    watch: (id) => watched.set(id, clock.monotonicMs() + watchedMs),
-    spent,
-  };
 }

@@ -74,7 +74,7 @@ export function readExposition(text: string): MetricFamily[] {
     const series = seriesOf(line);
     if (current === undefined || !belongs(series, current))
       throw new Error(`Of no family, or of another: ${line}`);
-    const key = `${series.name} ${JSON.stringify(Object.entries(series.labels).sort())}`;
+    const key = `${series.name} ${JSON.stringify(Object.entries(series.labels).sort(([a], [b]) => (a < b ? -1 : 1)))}`;
     if (seen.has(key)) throw new Error(`A series is there twice: ${line}`);
     seen.add(key);
     current.series.push(series);
