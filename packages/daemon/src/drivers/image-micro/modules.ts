@@ -10,6 +10,8 @@ const virtio = [
   'virtio_console',
   'virtio_rng',
 ] as const;
+/** By which its memory is changed while it runs; kernels for few machines have the second. */
+const memory = ['virtio_balloon', 'virtio_mem'] as const;
 /** SCSI disks and CD drives, which few guests have. */
 const scsi = ['virtio_scsi', 'sd_mod', 'sr_mod', 'isofs'] as const;
 
@@ -24,11 +26,11 @@ export interface WantedModules {
 }
 
 export const wantedModules = {
-  amd64: { always: [...virtio, 'button', 'evdev'], whenThere: [], onDemand: scsi },
+  amd64: { always: [...virtio, 'button', 'evdev'], whenThere: memory, onDemand: scsi },
   arm64: {
     always: [...virtio, 'evdev'],
     // The power button is ACPI's under UEFI, and a GPIO key under a device tree.
-    whenThere: ['button', 'gpio_pl061', 'gpio_keys'],
+    whenThere: [...memory, 'button', 'gpio_pl061', 'gpio_keys'],
     onDemand: scsi,
   },
 } as const satisfies Record<string, WantedModules>;
