@@ -6,6 +6,7 @@ import { resourceControlLimitsContract } from '@wirt/core/contract/resource-cont
 import { describe, expect, it } from 'vitest';
 import { parseCgroupMounts } from '../../platform/cgroup-mounts.ts';
 import { createCgroupControl } from './cgroup.ts';
+import { makeTree } from './tree.fixture.ts';
 
 const root = '/sys/fs/cgroup';
 const parent = `wirt-test-${process.pid}`;
@@ -69,12 +70,33 @@ describe.skipIf(!isWritable)('cgroupfs', () => {
   resourceControlLimitsContract('cgroupfs with the controllers of this machine', onThisMachine);
 
   // On a hybrid host v2 is left out until huge pages are used, so it is tried by itself where it exists. Its controllers are those
-  // of version 1 there, so what can be had of v2's limits on the real kernel says `refuses`; all of them: fake-v2.test.ts.
+  // of version 1 there, so what can be had of v2's limits on the real kernel says `refuses`; all of them, in a directory: limits.test.ts.
   describe.skipIf(v2 === undefined || memory === undefined)('of version 2 beside version 1', () => {
     const used = new Set(v2Controllers.split(/\s+/).filter(Boolean));
     const onlyV2 = () => ({ control: make('first', used), other: make('second', used), evict, expectClean });
     resourceControlContract('cgroup v2', onlyV2);
     resourceControlLimitsContract('cgroup v2', onlyV2);
+  });
+
+  it('gives a group the I/O weight that its disks are shared by', async (context) => {
+    using tree = makeTree({ 'sda/queue/scheduler': 'none [bfq]' });
+    const control = createCgroupControl({
+      tag: 'first',
+      parent,
+      systemd: false,
+      logger,
+      sysBlock: tree.root,
+    });
+    // Only the choice of a disk's scheduler is made up; the weight goes to the kernel.
+    const refusal = control.refuses('ioWeight');
+    if (refusal !== undefined) return context.skip(refusal.why);
+    await control.create('abc');
+    for (const limits of [{ ioWeight: 300 }, { ioWeight: 1 }, {}]) {
+      await control.limit('abc', limits, undefined);
+      expect(await control.limits('abc', undefined)).toEqual(limits);
+    }
+    await control.remove('abc', AbortSignal.timeout(5_000));
+    await expectClean();
   });
 
   it('leaves out what may not be written, with one line in the log, and takes what is left', async () => {

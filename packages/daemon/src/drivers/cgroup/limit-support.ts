@@ -192,7 +192,7 @@ function enable(group: string, controllers: readonly string[]): void {
   for (const name of controllers) {
     if (enabled.includes(name)) continue;
     try {
-      writeFileSync(file, `+${name}`);
+      writeFileSync(file, `+${name}`, { flag: 'r+' });
     } catch {
       // The file of the limit is then not there, which is what is asked.
     }
