@@ -83,6 +83,16 @@ describe('a value of a limit', () => {
     expect(() => parseLimit(unit, text)).toThrow(reason);
   });
 
+  it.each<[number, string]>([
+    [12_500_000, '100Mbit'],
+    [2_000_000, '16Mbit'],
+    [10 * mib, '10MiB'],
+    [125_000_000, '1Gbit'],
+    [125, '1kbit'],
+  ])('of %d bytes a second of a network is written as %s', (bytes, text) => {
+    expect(limitText('network-rate', bytes)).toBe(text);
+  });
+
   const whole = (max: number) => fc.integer({ min: 0, max });
   const rates = (max: number) =>
     fc

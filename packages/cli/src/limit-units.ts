@@ -180,17 +180,25 @@ function parseLength(text: string): number {
   return seconds;
 }
 
-/** In the unit that makes it shortest and is exact; bits for networks where they are as short. */
+/** In the unit that makes it shortest and is exact; of networks in bits, where those are few digits. */
 export function byteRateText(bytes: number, prefer: 'bytes' | 'bits' = 'bytes'): string {
   if (bytes === 0) return 'none';
   const value = BigInt(Math.round(bytes));
-  const exact = (units: typeof bytesPer, amount: bigint): string[] =>
-    [...units].flatMap(([unit, factor]) => (amount % factor === 0n ? [`${amount / factor}${unit}`] : []));
-  const [inBytes, inBits] = [exact(bytesPer, value), exact(bitsPer, value * 8n)];
-  // Of equally short ones the last is taken: 10MiB and not 10MB is never a question, since only one of them is exact.
-  const ordered = prefer === 'bits' ? [...inBits, ...inBytes] : inBytes;
-  const digits = (text: string): number => text.replace(/\D/g, '').length;
-  return ordered.reduce((best, each) => (digits(each) < digits(best) ? each : best));
+  const inBits = shortest(bitsPer, value * 8n);
+  if (prefer === 'bits' && digitsOf(inBits) <= 4) return inBits;
+  return shortest(bytesPer, value);
+}
+
+/** Of units that are exact; the smallest one always is. */
+function shortest(units: ReadonlyMap<string, bigint>, amount: bigint): string {
+  const exact = [...units].flatMap(([unit, factor]) =>
+    amount % factor === 0n ? [`${amount / factor}${unit}`] : [],
+  );
+  return exact.reduce((best, each) => (digitsOf(each) < digitsOf(best) ? each : best));
+}
+
+function digitsOf(text: string): number {
+  return text.replace(/\D/g, '').length;
 }
 
 export function coresText(cores: number): string {
