@@ -47,7 +47,7 @@ function tapName({ tap }: CardView): string {
   return tap.replaceAll('"', '');
 }
 
-/** Packets a second by tap, of a map of `nft list table bridge`: as the limit that it leads to says, where a rule asks it. */
+/** Packets a second by tap, of a map as nft lists it (the elements may come after the table): as the limit that it leads to says, where a rule asks it. */
 export function parseRates(text: string, way: keyof typeof rateMaps): Map<string, number> {
   const found = new Map<string, number>();
   const map = rateMaps[way];

@@ -11,7 +11,7 @@ import { isForwarding, neededForwarding, putBackForwarding, setForwarding } from
 import type { HostSettings } from './host-settings.ts';
 import { asFailure, linkErrors, repairsOf } from './host-words.ts';
 import { changeLinks, type FailedChange, readLinks } from './ip.ts';
-import { type LinkChanges, linkChanges } from './link-diff.ts';
+import { type LinkChange, type LinkChanges, linkChanges } from './link-diff.ts';
 import type { LinkState } from './link-state.ts';
 import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
 import type { HostNames } from './names.ts';
@@ -62,6 +62,7 @@ export function createHost(parts: HostParts): Host {
   /** What the kernel has; undefined when that is not known. */
   let actual: ReadonlyMap<string, LinkState> | undefined;
   const filter = createFilter(firewall);
+  const work: HostWork = { ...parts, simplifying: { last: Promise.resolve() } };
   /** What the host forwards for us, as it was last seen to. */
   let forwardingSet = '';
   /** What is wrong with bridges and could not be set, as where /proc/sys is read-only. */
@@ -96,7 +97,7 @@ export function createHost(parts: HostParts): Host {
       return result;
     };
     const [failed, filterError] = await Promise.all([
-      timed('linksMs', changeHost(changes, rates, plan, parts)),
+      timed('linksMs', changeHost(changes, rates, plan, work)),
       timed(
         'filterMs',
         filter.apply(sound, guests, desired, signal).then(() => undefined, asFailure),
@@ -230,40 +231,50 @@ async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promi
   await Promise.all([servers.takeOver(plan), sweepProbes(tag)]);
 }
 
+interface HostWork extends HostParts {
+  /** What nobody waits for. */
+  readonly simplifying: { last: Promise<void> };
+}
+
 async function changeHost(
   changes: LinkChanges,
   rates: ShapingChange,
   plan: NetworkPlan,
-  parts: HostParts,
+  parts: HostWork,
 ): Promise<FailedChange[]> {
   const loosened = await rates.loosen(changes.made);
   const changed = await changeAllLinks(changes, rates, plan, parts);
+  // What is still taken from taps of before must not be the rate that they get now.
+  if (rates.throttled.size > 0) await parts.simplifying.last;
   return [...loosened, ...changed, ...(await rates.tighten(changes.made))];
 }
 
 async function changeAllLinks(
-  { links, queueing: all, last, bridgesMade }: LinkChanges,
+  { links, queueing, last, bridgesMade }: LinkChanges,
   { throttled }: ShapingChange,
   plan: NetworkPlan,
-  { names, settings, logger }: HostParts,
+  { names, settings, logger, simplifying }: HostWork,
 ): Promise<FailedChange[]> {
-  // What has a rate gets its own instead.
-  const queueing = all.filter(({ line }) => !throttled.has(line.split(' ')[3] ?? ''));
   // Without it, a tap takes more memory, and works as well.
-  const simplify = async (): Promise<void> => {
-    await changeLinks(queueing, 'tc').catch((error: unknown) => {
+  const simplify = async (lines: readonly LinkChange[]): Promise<void> => {
+    await changeLinks(lines, 'tc').catch((error: unknown) => {
       logger.debug('network.queueing_left', { error });
     });
+  };
+  const simplifyLater = (): void => {
+    // What has a rate has that instead.
+    const lines = queueing.filter(({ line }) => !throttled.has(line.split(' ')[3] ?? ''));
+    simplifying.last = simplifying.last.then(() => simplify(lines));
   };
   // `tc` reads all links of the host before it does anything: one guest does not wait for that, and a thousand wait less with it.
   const few = queueing.length <= fewTaps;
   if (few && bridgesMade.length === 0) {
     const missed = await changeLinks([...links, ...last]);
-    void simplify();
+    simplifyLater();
     return missed;
   }
   const failed = await changeLinks(links);
-  if (!few) await simplify();
+  if (!few) await simplify(queueing);
   if (bridgesMade.length > 0) {
     const bridges = new Set(bridgesMade);
     for (const network of plan.networks) {
@@ -272,7 +283,7 @@ async function changeAllLinks(
     }
   }
   failed.push(...(await changeLinks(last)));
-  if (few) void simplify();
+  if (few) simplifyLater();
   return failed;
 }
 

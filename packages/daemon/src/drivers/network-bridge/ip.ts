@@ -36,6 +36,8 @@ export async function changeLinks(
   const { exitCode, stderr } = await runProgram(program, ['-force', '-batch', '-'], {
     stdin: `${changes.map(({ line }) => line).join('\n')}\n`,
     timeoutMs,
+    // All of them may fail, and each says why.
+    maxStderrBytes: maxBytes,
   });
   return exitCode === 0 ? [] : failuresIn(stderr, changes);
 }
