@@ -3,7 +3,7 @@ import type { Client } from '@wirt/api/client';
 import type { Io } from './io.ts';
 import type { OutputKind, View } from './print.ts';
 
-/** What the daemon has names of. */
+/** What the daemon has names of. Parts are the disks and cards of an instance, as keys of limits begin with them: `disk.root`. */
 export type NamedKind =
   | 'instance'
   | 'image'
@@ -14,6 +14,7 @@ export type NamedKind =
   | 'nic'
   | 'security-group'
   | 'rule'
+  | 'part'
   | 'policy'
   | 'operation';
 

@@ -13,6 +13,7 @@ const names: NameSource = (kind, _prefix, of) => {
     nic: ['demo/nic0', 'demo/nic0;reboot', 'db-1/nic0'],
     'security-group': ['default', 'web'],
     rule: of === undefined ? [] : [`rule-of-${of}`],
+    part: of === undefined ? [] : ['disk.root', 'disk.x;y', 'network.nic0'],
     policy: ['gold', 'x y'],
     operation: ['01KA'],
   }[kind];
@@ -55,6 +56,12 @@ describe('completion', () => {
   it('offers keys of limits, their values where they are words, and in a policy only those that it can have', async () => {
     expect(await completed('set', 'demo', 'cpu.')).toEqual(['cpu.cores=', 'cpu.weight=', 'cpu.burst=']);
     expect(await completed('set', 'demo', 'cpu.cores=2', 'polic')).toEqual(['policy=']);
+    expect(await completed('set', 'demo', 'disk.root.w')).toEqual([
+      'disk.root.write=',
+      'disk.root.write-ops=',
+    ]);
+    expect(await completed('set', 'demo', 'network.nic0.egress-p')).toEqual(['network.nic0.egress-packets=']);
+    expect(await completed('set', 'demo', 'disk.x')).toEqual([]);
     expect(await completed('set', 'demo', 'policy=g')).toEqual(['policy=gold']);
     expect(await completed('set', 'demo', 'memory.ceiling=')).toEqual([
       'memory.ceiling=auto',

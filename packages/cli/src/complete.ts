@@ -192,6 +192,7 @@ async function completeKind(
     case 'nic':
     case 'security-group':
     case 'rule':
+    case 'part':
     case 'policy':
     case 'operation':
       return asCompletion(await safeNames(kind, current, names, of));
@@ -202,7 +203,7 @@ async function completeKind(
       return { candidates: instances.map((each) => ({ ...each, value: `${each.value}:` })), files: true };
     }
     case 'setting':
-      return completeSetting(keySpecs, current, names);
+      return completeSetting(keySpecs, current, names, of);
     case 'policy-setting':
       return completeSetting(keySpecs.filter(isShared), current, names);
     case 'command':
@@ -216,15 +217,33 @@ const settingValues: Readonly<Record<string, readonly string[]>> = {
   restart: ['never', 'on-failure', 'always'],
 };
 
-/** `KEY=`, and behind it the values where they are words. Keys with a name in them are not offered: it is the user’s. */
+/** The keys of the instance's disks and cards; asked for only where one of them has been begun. */
+async function keysOfParts(current: string, names: NameSource, of: string | undefined): Promise<KeySpec[]> {
+  if (of === undefined || !/^(disk|network)\./.test(current)) return [];
+  const parts = (await names('part', '', of)).filter(({ value }) =>
+    /^(disk|network)\.[a-z0-9-]+$/.test(value),
+  );
+  return parts.flatMap(({ value }) => {
+    const pattern = value.startsWith('disk.') ? 'disk.NAME' : 'network.NIC';
+    return keySpecs.flatMap((spec) =>
+      spec.key.startsWith(`${pattern}.`) ? [{ ...spec, key: spec.key.replace(pattern, value) }] : [],
+    );
+  });
+}
+
+/** `KEY=`, and behind it the values where they are words. */
 async function completeSetting(
   specs: readonly KeySpec[],
   current: string,
   names: NameSource,
+  of?: string,
 ): Promise<Completion> {
   const at = current.indexOf('=');
   if (at < 0) {
-    const found = specs.filter(({ key }) => key.startsWith(current) && !/[A-Z]/.test(key));
+    const known = specs.flatMap((spec) => (/[A-Z]/.test(spec.key) ? [] : [spec]));
+    const found = [...known, ...(await keysOfParts(current, names, of))].filter(({ key }) =>
+      key.startsWith(current),
+    );
     return asCompletion(
       found.map(({ key, summary, unit }) => ({
         value: `${key}=`,

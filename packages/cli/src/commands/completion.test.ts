@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { completionScripts, shells } from '../completion-scripts.ts';
 import { anInstance, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
-import { aSecurityGroup } from '../scripted-records.ts';
+import { anInstanceWithDisks, aSecurityGroup } from '../scripted-records.ts';
 
 describe('wirt complete', () => {
   it('offers names live from the daemon, with what they are', async () => {
@@ -27,6 +27,17 @@ describe('wirt complete', () => {
     expect(daemon.asked[0]?.query).toMatchObject({ name: 'demo' });
     const rules = await runWirt(['complete', '--', 'security-group', 'revoke', 'web', ''], { daemon });
     expect(rules.stdout).toContain('01KATESTTESTTESTTESTTESTR2\tingress 80/tcp from anybody\n');
+  });
+
+  it('offers the keys of the disks and cards that the instance has', async () => {
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: anInstanceWithDisks }),
+      'GET /v1/policies': () => ({ json: { items: [{ name: 'gold', spec: { description: 'Paying' } }] } }),
+    });
+    const disks = await runWirt(['complete', '--', 'set', 'demo', 'disk.disk1.total'], { daemon });
+    expect(disks.stdout).toMatch(/^disk\.disk1\.total=\tBytes read .*\ndisk\.disk1\.total-ops=\t.*\n$/);
+    const policies = await runWirt(['complete', '--', 'set', 'demo', 'policy=g'], { daemon });
+    expect(policies.stdout).toBe('policy=gold\tPaying\n');
   });
 
   it('asks the daemon that the command line names', async () => {

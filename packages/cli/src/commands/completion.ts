@@ -113,6 +113,13 @@ function namesFrom(client: Client): NameSource {
       const { spec } = await client.call('GET /v1/security-groups/{group}', { params: { group } });
       return spec.rules.map((rule) => ({ value: rule.id, description: ruleText(rule) }));
     },
+    part: async (_, instance) => {
+      if (instance === undefined) return [];
+      const { spec } = await client.call('GET /v1/instances/{instance}', { params: { instance } });
+      const disks = spec.disks.flatMap(({ device, name }) => (device === 'disk' ? [`disk.${name}`] : []));
+      const parts = [...disks, ...spec.nics.map(({ name }) => `network.${name}`)];
+      return parts.map((value) => ({ value, description: '' }));
+    },
     policy: async () => {
       const { items } = await client.call('GET /v1/policies', { query });
       return items.map((each) => ({ value: each.name, description: each.spec.description }));
