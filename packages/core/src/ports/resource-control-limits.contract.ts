@@ -2,7 +2,7 @@
 // measured. Shares of time are taken over windows that the test itself measures, and never compared with a clock.
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises'; // measuring takes time, and counters have no events
 import type { InstanceProcess } from '@wirt/api';
 import { afterEach, describe, expect, it, type TestContext } from 'vitest';
 import type { GroupLimitKey, GroupLimits } from '../domain/limits/group-limits.ts';

@@ -6,15 +6,8 @@ import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { GroupLimits } from '@wirt/core';
 import { errnoOf } from './groups.ts';
-import {
-  dialects,
-  type GroupFile,
-  type GroupValues,
-  type LimitController,
-  limitControllers,
-  normalize,
-  planWrites,
-} from './limit-files.ts';
+import type { GroupFile, GroupValues, LimitController } from './limit-dialect.ts';
+import { dialects, limitControllers, normalize, planWrites } from './limit-files.ts';
 import { keyOfFile } from './limit-support.ts';
 import type { ReadShort } from './open-files.ts';
 import { type Place, type Places, readShort } from './places.ts';

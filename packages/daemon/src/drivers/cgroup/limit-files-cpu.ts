@@ -1,6 +1,6 @@
 // Processor time of a group: bandwidth (CFS quota, period and burst) and weight, in both versions. Pure.
 import type { GroupLimits } from '@wirt/core';
-import type { Dialect, GroupFile, GroupValues } from './limit-files.ts';
+import type { Dialect, GroupFile, GroupValues } from './limit-dialect.ts';
 
 /** The kernel's default. Below a quota of 1 ms it takes nothing, so less than 0.01 cores have the longest period. */
 const periodUs = 100_000;

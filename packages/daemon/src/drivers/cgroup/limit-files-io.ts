@@ -1,7 +1,7 @@
 // Share of a busy disk: v1 has CFQ's weight (before Linux 5.0) or BFQ's, v2 has io.cost's or BFQ's. Pure. Whether a disk is
 // scheduled by one of them: limit-support.ts.
 import type { GroupLimits } from '@wirt/core';
-import type { Dialect } from './limit-files.ts';
+import type { Dialect } from './limit-dialect.ts';
 
 /** BFQ and CFQ take no more; v2's io.weight takes 1 to 10,000 as we do. */
 export const maxBfqWeight = 1_000;

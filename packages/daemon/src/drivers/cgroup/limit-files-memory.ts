@@ -1,6 +1,6 @@
 // Memory of a group: ceiling, swap beside it, and reservation, in both versions. Pure.
 import type { GroupLimits } from '@wirt/core';
-import type { Dialect } from './limit-files.ts';
+import type { Dialect } from './limit-dialect.ts';
 
 const mib = 1024 * 1024;
 

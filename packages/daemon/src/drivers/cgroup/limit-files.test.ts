@@ -1,14 +1,8 @@
 import type { GroupLimits } from '@wirt/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type Dialect,
-  dialects,
-  type GroupFile,
-  type GroupValues,
-  normalize,
-  planWrites,
-} from './limit-files.ts';
+import type { Dialect, GroupFile, GroupValues } from './limit-dialect.ts';
+import { dialects, normalize, planWrites } from './limit-files.ts';
 import { sharesOf, weightOf } from './limit-files-cpu.ts';
 
 const text = (files: readonly GroupFile[]): string[] => files.map(([file, value]) => `${file} ${value}`);

@@ -1,28 +1,10 @@
 // What the limits of a group are in the kernel's files, per controller and version of control groups. Pure: rendering, reading
 // back, and the order of writes that the kernel takes. Sources: Documentation/admin-guide/cgroup-v2.rst,
 // cgroup-v1/{memory,blkio-controller}.rst, scheduler/sched-bwc.rst. What a host does not have: limit-support.ts.
-import type { GroupLimits } from '@wirt/core';
+import type { Dialect, GroupFile, GroupValues, LimitController } from './limit-dialect.ts';
 import { cpuV1, cpuV2 } from './limit-files-cpu.ts';
 import { ioV1, ioV2 } from './limit-files-io.ts';
 import { memoryV1, memoryV2 } from './limit-files-memory.ts';
-
-export type LimitController = 'cpu' | 'memory' | 'io';
-
-export type GroupFile = readonly [file: string, value: string];
-
-/** Files of one group, as normalize() gives them; those that are not there are left out. */
-export type GroupValues = ReadonlyMap<string, string>;
-
-/** One controller in one version. */
-export interface Dialect {
-  /** All that it may read or write. */
-  readonly files: readonly string[];
-  /** Every file with the value that it should have, also where the limit is absent. */
-  render(limits: GroupLimits): GroupFile[];
-  parse(values: GroupValues): GroupLimits;
-  /** Files that must be written before others, seen what is there and what is to be; lower ranks go first. Default: 0. */
-  rank?(wanted: GroupFile, current: GroupValues): number;
-}
 
 export const dialects = {
   cpu: { v1: cpuV1, v2: cpuV2 },

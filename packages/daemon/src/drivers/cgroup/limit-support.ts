@@ -5,7 +5,7 @@ import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { GroupLimitKey, GroupLimits } from '@wirt/core';
 import { groupPath, type Hierarchy } from './layout.ts';
-import type { LimitController } from './limit-files.ts';
+import type { LimitController } from './limit-dialect.ts';
 import { minCores } from './limit-files-cpu.ts';
 import { readShort } from './places.ts';
 

@@ -2,7 +2,7 @@
 // controller. Reads are synchronous, into one buffer: files of the kernel's memory, a few bytes, a thousand times in a row.
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Hierarchy } from './layout.ts';
-import type { LimitController } from './limit-files.ts';
+import type { LimitController } from './limit-dialect.ts';
 
 export interface Place {
   readonly version: 'v1' | 'v2';

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
-import { createScopeControl, type Systemctl } from './scope.ts';
+import { createScopeControl } from './scope.ts';
 import { propertiesOf } from './scope-limits.ts';
+import type { Systemctl } from './systemctl.ts';
 import { type FakeTree, fakeProcess, makeTree, procOf, v2Group } from './tree.fixture.ts';
 
 const id = '01J9ZK3W8Y7Q5T2R4M6N8P0V1X';

@@ -10,7 +10,7 @@ import { chooseHierarchies, type Hierarchy, usedControllers } from './layout.ts'
 import { explained, limitsIn, makeRoom, readSnapshot } from './limit-apply.ts';
 import { allFiles, type Refusal, refusalOf, refuseUnsupported } from './limit-support.ts';
 import { membershipIn, type Places, placesOf, readMemberships, readShort } from './places.ts';
-import type { Systemctl } from './scope.ts';
+import type { Systemctl } from './systemctl.ts';
 
 const mib = 1024 * 1024;
 

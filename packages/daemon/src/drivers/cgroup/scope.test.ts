@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createScopeControl, memoryFile, parseScopes, type Systemctl } from './scope.ts';
+import { createScopeControl, memoryFile, parseScopes } from './scope.ts';
+import type { Systemctl } from './systemctl.ts';
 
 const id = '01J9ZK3W8Y7Q5T2R4M6N8P0V1X';
 const unit = `wirt-ab12-${id}.scope`;

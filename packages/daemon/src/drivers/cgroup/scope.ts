@@ -5,10 +5,10 @@ import { posix } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { ResourceControl } from '@wirt/core';
 import type { CgroupMount } from '../../platform/cgroup-mounts.ts';
-import { runProgram } from '../../platform/subprocess.ts';
 import { isSafeName, parseOomKills } from './layout.ts';
 import { spareDescriptors } from './open-files.ts';
 import { createScopeLimits } from './scope-limits.ts';
+import { runSystemctl, type Systemctl } from './systemctl.ts';
 import { createUsageReader } from './usage.ts';
 
 export interface ScopeOptions {
@@ -21,22 +21,6 @@ export interface ScopeOptions {
   /** How long systemd may take to put a property in force. */
   readonly applyTimeoutMs?: number;
 }
-
-export type Systemctl = (
-  args: readonly string[],
-  signal?: AbortSignal,
-) => Promise<{ readonly exitCode: number | null; readonly stdout: string; readonly stderr: string }>;
-
-const timeoutMs = 10_000;
-
-/** An ordinary user's guests are in the scopes of the user's own manager. */
-const runSystemctl: Systemctl = (args, signal) => {
-  const manager = process.geteuid?.() === 0 ? [] : ['--user'];
-  return runProgram('systemctl', [...manager, '--no-pager', ...args], {
-    timeoutMs,
-    ...(signal === undefined ? {} : { signal }),
-  });
-};
 
 export function scopeName(tag: string, id: string): string {
   return `wirt-${tag}-${id}.scope`;
