@@ -31,7 +31,8 @@ export function mountMetrics(door: Door): void {
 }
 
 async function createPage({ version, node }: Door['version']): Promise<Page> {
-  const client = await import('prom-client');
+  // It is CommonJS: its names are properties of the default export, which is all that a bundle gives.
+  const { default: client } = await import('prom-client');
   const registry: Registry = new client.Registry();
   let current: Surveyed | undefined;
   for (const { name, type, help, lines } of families) {
