@@ -114,7 +114,8 @@ export function hypervisorTuningContract(
 
       it('of all together hold up what is plugged in later too, until they are removed', async () => {
         const guest = await stopped([await root()]);
-        await guest.disks.attach(disk('data', 1, [await harness.disks.makeLayer()]), never);
+        const data = { ...disk('data', 1, [await harness.disks.makeLayer()]), bootIndex: 2 };
+        await guest.disks.attach(data, never);
         await ready(guest);
         // Its firmware finds the new disk.
         const again = says(guest, 'ready', 'from now on');
