@@ -22,7 +22,7 @@ export interface MeasuredGuest {
   disks: readonly DiskCounters[];
   memory: GuestMemory;
   /** What QEMU does when it is asked. */
-  qemu: 'answers' | 'fails' | 'stuck';
+  qemu: 'answers' | 'fails' | 'deaf' | 'stuck';
   responsive: boolean;
   /** How often it was asked for its disks. */
   asked: number;
@@ -57,6 +57,10 @@ export function newGuest(index: number, measured: () => MeasuredGuest): Guest {
     own.open += 1;
     own.mostOpen = Math.max(own.mostOpen, own.open);
     try {
+      if (own.qemu === 'deaf')
+        await new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+        });
       // A real one heeds the signal; this is the worst.
       if (own.qemu === 'stuck') await new Promise(() => undefined);
       if (own.qemu === 'fails') throw new Error('QMP is silent.');
