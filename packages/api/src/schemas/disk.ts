@@ -83,6 +83,7 @@ export const rootDiskSchema = z
     pool: nameSchema.default('default'),
     mode: z.enum(['linked', 'full']).default('linked'),
     bus: diskBusSchema.default('virtio'),
+    limits: throttleSchema.optional(),
     deleteOnTermination: z.boolean().default(true),
   })
   .meta({ id: 'RootDisk' });

@@ -94,7 +94,13 @@ function rootOf(image: Image | undefined, spec: InstanceSpecCreate): DiskCreate[
         hint: `Start from an empty disk: \`wirt run --cdrom ${image.name} --disk 20G\`.`,
       },
     );
-  const { sizeBytes, pool = 'default', bus = 'virtio', deleteOnTermination = true } = spec.rootDisk ?? {};
+  const {
+    sizeBytes,
+    limits,
+    pool = 'default',
+    bus = 'virtio',
+    deleteOnTermination = true,
+  } = spec.rootDisk ?? {};
   return [
     {
       device: 'disk',
@@ -106,6 +112,7 @@ function rootOf(image: Image | undefined, spec: InstanceSpecCreate): DiskCreate[
       deleteOnTermination,
       bootOrder: 1,
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
+      ...(limits === undefined ? {} : { limits }),
     },
   ];
 }

@@ -7,7 +7,7 @@ import { driftOf, effectiveOf, pendingOf, type Size, sizeShown } from '../domain
 import { qemuMemoryMib } from '../domain/limits/qemu-memory.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { groundOf, policyOf, saysNothing, wantedOf, withoutDefaults } from './limits.ts';
+import { groundOf, policyOf, saysNothing, wantedOf } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
@@ -103,13 +103,15 @@ async function resize(
     if (target !== plugged) await tuning.resizeVcpus(target, signal);
   });
   await at(reasons, ['memory'], async () => {
-    const { pluggedMib, maxMib } = await tuning.memory(signal);
-    const target = Math.min(spec.memoryMib, maxMib);
-    if (target !== pluggedMib && maxMib > pluggedMib) await tuning.resizeMemory(target, signal);
+    const { bootMib, pluggedMib, maxMib } = await tuning.memory(signal);
+    const target = Math.max(bootMib, Math.min(spec.memoryMib, maxMib));
+    if (target !== pluggedMib) await tuning.resizeMemory(target, signal);
   });
   await at(reasons, ['memory', 'memory.balloon'], async () => {
-    const { pluggedMib, balloonMib: now = pluggedMib } = await tuning.memory(signal);
-    const target = Math.min(balloonMib, spec.memoryMib, pluggedMib);
+    const { bootMib, pluggedMib, balloonMib: now = pluggedMib } = await tuning.memory(signal);
+    // What is plugged in and not given back yet is not the balloon's to take: it would take it from what the guest was started with.
+    const heldMib = Math.max(bootMib, spec.memoryMib) - Math.min(balloonMib, spec.memoryMib);
+    const target = pluggedMib - heldMib;
     if (target !== now) await tuning.balloon(target, signal);
   });
   try {
@@ -139,7 +141,7 @@ async function readBack(
     instance.spec.nics.map(({ name }) => [name, ports?.get(`${id}/${name}`) ?? {}]),
   );
   return effectiveOf(
-    { group: withoutDefaults(group), all: throttles?.all ?? {}, each: throttles?.each ?? {}, nics },
+    { group, all: throttles?.all ?? {}, each: throttles?.each ?? {}, nics },
     size === undefined ? {} : sizeShown(size),
   );
 }

@@ -3,8 +3,9 @@
  * given or taken yet is asked for again. Those without limits are looked at now and then.
  */
 import type { Instance } from '@wirt/api';
+import { withoutDefaults } from '../domain/limits/group-limits.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { isUnlimited, wantedOf, withoutDefaults } from './limits.ts';
+import { isUnlimited, wantedOf } from './limits.ts';
 import { bringLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
@@ -99,7 +100,7 @@ async function driftOf(
   const wanted = await wantedOf(shared, instance);
   const group = await shared.resources.limits(id, process);
   if (group === undefined) return 'control group';
-  if (!isAlike(wanted.group, withoutDefaults(group))) return 'control group';
+  if (!isAlike(withoutDefaults(wanted.group), withoutDefaults(group))) return 'control group';
   for (const [nic, limits] of Object.entries(wanted.nics)) {
     const found = ports?.get(`${id}/${nic}`);
     if (found === undefined) continue;

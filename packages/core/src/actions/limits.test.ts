@@ -51,7 +51,8 @@ describe('a limit', () => {
       cores: 2,
       weight: 300,
     });
-    await set({ limits: { cpu: { cores: null } } });
+    expect((await set({ limits: { cpu: { weight: 100 } } })).status.limits?.drifted).toBeUndefined();
+    await set({ limits: { cpu: { cores: null, weight: 300 } } });
     expect(group()).toEqual({ weight: 300 });
     await set({ limits: { cpu: null } });
     expect(group()).toEqual({});
@@ -162,6 +163,13 @@ describe('processors and memory', () => {
     const { set, tuning, get } = await running({ maxCpus: 4, maxMemoryMib: 512 });
     await set({ cpus: 3, memoryMib: 256 });
     expect(tuning()).toMatchObject({ plugged: 3, pluggedMib: 256 });
+    await set({ memoryMib: 512 });
+    await set({ memoryMib: 128 });
+    expect(tuning()).toMatchObject({ pluggedMib: 128 });
+    await set({ memoryMib: 48 });
+    expect(tuning()).toMatchObject({ pluggedMib: 64, balloonMib: 48 });
+    await set({ memoryMib: 256 });
+    expect(tuning()).toMatchObject({ pluggedMib: 256, balloonMib: 256 });
     const { limits } = (await set({ cpus: 6 })).status;
     expect(limits?.pending).toMatchObject([{ key: 'cpus', wanted: '6' }, { key: 'max-cpus' }]);
     expect(tuning().plugged).toBe(4);

@@ -1,7 +1,7 @@
 /** What an instance is to be held to, on this host: its own limits and its policy's, checked before anything is changed. */
 import { type Instance, type Policy, WirtError } from '@wirt/api';
 import { requireSound } from '../domain/limits/floors.ts';
-import type { GroupLimitKey, GroupLimits } from '../domain/limits/group-limits.ts';
+import type { GroupLimitKey } from '../domain/limits/group-limits.ts';
 import { type Ground, type WantedLimits, wantedLimits } from '../domain/limits/wanted.ts';
 import type { Shared } from './parts.ts';
 
@@ -86,13 +86,4 @@ function unsupported(
 export function isUnlimited({ group, all, each, nics, balloonMib }: WantedLimits): boolean {
   const parts = [group, all, ...Object.values(each), ...Object.values(nics)];
   return balloonMib === undefined && parts.every((part) => Object.keys(part).length === 0);
-}
-
-/** A weight of 100 is what has none. */
-export function withoutDefaults({ weight, ioWeight, ...rest }: GroupLimits): GroupLimits {
-  return {
-    ...rest,
-    ...(weight === undefined || weight === 100 ? {} : { weight }),
-    ...(ioWeight === undefined || ioWeight === 100 ? {} : { ioWeight }),
-  };
 }

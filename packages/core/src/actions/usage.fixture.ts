@@ -128,7 +128,7 @@ export function usageScene(count: number, options: Partial<typeof times> = {}): 
       ports: { nic0: port() },
       threads: [1000 + index],
       disks: [disk('vda')],
-      memory: { pluggedMib: 256, balloonMib: 200, maxMib: 256 },
+      memory: { bootMib: 256, pluggedMib: 256, balloonMib: 200, maxMib: 256 },
       qemu: 'answers',
       responsive: true,
       asked: 0,

@@ -24,6 +24,7 @@ export function createFakeTuning(
     return value();
   };
   const memory = () => ({
+    bootMib: plan.memoryMib,
     pluggedMib: fake.pluggedMib,
     maxMib: plan.maxMemoryMib,
     freePageReporting: plan.freePageReporting,

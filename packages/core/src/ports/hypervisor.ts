@@ -93,7 +93,9 @@ export interface DiskCounters {
 
 /** How much memory a guest has. */
 export interface GuestMemory {
-  /** At its start and by what was plugged since, in MiB. */
+  /** At its start, in MiB; less than this only by the balloon. */
+  readonly bootMib: number;
+  /** With what was plugged in since. */
   readonly pluggedMib: number;
   /** What the balloon leaves of it; undefined without a balloon, or before the guest's driver has told. */
   readonly balloonMib?: number;

@@ -1,6 +1,7 @@
 /** What of an instance's limits is in force, what is not, and what waits for its next start. Pure. */
 import type { EffectiveLimits, Instance, LimitGap } from '@wirt/api';
 import { gapsBetween } from './gaps.ts';
+import { withoutDefaults } from './group-limits.ts';
 import { memoryMaxMib, type WantedLimits } from './wanted.ts';
 
 /** How many vCPUs and how much memory a running guest has, and may have. */
@@ -33,7 +34,7 @@ export function effectiveOf(
   { group, all, each, nics }: Pick<WantedLimits, 'group' | 'all' | 'each' | 'nics'>,
   { reporting, ...size }: ReturnType<typeof sizeShown> | { readonly reporting?: boolean },
 ): EffectiveLimits {
-  const { cores, burstMs, weight, ceilingMib, reservationMib, swapMib, ioWeight } = group;
+  const { cores, burstMs, weight, ceilingMib, reservationMib, swapMib, ioWeight } = withoutDefaults(group);
   const cpu = defined({ cores, weight, burstMs });
   const memory = defined({ ceilingMib, reservationMib, swapMib, freePageReporting: reporting || undefined });
   const disk = { ...all, ...(ioWeight === undefined ? {} : { weight: ioWeight }) };

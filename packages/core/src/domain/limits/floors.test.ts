@@ -60,6 +60,7 @@ describe('a limit', () => {
       'a total beside a part of it',
       { disk: { totalBytes: { rate: 100_000 }, readBytes: { rate: 100_000 } } },
     ],
+    ['a burst beyond what a period gives', { cpu: { cores: 0.5, burstMs: 60 } }],
     ['swap without a ceiling', { memory: { swapMib: 100 } }],
     ['a reservation above the ceiling', { memory: { ceilingMib: floorMib, reservationMib: floorMib + 1 } }],
     ['more than QEMU counts', { disk: { readBytes: { rate: 1e12, burst: 1e14, burstSeconds: 1000 } } }],

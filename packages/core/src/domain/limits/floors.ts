@@ -13,6 +13,9 @@ export const floors = {
   packetsPerSecond: 10,
 } as const;
 
+/** Of the scheduler’s accounting, as control groups are set up (Documentation/scheduler/sched-bwc.rst). */
+const periodMs = 100;
+
 /** QEMU counts in this many at most (include/qemu/throttle.h, THROTTLE_VALUE_MAX). */
 const mostPerSecond = 1_000_000_000_000_000;
 
@@ -25,6 +28,13 @@ export function requireSound(
   const { name } = instance;
   const { group } = wanted;
   atLeast(name, 'cpu.cores', group.cores, floors.cores, 'cores');
+  const { cores = 0, burstMs = 0 } = group;
+  if (burstMs > cores * periodMs)
+    throw invalid(
+      name,
+      'cpu.burst',
+      `the kernel saves what ${cores} cores are given in ${periodMs} ms at most, ${cores * periodMs} ms`,
+    );
   requireMemory(instance, wanted, ground);
   requireThrottle(name, 'disk', wanted.all);
   for (const [disk, throttle] of Object.entries(wanted.each)) requireThrottle(name, `disk.${disk}`, throttle);
@@ -120,7 +130,7 @@ function atLeast(
     'limit.below_floor',
     `${key} of ${name} cannot be ${value} ${unit}: it needs ${floor} at least${why === undefined ? '' : `, ${why}`}.`,
     {
-      hint: `\`wirt set ${name} ${key}=…\` with ${floor} or more; nothing takes the limit away: \`${key}=none\`.`,
+      hint: `\`wirt set ${name} ${key}=…\` with ${floor} or more; \`${key}=none\` takes the limit away.`,
       details: { key, floor },
     },
   );

@@ -1,3 +1,5 @@
+/** What a guest's control group is held to. */
+
 /** What a group is held to. What is absent has no limit; the kernel's own default then. */
 export interface GroupLimits {
   /** Processor time in cores; `burstMs` is what may be saved for later, of which the kernel takes no more than the limit allows in a period. */
@@ -13,3 +15,12 @@ export interface GroupLimits {
 }
 
 export type GroupLimitKey = keyof GroupLimits;
+
+/** A weight of 100 is what has none. */
+export function withoutDefaults({ weight, ioWeight, ...rest }: GroupLimits): GroupLimits {
+  return {
+    ...rest,
+    ...(weight === undefined || weight === 100 ? {} : { weight }),
+    ...(ioWeight === undefined || ioWeight === 100 ? {} : { ioWeight }),
+  };
+}
