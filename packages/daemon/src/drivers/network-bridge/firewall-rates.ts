@@ -1,8 +1,10 @@
 // Packets a second of each port: a named limit for each, that a map finds by the port's interface, so that a port more costs the others nothing. Only
-// where a port has one are there chains to look into. Pure.
+// where a port has one are there chains to look into.
 import { type CardView, type FirewallView, perCards } from './firewall-view.ts';
-import type { NftChain, NftSet } from './nft-table.ts';
+import { isMissing, type Nft } from './nft.ts';
+import type { NftChain, NftSet, NftTable } from './nft-table.ts';
 import { interfaceWord } from './nft-words.ts';
+import type { PacketRates } from './rate-readback.ts';
 import { packetLimitOf } from './rates.ts';
 
 export const rateMaps = { ingress: 'rates_ingress', egress: 'rates_egress' } as const;
@@ -64,4 +66,30 @@ export function parseRates(text: string, way: keyof typeof rateMaps): Map<string
     if (rate !== undefined && interfaceWord(tap) !== '') found.set(tap, rate);
   }
   return found;
+}
+
+/** `guard`: the table as it was made; undefined where that is not known. What is not there has no rates. */
+export async function readPacketRates(
+  nft: Pick<Nft, 'run'>,
+  name: string,
+  guard: NftTable | undefined,
+  signal: AbortSignal,
+): Promise<PacketRates> {
+  const maps = Object.values(rateMaps).filter((map) => guard?.sets.has(map) ?? true);
+  if (maps.length === 0) return { ingress: new Map(), egress: new Map() };
+  const list = async (...words: string[]): Promise<string> => {
+    try {
+      return await nft.run(words, 'list the rates of ports', signal);
+    } catch (error) {
+      if (isMissing(error)) return '';
+      throw error;
+    }
+  };
+  // One process could not do it: nft 1.0.6 finds only what its last statement names.
+  const listed = await Promise.all([
+    list('-t', 'list', 'table', 'bridge', name),
+    ...maps.map((map) => list('list', 'map', 'bridge', name, map)),
+  ]);
+  const text = listed.join('');
+  return { ingress: parseRates(text, 'ingress'), egress: parseRates(text, 'egress') };
 }

@@ -5,7 +5,7 @@ import type { Logger, NetworkPlan } from '@wirt/core';
 import { filterTable } from './firewall-filter.ts';
 import { counterOf } from './firewall-groups.ts';
 import { guardTable, spoofedSet } from './firewall-guard.ts';
-import { parseRates, rateMaps } from './firewall-rates.ts';
+import { readPacketRates } from './firewall-rates.ts';
 import { findShadows, type Shadow } from './firewall-shadows.ts';
 import { type FirewallView, viewOf } from './firewall-view.ts';
 import { createNft, isMissing } from './nft.ts';
@@ -161,23 +161,7 @@ export function createFirewall(settings: FirewallSettings): Firewall {
     },
     async packetRates(signal) {
       const guard = applied?.tables.find(({ family }) => family === 'bridge');
-      const listing = async (...words: string[]): Promise<string> => {
-        try {
-          return await nft.run(words, 'list the rates of ports', signal);
-        } catch (error) {
-          if (isMissing(error)) return '';
-          throw error;
-        }
-      };
-      // One process could not do it: nft 1.0.6 finds only what its last statement names.
-      const maps = Object.values(rateMaps).filter((map) => guard?.sets.has(map) ?? true);
-      if (maps.length === 0) return { ingress: new Map(), egress: new Map() };
-      const listed = await Promise.all([
-        listing('-t', 'list', 'table', 'bridge', name),
-        ...maps.map((map) => listing('list', 'map', 'bridge', name, map)),
-      ]);
-      const text = listed.join('');
-      return { ingress: parseRates(text, 'ingress'), egress: parseRates(text, 'egress') };
+      return await readPacketRates(nft, name, guard, signal);
     },
     async remove(signal) {
       applied = undefined;

@@ -5,7 +5,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { WirtError } from '@wirt/api';
+import { type NicLimits, WirtError } from '@wirt/api';
 import {
   type Clock,
   emptyNetworkPlan,
@@ -18,24 +18,24 @@ import {
 } from '@wirt/core';
 import { systemClock } from '../../platform/clock.ts';
 import { findListener } from '../../platform/listeners.ts';
-import { createFirewall } from './firewall.ts';
+import { createFirewall, type Firewall } from './firewall.ts';
 import { createFloatingAddresses } from './floating.ts';
 import { createHost } from './host.ts';
 import { createHostSettings } from './host-settings.ts';
 import { together } from './host-words.ts';
 import { hostInterfaces } from './interfaces.ts';
 import { type Mending, startMending } from './mending.ts';
-import { createNames } from './names.ts';
+import { createNames, type HostNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
 import { sendProbe } from './probe.ts';
 import { limitsOf } from './rate-readback.ts';
-import { whyNoRates } from './rate-refusal.ts';
+import { createRateTrial } from './rate-refusal.ts';
 import { hasRate } from './rates.ts';
-import { type Refusal, whyRefused, whyUnusable } from './refusals.ts';
+import { whyRefused, whyUnusable } from './refusals.ts';
 import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
 import { createShadows } from './shadows.ts';
-import { createShaping } from './shaping.ts';
+import { createShaping, type Shaping } from './shaping.ts';
 import { countersOf } from './tap-counters.ts';
 import { createTurns } from './turns.ts';
 
@@ -80,17 +80,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
   let vhost = false;
 
   let mending: Mending | undefined;
-  let trial: Promise<void> | undefined;
-  let refusedLimits: Refusal | undefined;
-  /** Known after a moment; until then nothing speaks against rates. */
-  const tryRates = (): void => {
-    trial ??= whyNoRates().then(
-      (refusal) => {
-        refusedLimits = refusal;
-      },
-      (error: unknown) => logger.warn('network.rates_not_tried', { error }),
-    );
-  };
+  const trial = createRateTrial(logger);
 
   async function apply(signal: AbortSignal): Promise<void> {
     const errors = await host.make(plan, [...probes.values()], signal);
@@ -128,11 +118,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
 
   return {
     driver: 'bridge',
-    async unusable() {
-      const refusal = await whyUnusable();
-      if (refusal === undefined) tryRates();
-      return refusal;
-    },
+    unusable: async () => (await whyUnusable()) ?? trial.begin(),
     refuses: (network) => whyRefused(network, names),
     floatingRefused: (address) => floating.refuses(address, AbortSignal.timeout(readTimeoutMs)),
     routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
@@ -142,7 +128,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
       await turns.take(async () => {
         signal.throwIfAborted();
         if (mending === undefined) {
-          tryRates();
+          trial.begin();
           vhost = await hasVhost();
           mending = startMending({
             names,
@@ -169,14 +155,8 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     interfaceOf: (id) => (plan.networks.some((network) => network.id === id) ? names.bridge(id) : undefined),
     observe: (network, signal) =>
       observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network), shadows }, signal),
-    async limits(signal) {
-      const { ports } = plan;
-      const [tc, packets] = await Promise.all([shaping.read(signal), firewall.packetRates(signal)]);
-      return new Map(
-        ports.map((port) => [`${port.instance}/${port.nic}`, limitsOf(port, names, tc, packets)]),
-      );
-    },
-    refusesLimits: () => refusedLimits,
+    limits: (signal) => readLimits(plan, { names, shaping, firewall }, signal),
+    refusesLimits: trial.refusal,
     counters: () => countersOf(plan.ports, names, shaping.drops.of),
     onRepair(listener) {
       listeners.add(listener);
@@ -191,11 +171,22 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     },
     async close() {
       closing.abort();
-      await Promise.all([mending?.end(), trial]);
+      await Promise.all([mending?.end(), trial.ended()]);
       await turns.take(async () => undefined);
       servers.release();
     },
   };
+}
+
+async function readLimits(
+  { ports }: NetworkPlan,
+  at: { readonly names: HostNames; readonly shaping: Shaping; readonly firewall: Firewall },
+  signal: AbortSignal,
+): Promise<Map<string, NicLimits>> {
+  const [tc, packets] = await Promise.all([at.shaping.read(signal), at.firewall.packetRates(signal)]);
+  return new Map(
+    ports.map((port) => [`${port.instance}/${port.nic}`, limitsOf(port, at.names, tc, packets)]),
+  );
 }
 
 /**

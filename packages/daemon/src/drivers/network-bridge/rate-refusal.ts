@@ -1,4 +1,5 @@
 /** Why this kernel keeps no rates: found out by setting some, in a network namespace that nobody else sees and that is gone afterwards. */
+import type { Logger } from '@wirt/core';
 import { runProgram, SubprocessError } from '../../platform/subprocess.ts';
 import type { Refusal } from './refusals.ts';
 
@@ -17,7 +18,35 @@ tc filter replace dev wfrom ingress protocol all prio 1 matchall action mirred e
 nft 'add table bridge t; add limit bridge t l { rate over 10/second burst 5 packets }'
 `;
 
-export async function whyNoRates(): Promise<Refusal | undefined> {
+export interface RateTrial {
+  /** Tried once, however often it is begun. */
+  begin(): undefined;
+  /** Known after a moment; until then nothing speaks against rates. */
+  refusal(): Refusal | undefined;
+  ended(): Promise<void>;
+}
+
+export function createRateTrial(logger: Logger): RateTrial {
+  let trial: Promise<void> | undefined;
+  let refusal: Refusal | undefined;
+  const tryOnce = async (): Promise<void> => {
+    try {
+      refusal = await whyNoRates();
+    } catch (error) {
+      logger.warn('network.rates_not_tried', { error });
+    }
+  };
+  return {
+    begin() {
+      trial ??= tryOnce();
+      return undefined;
+    },
+    refusal: () => refusal,
+    ended: async () => await trial,
+  };
+}
+
+async function whyNoRates(): Promise<Refusal | undefined> {
   try {
     const { exitCode, stderr } = await runProgram('unshare', ['--net', '--', 'sh', '-c', trial], {
       timeoutMs,
