@@ -296,10 +296,16 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
   });
 
   it('whenever the daemon dies, the next one’s first apply is right', async () => {
+    const limits = {
+      ingress: { bytesPerSecond: 1_000_000, packetsPerSecond: 500 },
+      egress: { bytesPerSecond: 2_000_000 },
+    };
+    const limited = ports(6).map((each, at) => (at % 2 === 0 ? { ...each, limits } : each));
     const plans: NetworkPlan[] = [
-      contractPlan({ networks: [one, two], ports: ports(6) }),
+      contractPlan({ networks: [one, two], ports: limited }),
       emptyNetworkPlan,
       contractPlan({ networks: [two], ports: [port(1, { network: two.id, ipv4: '10.182.0.5' })] }),
+      contractPlan({ networks: [one, two], ports: ports(6) }),
     ];
     const wanted: string[][] = [];
     for (const plan of plans) {

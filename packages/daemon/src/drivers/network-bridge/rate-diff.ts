@@ -55,9 +55,11 @@ export function rateChanges(
     const throttle = qdiscOf(through);
     if (!holds(throttle, egress))
       for (const line of bucketLines(through, throttle, egress)) after.push(tell(line, wrong));
-    if (now.incoming === undefined) after.push(tell(`qdisc replace dev ${tap} ingress`, wrong));
-    const isRedirected = actual.redirected.has(through) && now.incoming !== undefined && !made.has(through);
-    if (!isRedirected) after.push(tell(redirectLine(tap, through, classifier), wrong));
+    if (actual.redirected.has(through) && now.incoming !== undefined && !made.has(through)) continue;
+    // A `matchall` that is there cannot be changed; all that is ours goes, whatever is left of it.
+    if (now.incoming === 'ingress') after.push(tell(`qdisc del dev ${tap} ingress`, wrong));
+    if (now.incoming !== 'clsact') after.push(tell(`qdisc add dev ${tap} ingress`, wrong));
+    after.push(tell(redirectLine(tap, through, classifier), wrong));
   }
   return { before, after };
 }

@@ -40,6 +40,8 @@ export interface ShapingChange {
 
 const timeoutMs = 60_000;
 const maxStdoutBytes = 256 * 1024 * 1024;
+/** What the kernel says of a classifier that it does not have. */
+const isUnknown = /classifier not found|No such file or directory/;
 const nothing: TcState = { qdiscs: new Map(), redirected: new Set() };
 
 export function createShaping(names: HostNames): Shaping {
@@ -63,7 +65,9 @@ export function createShaping(names: HostNames): Shaping {
       changes.map((each) => withClassifier(each, classifier)),
       'tc',
     );
-    const again = failed.filter(({ change: { line } }) => / matchall /.test(line));
+    const again = failed.filter(
+      ({ change: { line }, said }) => / matchall /.test(line) && isUnknown.test(said),
+    );
     if (again.length === 0) return failed;
     classifier = 'u32';
     const others = failed.filter((each) => !again.includes(each));
@@ -75,7 +79,7 @@ export function createShaping(names: HostNames): Shaping {
 
   return {
     drops,
-    read,
+    read: (signal) => readOrNothing(read, signal),
     async begin(ports, links, signal) {
       wanted = ratesOf({ ports: ports.filter((port) => links.has(names.port(port))) }, names);
       const now = known ?? (wanted.size === 0 ? nothing : await readOrNothing(read, signal));
