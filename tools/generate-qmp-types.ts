@@ -78,7 +78,7 @@ const VARIANTS: Record<string, readonly string[]> = {
   'blockdev-add': ['file', 'host_device', 'qcow2', 'raw', 'throttle'],
   'blockdev-reopen': ['qcow2', 'throttle'],
   netdev_add: ['stream', 'tap', 'user'],
-  'object-add': ['iothread'],
+  'object-add': ['iothread', 'throttle-group'],
   transaction: ['blockdev-snapshot'],
 };
 

@@ -179,7 +179,7 @@ export function hypervisorTuningContract(
         const guest = await launch({ cpus: 2, maxCpus: 2, freePageReporting: true });
         expect(await guest.tuning.vcpus(never)).toEqual({ plugged: 2, max: 2 });
         expect(new Set(await guest.tuning.vcpuThreads(never)).size).toBe(2);
-        expect(await guest.tuning.memory(never)).toEqual({
+        expect(await guest.tuning.memory(never)).toMatchObject({
           pluggedMib: 32,
           maxMib: 32,
           balloonMib: 32,
@@ -281,6 +281,13 @@ export function hypervisorTuningContract(
         expect(await guest.tuning.vcpuThreads(never)).toHaveLength(3);
         expect(await guest.tuning.resizeVcpus(1, within(guestMs))).toEqual({ plugged: 1, max: 4 });
         expect(await guest.tuning.vcpuThreads(never)).toHaveLength(1);
+        // Where it cannot be done safely it is refused, and the guest lives on.
+        const again = guest.tuning.resizeVcpus(2, within(guestMs));
+        const { plugged } = await again.catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'limit.unsupported' });
+          return { plugged: 1 };
+        });
+        expect(await run(guest, 'nproc')).toBe(`${plugged}\n`);
         await guest.kill(never);
       });
 

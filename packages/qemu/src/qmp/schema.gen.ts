@@ -254,14 +254,58 @@ export interface QmpCommands {
   };
   netdev_del: { arguments: { id: string }; returns: {} };
   'object-add': {
-    arguments: { id: string } & ({ 'qom-type': 'iothread' } & {
-      'aio-max-batch'?: number;
-      'thread-pool-min'?: number;
-      'thread-pool-max'?: number;
-      'poll-max-ns'?: number;
-      'poll-grow'?: number;
-      'poll-shrink'?: number;
-    });
+    arguments: { id: string } & (
+      | ({ 'qom-type': 'iothread' } & {
+          'aio-max-batch'?: number;
+          'thread-pool-min'?: number;
+          'thread-pool-max'?: number;
+          'poll-max-ns'?: number;
+          'poll-grow'?: number;
+          'poll-shrink'?: number;
+        })
+      | ({ 'qom-type': 'throttle-group' } & {
+          limits?: {
+            'iops-total'?: number;
+            'iops-total-max'?: number;
+            'iops-total-max-length'?: number;
+            'iops-read'?: number;
+            'iops-read-max'?: number;
+            'iops-read-max-length'?: number;
+            'iops-write'?: number;
+            'iops-write-max'?: number;
+            'iops-write-max-length'?: number;
+            'bps-total'?: number;
+            'bps-total-max'?: number;
+            'bps-total-max-length'?: number;
+            'bps-read'?: number;
+            'bps-read-max'?: number;
+            'bps-read-max-length'?: number;
+            'bps-write'?: number;
+            'bps-write-max'?: number;
+            'bps-write-max-length'?: number;
+            'iops-size'?: number;
+          };
+          'x-iops-total'?: number;
+          'x-iops-total-max'?: number;
+          'x-iops-total-max-length'?: number;
+          'x-iops-read'?: number;
+          'x-iops-read-max'?: number;
+          'x-iops-read-max-length'?: number;
+          'x-iops-write'?: number;
+          'x-iops-write-max'?: number;
+          'x-iops-write-max-length'?: number;
+          'x-bps-total'?: number;
+          'x-bps-total-max'?: number;
+          'x-bps-total-max-length'?: number;
+          'x-bps-read'?: number;
+          'x-bps-read-max'?: number;
+          'x-bps-read-max-length'?: number;
+          'x-bps-write'?: number;
+          'x-bps-write-max'?: number;
+          'x-bps-write-max-length'?: number;
+          'x-iops-size'?: number;
+        })
+    );
     returns: {};
   };
   'object-del': { arguments: { id: string }; returns: {} };
@@ -1563,6 +1607,45 @@ export const qmpMembersInUse: readonly string[] = [
   'object-add/arguments/poll-max-ns?',
   'object-add/arguments/poll-grow?',
   'object-add/arguments/poll-shrink?',
+  'object-add/arguments/limits?',
+  'object-add/arguments/limits/iops-total?',
+  'object-add/arguments/limits/iops-total-max?',
+  'object-add/arguments/limits/iops-total-max-length?',
+  'object-add/arguments/limits/iops-read?',
+  'object-add/arguments/limits/iops-read-max?',
+  'object-add/arguments/limits/iops-read-max-length?',
+  'object-add/arguments/limits/iops-write?',
+  'object-add/arguments/limits/iops-write-max?',
+  'object-add/arguments/limits/iops-write-max-length?',
+  'object-add/arguments/limits/bps-total?',
+  'object-add/arguments/limits/bps-total-max?',
+  'object-add/arguments/limits/bps-total-max-length?',
+  'object-add/arguments/limits/bps-read?',
+  'object-add/arguments/limits/bps-read-max?',
+  'object-add/arguments/limits/bps-read-max-length?',
+  'object-add/arguments/limits/bps-write?',
+  'object-add/arguments/limits/bps-write-max?',
+  'object-add/arguments/limits/bps-write-max-length?',
+  'object-add/arguments/limits/iops-size?',
+  'object-add/arguments/x-iops-total?',
+  'object-add/arguments/x-iops-total-max?',
+  'object-add/arguments/x-iops-total-max-length?',
+  'object-add/arguments/x-iops-read?',
+  'object-add/arguments/x-iops-read-max?',
+  'object-add/arguments/x-iops-read-max-length?',
+  'object-add/arguments/x-iops-write?',
+  'object-add/arguments/x-iops-write-max?',
+  'object-add/arguments/x-iops-write-max-length?',
+  'object-add/arguments/x-bps-total?',
+  'object-add/arguments/x-bps-total-max?',
+  'object-add/arguments/x-bps-total-max-length?',
+  'object-add/arguments/x-bps-read?',
+  'object-add/arguments/x-bps-read-max?',
+  'object-add/arguments/x-bps-read-max-length?',
+  'object-add/arguments/x-bps-write?',
+  'object-add/arguments/x-bps-write-max?',
+  'object-add/arguments/x-bps-write-max-length?',
+  'object-add/arguments/x-iops-size?',
   'object-del',
   'object-del/arguments/id',
   'qmp_capabilities',

@@ -52,6 +52,7 @@ export async function readMemory(ask: Ask, signal: AbortSignal): Promise<GuestMe
   const [base, plugged] = [await readBaseBytes(ask, signal), await readPlugged(ask, signal)];
   const extra = plugged?.bytes ?? 0;
   return {
+    bootMib: base / mib,
     pluggedMib: (base + extra) / mib,
     maxMib: (base + (plugged?.maxBytes ?? 0)) / mib,
     ...(await readBalloon(ask, extra, signal)),

@@ -21,7 +21,7 @@ type Outcome = 'deleted' | 'refused';
 export interface UnplugOptions {
   readonly id: string;
   readonly ask: Ask;
-  readonly code: 'volume.detach_refused' | 'network.detach_refused' | 'limit.failed';
+  readonly code: 'volume.detach_refused' | 'network.detach_refused';
   /** As it is called in messages. */
   nameOf(name: string): string;
   deviceOf(name: string): string;
@@ -52,8 +52,7 @@ export function createUnplugs({ id, ask, code, nameOf, deviceOf }: UnplugOptions
     unplug,
     onEvent(event) {
       if (event.event !== 'DEVICE_DELETED' && event.event !== 'DEVICE_UNPLUG_GUEST_ERROR') return false;
-      // A device without an id is known by its path alone.
-      const settle = waiting.get(event.data.device ?? '') ?? waiting.get(event.data.path);
+      const settle = waiting.get(event.data.device ?? '');
       settle?.(event.event === 'DEVICE_DELETED' ? 'deleted' : 'refused');
       return settle !== undefined;
     },

@@ -1,13 +1,17 @@
-// The vCPUs of a running guest: plugged in one by one, brought online by the agent, and taken out by ACPI's eject, for which the guest's
-// consent is QEMU's DEVICE_DELETED. QEMU is asked each time, but for the threads, which are asked for often.
+// The vCPUs of a running guest: plugged in one by one, brought online by the agent, and taken out by ACPI's eject when the guest consents.
+// QEMU is asked each time, but for the threads, which are asked for often.
 // Source: QEMU qapi/machine.json (query-hotpluggable-cpus, query-cpus-fast), docs/system/cpu-hotplug.rst.
 import { WirtError } from '@wirt/api';
 import type { GuestTuning } from '@wirt/core';
 import type { QmpEvent, QmpReturn } from '@wirt/qemu';
 import { type Ask, isRefusal, noAbort } from './control.ts';
 import { refused } from './disk-context.ts';
-import { isOver } from './patience.ts';
-import { createUnplugs } from './unplug.ts';
+import { isOver, tick } from './patience.ts';
+import { assertCanPlug, markGone } from './vcpu-gone.ts';
+
+/** How often the guest is asked to let go, and how often it is looked whether it has: QEMU 7.2 does not tell. */
+const againMs = 2_000;
+const lookMs = 50;
 
 export interface VcpusOptions {
   readonly id: string;
@@ -29,14 +33,6 @@ export function createVcpus({ id, ask, onlineVcpus }: VcpusOptions): Vcpus {
     threads = undefined;
     changes += 1;
   };
-  const unplugs = createUnplugs({
-    id,
-    ask,
-    code: 'limit.failed',
-    nameOf: (path) => `the vCPU ${path}`,
-    deviceOf: (path) => path,
-  });
-
   const count = async (signal: AbortSignal) => {
     const slots = await readSlots(ask, signal);
     if (slots !== undefined) return { plugged: slots.filter(isPlugged).length, max: slots.length };
@@ -45,7 +41,9 @@ export function createVcpus({ id, ask, onlineVcpus }: VcpusOptions): Vcpus {
   };
   const plug = async (slots: readonly Slot[], target: number, signal: AbortSignal): Promise<number> => {
     const free = slots.filter((slot) => !isPlugged(slot));
-    const wanted = free.slice(0, target - (slots.length - free.length));
+    const now = slots.length - free.length;
+    const wanted = free.slice(0, target - now);
+    await assertCanPlug({ id, ask }, signal);
     for (const { type, props } of wanted) {
       signal.throwIfAborted();
       const place = [props['socket-id'], props['die-id'], props['core-id'], props['thread-id']];
@@ -58,13 +56,12 @@ export function createVcpus({ id, ask, onlineVcpus }: VcpusOptions): Vcpus {
   };
   const unplug = async (slots: readonly Slot[], target: number, signal: AbortSignal): Promise<void> => {
     const paths = slots.flatMap((slot) => slot['qom-path'] ?? []);
-    for (const path of paths.slice(target).toReversed()) await unplugs.unplug(path, signal);
+    for (const path of paths.slice(target).toReversed()) await takeOut({ id, ask }, path, signal);
   };
 
   return {
     onEvent(event) {
       if (event.event === 'DEVICE_DELETED') changed();
-      unplugs.onEvent(event);
     },
     vcpus: count,
     async resizeVcpus(target, signal) {
@@ -93,6 +90,32 @@ export function createVcpus({ id, ask, onlineVcpus }: VcpusOptions): Vcpus {
       return read;
     },
   };
+}
+
+/** Returns when the guest has let go. */
+async function takeOut(
+  { id, ask }: Pick<VcpusOptions, 'id' | 'ask'>,
+  path: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const isThere = async (): Promise<boolean> =>
+    (await readSlots(ask, signal))?.some((slot) => slot['qom-path'] === path) ?? false;
+  const stays = await markGone(ask, signal);
+  const never = Promise.withResolvers<void>().promise;
+  for (let pressed = Number.NEGATIVE_INFINITY; await isThere(); ) {
+    if (performance.now() - pressed >= againMs) {
+      pressed = performance.now();
+      try {
+        await ask('device_del', { id: path }, noAbort);
+      } catch (error) {
+        if (isRefusal(error) && error.class === 'DeviceNotFound') return;
+        await stays();
+        const hint = 'See whether the guest has started up and knows ACPI; or stop it first.';
+        throw refused(error, 'limit.failed', `Instance ${id} did not let go of a vCPU.`, hint);
+      }
+    }
+    await tick(never, lookMs, signal);
+  }
 }
 
 async function readThreads(ask: Ask, signal: AbortSignal): Promise<readonly number[]> {
