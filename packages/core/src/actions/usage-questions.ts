@@ -2,9 +2,9 @@
  * What only QEMU knows of a guest (disks, threads of vCPUs, balloon), asked over QMP: some guests in each turn, each when its turn has come, never
  * two questions to the same guest. A guest that does not answer in time holds nobody up, and what it said last stays.
  *
- * Why not all in each turn: a question costs wirtd 0.07 to 0.15 ms of processor time (the socket, and parsing 3 KB of `query-blockstats`), so a thousand would
- * cost more than the 100 ms that a whole pass may take, of which the kernel's files are 50 ms and the history 20 ms. Up to `questionsPerTurn` guests all are
- * asked in each pass; above, each in its turn (a thousand: every 45 s), and the rates of its disks are true means over that time.
+ * Why not all in each turn: a question costs wirtd 0.1 to 0.26 ms of processor time (waking QEMU by the socket, and parsing 3 KB of `query-blockstats`), so a
+ * thousand would cost more than the 100 ms that a whole pass may take, of which the kernel's files are 50 ms. Up to `questionsPerTurn` guests all are
+ * asked in each pass; above, each in its turn (a thousand: every 65 s), and the rates of its disks are true means over that time.
  */
 import type { DiskUsage } from '@wirt/api';
 import pLimit from 'p-limit';
@@ -23,7 +23,7 @@ export interface QuestionTimes {
 export const defaultQuestionTimes: QuestionTimes = {
   answerMs: 2_000,
   patienceMs: 1_000,
-  questionsPerTurn: 110,
+  questionsPerTurn: 80,
 };
 
 /** Its balloon moves slowly, and asking takes two commands more: every so many questions to a guest. */

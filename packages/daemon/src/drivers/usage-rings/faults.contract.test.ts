@@ -1,6 +1,7 @@
 // What happens to the history when files are damaged, the daemon is killed, or the disk is full.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import {
   mkdir,
   mkdtemp,
@@ -97,6 +98,34 @@ describe('a history in rings', () => {
     add(3);
     expect(await values()).toEqual([3]);
     expect(logger.events).toEqual([]);
+  });
+
+  it('notices within a minute that the file it writes was removed', () => {
+    const rings = open1();
+    rings.add(new Map([[id, usageSample(t0 + fine, 1)]]));
+    rmSync(path);
+    for (let step = 2; step <= 13; step++) rings.add(new Map([[id, usageSample(t0 + step * fine, step)]]));
+    expect(existsSync(path)).toBe(true);
+    rings.close();
+  });
+
+  it('keeps no file open of an instance that is forgotten, and none when it is closed', async () => {
+    const openFiles = (): string[] =>
+      readdirSync('/proc/self/fd').flatMap((fd) => {
+        try {
+          return [readlinkSync(`/proc/self/fd/${fd}`)];
+        } catch {
+          return [];
+        }
+      });
+    const own = (): string[] => openFiles().filter((each) => each.startsWith(stateDirectory));
+    const rings = open1();
+    rings.add(new Map([id, other].map((each) => [each, usageSample(t0 + fine, 1)])));
+    expect(own()).toHaveLength(2);
+    await rings.forget(id);
+    expect(own()).toEqual([join(stateDirectory, 'usage', other)]);
+    rings.close();
+    expect(own()).toEqual([]);
   });
 
   it('answers, whatever bytes are in the file, with what is whole', async () => {
