@@ -156,7 +156,7 @@ class UsageRings implements UsageHistoryStore {
     if (open !== undefined) return open.file;
     const file = this.#openFile(id);
     // Not all in the same pass.
-    const writes = 1 + (this.#opened++ % writesOfOne);
+    const writes = writesOfOne - (this.#opened++ % writesOfOne);
     this.#open.set(id, { file, writesLeft: this.#open.size < mostOpen ? writes : 1 });
     return file;
   }
