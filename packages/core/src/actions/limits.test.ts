@@ -108,6 +108,24 @@ describe('a limit', () => {
     expect(fake.host.processes.size).toBe(0);
   });
 
+  it('of a disk or a card that is not there, or has gone, is refused, and goes with it', async () => {
+    const { fake, set, get, id } = await running();
+    await expect(set({ disks: { data: { limits: {} } } })).rejects.toMatchObject({
+      code: 'volume.not_attached',
+    });
+    const egress = { bytesPerSecond: 1_000_000 };
+    await set({ nics: { nic0: { limits: { egress } } } });
+    expect(fake.host.network.plan.ports).toMatchObject([{ limits: { egress } }]);
+    await fake.core.actions.nic.detach(fake.request, 'web', 'nic0', waitDone);
+    expect(fake.host.network.plan.ports).toEqual([]);
+    await expect(set({ nics: { nic0: { limits: null } } })).rejects.toMatchObject({
+      code: 'network.no_such_nic',
+    });
+    await pass(fake);
+    expect((await get()).status.limits?.drifted).toBeUndefined();
+    expect(fake.host.groupLimits.get(id)).toEqual({});
+  });
+
   it('is kept over stop, start and a restart of the daemon', async () => {
     const { fake, id, group, get } = await running({ limits: { cpu: { cores: 1 } } });
     await fake.restart();
