@@ -8,6 +8,7 @@ import {
   agentSetVcpus,
   agentVcpus,
 } from '@wirt/qemu';
+import type { AgentLink } from './agent.ts';
 import type { MemoryContext } from './memory.ts';
 import { tick } from './patience.ts';
 import type { VcpusOptions } from './vcpus.ts';
@@ -20,12 +21,12 @@ const lookMs = 50;
 export interface HotplugAgentOptions {
   readonly id: string;
   readonly logger: Logger;
-  answering(): Promise<AgentConnection | undefined>;
+  readonly agent: Pick<AgentLink, 'answering'>;
 }
 
 export type HotplugAgent = Pick<MemoryContext, 'onlineMemory'> & Pick<VcpusOptions, 'onlineVcpus'>;
 
-export function createHotplugAgent({ id, logger, answering }: HotplugAgentOptions): HotplugAgent {
+export function createHotplugAgent({ id, logger, agent: link }: HotplugAgentOptions): HotplugAgent {
   /** Undefined when it fails. */
   const attempt = async <T>(
     what: string,
@@ -42,7 +43,7 @@ export function createHotplugAgent({ id, logger, answering }: HotplugAgentOption
   };
   return {
     async onlineMemory(signal) {
-      const agent = await answering();
+      const agent = await link.answering();
       if (agent === undefined) return;
       await attempt('online memory', signal, async () => {
         const options = { signal, timeoutMs: askMs };
@@ -53,7 +54,7 @@ export function createHotplugAgent({ id, logger, answering }: HotplugAgentOption
       });
     },
     async onlineVcpus(plug, signal) {
-      const agent = await answering();
+      const agent = await link.answering();
       const known = agent && (await attempt('read vCPUs', signal, () => readIds(agent, signal)));
       const plugged = await plug();
       if (agent === undefined || known === undefined) return;

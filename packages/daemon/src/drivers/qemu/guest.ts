@@ -80,9 +80,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
   });
 
   const onEvent = (event: QmpEvent): void => {
-    disks.onEvent(event);
-    nics.onEvent(event);
-    tuning.onEvent(event);
+    for (const part of [disks, nics, tuning]) part.onEvent(event);
     switch (event.event) {
       case 'STOP':
         return processors.set(false);
@@ -113,8 +111,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     control.detach();
     agent.detach();
     await console.finish();
-    const exit = await exitOf(parts, exitFileMs);
-    const result = await guestExit(paths, exit, shutdownReason);
+    const result = await guestExit(paths, await exitOf(parts, exitFileMs), shutdownReason);
     logger.info('guest.exited', { id, pid: parts.process.pid, ...result });
     gone.resolve(result);
   };
@@ -151,13 +148,8 @@ export function createGuest(parts: GuestParts): GuestHandle {
     chooseAio: () => parts.chooseAio(),
   });
   const nics: NicsLink = createNics({ id, ask: control.ask, logger, openTun: () => openTun(logger) });
-  const tuning: TuningLink = createTuning({
-    id,
-    ask: control.ask,
-    logger,
-    exclusively: (work) => disks.exclusively(work),
-    ...createHotplugAgent({ id, logger, answering: () => agent.answering() }),
-  });
+  const hotplug = createHotplugAgent({ id, logger, agent });
+  const tuning: TuningLink = createTuning({ id, ask: control.ask, logger, disks, hotplug });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {

@@ -1,11 +1,13 @@
 // What is changed of a running guest by QEMU alone, and the counters that QEMU keeps. Put together from throttle, memory and vCPUs.
 import type { DiskCounters, GuestTuning, Logger } from '@wirt/core';
 import type { QmpEvent } from '@wirt/qemu';
+import type { HotplugAgent } from './agent-hotplug.ts';
 import type { Ask } from './control.ts';
 import { diskOfDevice } from './disk-names.ts';
+import type { DisksLink } from './disks.ts';
 import { type MemoryContext, readMemory, resizeMemory, setBalloon } from './memory.ts';
 import { readThrottles, setThrottles } from './throttle.ts';
-import { createVcpus, type VcpusOptions } from './vcpus.ts';
+import { createVcpus } from './vcpus.ts';
 
 export interface TuningLink extends GuestTuning {
   onEvent(event: QmpEvent): void;
@@ -15,20 +17,19 @@ export interface TuningOptions {
   readonly id: string;
   readonly ask: Ask;
   readonly logger: Logger;
-  readonly onlineMemory: MemoryContext['onlineMemory'];
-  readonly onlineVcpus: VcpusOptions['onlineVcpus'];
-  /** As the changes of the guest's disks do. */
-  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  readonly disks: Pick<DisksLink, 'exclusively'>;
+  readonly hotplug: HotplugAgent;
 }
 
 export function createTuning(options: TuningOptions): TuningLink {
-  const { id, ask } = options;
+  const { id, ask, logger, disks, hotplug } = options;
   const listeners = new Set<(event: QmpEvent) => void>();
-  const vcpus = createVcpus(options);
+  const vcpus = createVcpus({ id, ask, onlineVcpus: (plug, signal) => hotplug.onlineVcpus(plug, signal) });
+  const throttled = { id, ask, logger, exclusively: disks.exclusively };
   const memory: MemoryContext = {
     id,
     ask,
-    onlineMemory: (signal) => options.onlineMemory(signal),
+    onlineMemory: (signal) => hotplug.onlineMemory(signal),
     onEvent(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -39,7 +40,7 @@ export function createTuning(options: TuningOptions): TuningLink {
       vcpus.onEvent(event);
       for (const listener of listeners) listener(event);
     },
-    throttle: (limits, signal) => setThrottles(options, limits, signal),
+    throttle: (limits, signal) => setThrottles(throttled, limits, signal),
     throttles: (signal) => readThrottles(ask, signal),
     balloon: (targetMib, signal) => setBalloon({ id, ask }, targetMib, signal),
     memory: (signal) => readMemory(ask, signal),
