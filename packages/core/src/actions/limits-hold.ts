@@ -2,11 +2,19 @@
  * Puts the limits of a running guest in force where they act, and reads them back from there. What one place refuses keeps none of the others
  * from theirs: it is told, and tried again by who watches.
  */
-import { causeText, type EffectiveLimits, type Instance, type LimitsStatus } from '@wirt/api';
+import {
+  causeText,
+  type EffectiveLimits,
+  type Instance,
+  type LimitGap,
+  type LimitsStatus,
+  WirtError,
+} from '@wirt/api';
 import { driftOf, effectiveOf, pendingOf, type Size, sizeShown } from '../domain/limits/effective.ts';
 import { qemuMemoryMib } from '../domain/limits/qemu-memory.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import { inWordsOf } from './instance-state.ts';
 import { groundOf, policyOf, saysNothing, wantedOf } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
@@ -17,16 +25,23 @@ const guestMs = 8_000;
 const commandMs = 5_000;
 
 /** By the key, or the first word of the keys, that it concerns. */
-type Reasons = Map<string, string>;
+type Reasons = Map<string, { readonly why: string; readonly isLater: boolean }>;
 
 /** Tries one place; what it says is shown at its values. */
-async function at(reasons: Reasons, words: readonly string[], act: () => Promise<unknown>): Promise<void> {
+async function at(
+  instance: Instance,
+  reasons: Reasons,
+  words: readonly string[],
+  act: () => Promise<unknown>,
+): Promise<void> {
   try {
     await act();
-  } catch (error) {
-    const why =
-      error instanceof Error ? [error.message, causeText(error)].filter(Boolean).join(' ') : String(error);
-    for (const word of words) reasons.set(word, why);
+  } catch (raw) {
+    const error = inWordsOf(instance, raw);
+    const sentences = error instanceof Error ? [error.message, causeText(error)] : [String(error)];
+    const why = sentences.filter(Boolean).join(' ');
+    const isLater = error instanceof WirtError && error.code === 'limit.unsupported';
+    for (const word of words) reasons.set(word, { why, isLater });
   }
 }
 
@@ -40,11 +55,14 @@ export async function holdLimits(
   const { id } = instance;
   const wanted = await wantedOf(shared, instance);
   const reasons: Reasons = new Map();
-  await at(reasons, ['cpu', 'memory.ceiling', 'memory.reservation', 'memory.swap', 'disk.weight'], () =>
-    shared.resources.limit(id, wanted.group, guest.process),
+  await at(
+    instance,
+    reasons,
+    ['cpu', 'memory.ceiling', 'memory.reservation', 'memory.swap', 'disk.weight'],
+    () => shared.resources.limit(id, wanted.group, guest.process),
   );
-  await at(reasons, ['network'], () => shared.networking.follow(id));
-  await at(reasons, ['disk'], () => holdDisks(guest, wanted));
+  await at(instance, reasons, ['network'], () => shared.networking.follow(id));
+  await at(instance, reasons, ['disk'], () => holdDisks(guest, wanted));
   const size = await resize(guest, instance, wanted, reasons);
   const effective = await readBack(shared, guest, instance, size);
   return statusOf(shared, instance, { effective, wanted, size, reasons, mended });
@@ -92,22 +110,23 @@ async function holdDisks({ tuning }: Guest, { all, each }: WantedLimits): Promis
 /** Processors and memory, which the guest itself has to take or give; undefined where QEMU does not tell. */
 async function resize(
   { tuning }: Guest,
-  { spec }: Instance,
-  { balloonMib = spec.memoryMib }: WantedLimits,
+  instance: Instance,
+  { balloonMib = instance.spec.memoryMib }: WantedLimits,
   reasons: Reasons,
 ): Promise<Size | undefined> {
+  const { spec } = instance;
   const signal = AbortSignal.timeout(guestMs);
-  await at(reasons, ['cpus'], async () => {
+  await at(instance, reasons, ['cpus'], async () => {
     const { plugged, max } = await tuning.vcpus(signal);
     const target = Math.min(spec.cpus, max);
     if (target !== plugged) await tuning.resizeVcpus(target, signal);
   });
-  await at(reasons, ['memory'], async () => {
+  await at(instance, reasons, ['memory'], async () => {
     const { bootMib, pluggedMib, maxMib } = await tuning.memory(signal);
     const target = Math.max(bootMib, Math.min(spec.memoryMib, maxMib));
     if (target !== pluggedMib) await tuning.resizeMemory(target, signal);
   });
-  await at(reasons, ['memory', 'memory.balloon'], async () => {
+  await at(instance, reasons, ['memory', 'memory.balloon'], async () => {
     const { bootMib, pluggedMib, balloonMib: now = pluggedMib } = await tuning.memory(signal);
     // What is plugged in and not given back yet is not the balloon's to take: it would take it from what the guest was started with.
     const heldMib = Math.max(bootMib, spec.memoryMib) - Math.min(balloonMib, spec.memoryMib);
@@ -118,7 +137,8 @@ async function resize(
     const [vcpus, memory] = await Promise.all([tuning.vcpus(signal), tuning.memory(signal)]);
     return { vcpus, memory };
   } catch (error) {
-    reasons.set('cpus', error instanceof Error ? error.message : String(error));
+    const why = error instanceof Error ? error.message : String(error);
+    for (const word of ['cpus', 'memory']) reasons.set(word, { why, isLater: false });
     return undefined;
   }
 }
@@ -154,11 +174,18 @@ interface Outcome {
   readonly mended: boolean;
 }
 
+function withoutMark({ isLater: _, ...gap }: LimitGap & { readonly isLater?: boolean }): LimitGap {
+  return gap;
+}
+
 async function statusOf(shared: Shared, instance: Instance, outcome: Outcome): Promise<LimitsStatus> {
   const { spec, status } = instance;
   const { effective, wanted, size, mended } = outcome;
-  const pending = size === undefined ? [] : pendingOf(spec, wanted, size);
-  const drifted = driftOf(spec, outcome, new Set(pending.map(({ key }) => key)));
+  const fixed = size === undefined ? [] : pendingOf(spec, wanted, size);
+  const gaps = driftOf(spec, outcome, new Set(fixed.map(({ key }) => key)));
+  const [later, now] = [gaps.filter(({ isLater }) => isLater), gaps.filter(({ isLater }) => !isLater)];
+  const pending = [...fixed, ...later.map(withoutMark)];
+  const drifted = now.map(withoutMark);
   const overheadMib = qemuMemoryMib(spec, await groundOf(shared, instance));
   const { memory } = effective;
   const repairedAt = mended && drifted.length === 0 ? shared.clock.now() : status.limits?.repairedAt;

@@ -15,8 +15,8 @@ export interface Size {
   };
 }
 
-/** What went wrong, by the key, or the first word of the keys, that it concerns. */
-export type Reasons = ReadonlyMap<string, string>;
+/** What went wrong, by the key, or the first word of the keys, that it concerns. `isLater`: this run cannot have it, its next start can. */
+export type Reasons = ReadonlyMap<string, { readonly why: string; readonly isLater: boolean }>;
 
 export function sizeShown({
   vcpus,
@@ -81,12 +81,14 @@ export function pendingOf(
     ...(spec.memoryMib > maxMib
       ? gap('memory', spec.memoryMib, memory.pluggedMib, `This run was started for ${maxMib} MiB at most.`)
       : []),
-    ...(spec.maxCpus === undefined ? [] : gap('max-cpus', maxCpus, vcpus.max, fixed)),
-    ...(spec.maxMemoryMib === undefined ? [] : gap('max-memory', memoryMaxMib(spec), maxMib, fixed)),
+    ...(maxCpus > vcpus.max ? gap('max-cpus', maxCpus, vcpus.max, fixed) : []),
+    // QEMU rounds it up.
+    ...(memoryMaxMib(spec) > maxMib ? gap('max-memory', memoryMaxMib(spec), maxMib, fixed) : []),
     ...gap('memory.free-page-reporting', freePageReporting, reports, fixed),
   ];
 }
 
+/** What differs from what was asked for, but for what waits already. */
 export function driftOf(
   spec: Instance['spec'],
   {
@@ -99,7 +101,7 @@ export function driftOf(
     readonly reasons: Reasons;
   },
   pending: ReadonlySet<string>,
-): LimitGap[] {
+): (LimitGap & { readonly isLater?: boolean })[] {
   const asked = effectiveOf(wanted, {
     cpus: spec.cpus,
     memoryMib: Math.min(spec.memoryMib, wanted.balloonMib ?? spec.memoryMib),
@@ -109,8 +111,13 @@ export function driftOf(
     'It is not what was asked for: the guest has not done it yet, or somebody else has changed it.';
   return gapsBetween(asked, effective, changed)
     .filter(({ key }) => !pending.has(key))
-    .map((gap) => {
-      const why = reasons.get(gap.key) ?? reasons.get(gap.key.split('.')[0] ?? '');
-      return why === undefined ? gap : { ...gap, why };
-    });
+    .map((gap) => ({ ...gap, ...(reasonOf(reasons, gap) ?? {}) }));
+}
+
+/** Where it is known why a value is not in force. */
+function reasonOf(
+  reasons: Reasons,
+  { key }: LimitGap,
+): { readonly why: string; readonly isLater: boolean } | undefined {
+  return reasons.get(key) ?? reasons.get(key.split('.')[0] ?? '');
 }

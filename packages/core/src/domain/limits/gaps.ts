@@ -5,6 +5,8 @@ type Values = Map<string, number>;
 
 /** Kernels round: shares to whole ones, memory to pages, rates to ticks. */
 const tolerance = 0.01;
+/** Memory is plugged in and taken out in steps of this. */
+const memoryStepMib = 2;
 
 const throttleKeys = {
   readBytes: 'read',
@@ -65,13 +67,13 @@ export function gapsBetween(wanted: EffectiveLimits, found: EffectiveLimits, why
   const keys = [...new Set([...want.keys(), ...have.keys()])];
   return keys.flatMap((key) => {
     const [asked, is] = [want.get(key), have.get(key)];
-    if (isSame(asked, is)) return [];
+    if (isSame(asked, is, key === 'memory' ? memoryStepMib : 0)) return [];
     const shown = is === undefined ? {} : { found: String(is) };
     return [{ key, wanted: asked === undefined ? 'none' : String(asked), ...shown, why }];
   });
 }
 
-function isSame(one: number | undefined, other: number | undefined): boolean {
+function isSame(one: number | undefined, other: number | undefined, step: number): boolean {
   if (one === undefined || other === undefined) return one === other;
-  return Math.abs(one - other) <= tolerance * Math.max(Math.abs(one), Math.abs(other));
+  return Math.abs(one - other) <= Math.max(step, tolerance * Math.max(Math.abs(one), Math.abs(other)));
 }
