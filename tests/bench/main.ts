@@ -10,7 +10,9 @@ import { diskIo } from './disk-io.ts';
 import { libvirtTimes } from './libvirt.ts';
 import { type Figure, median, ms, percentile, printTable, timeMs, times } from './measure.ts';
 import { network } from './network.ts';
+import { qos } from './qos.ts';
 import { storage } from './storage.ts';
+import { usage } from './usage.ts';
 
 const runs = 20;
 const peerRuns = 7;
@@ -251,7 +253,7 @@ async function thousand(): Promise<Figure[]> {
   return [...(await launch(daemon)), ...(await listing(daemon)), ...(await firstPage(daemon))];
 }
 
-const groups = { thousand, crowd, boot, storage, network, diskIo } as const;
+const groups = { thousand, crowd, boot, storage, network, qos, usage, diskIo } as const;
 const wanted = process.argv.slice(2);
 const figures: Figure[] = [];
 for (const [name, group] of Object.entries(groups))

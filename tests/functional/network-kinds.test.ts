@@ -160,7 +160,7 @@ describe('IPv6', () => {
 it('gives a card the MTU of its network, and a pair of queues for each vCPU', async () => {
   await net.cli('network', 'create', 'narrow', '--mtu', '1400');
   await net.guest('wide', [{ network: 'narrow' }], {
-    spec: { image: 'micro', memoryMib: 96, cpus: 2 } as never,
+    spec: { image: 'micro', memoryMib: 96, cpus: 2 },
   });
   expect((await net.sh('wide', 'cat /sys/class/net/eth0/mtu')).text).toBe('1400');
   expect((await net.sh('wide', 'ls -d /sys/class/net/eth0/queues/rx-* | wc -l')).text).toBe('2');

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Usage, UsageList } from '@wirt/api';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDaemon, type TestDaemon } from './harness/daemon.ts';
 
 const mib = 2 ** 20;
@@ -29,7 +29,7 @@ async function sh(daemon: TestDaemon, name: string, script: string): Promise<voi
 describe('usage', () => {
   let daemon: TestDaemon;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = await startDaemon();
     const data = {
       name: 'data',
@@ -44,16 +44,16 @@ describe('usage', () => {
       await daemon.client.call('POST /v1/instances', { body, query: { wait: 'ready', waitSeconds: 60 } });
     }
   });
-  afterEach(() => daemon[Symbol.asyncDispose]());
+  afterAll(() => daemon[Symbol.asyncDispose]());
 
   it('tells a guest’s processor time and disk as it used them, and those of another that is idle', async () => {
     const before = await nextPass(daemon);
     await sh(daemon, 'one', 'dd if=/dev/zero of=/dev/vda oflag=direct bs=1M count=32 2>/dev/null');
-    await sh(daemon, 'one', 'timeout 11 sh -c "while :; do :; done"; true');
+    await sh(daemon, 'one', 'timeout 6 sh -c "while :; do :; done"; true');
     const after = await nextPass(daemon);
     const [busy, idle] = [usageOf(after, 'one'), usageOf(after, 'two')];
     const grown = busy.cpu.seconds - usageOf(before, 'one').cpu.seconds;
-    expect(grown).toBeGreaterThan(4);
+    expect(grown).toBeGreaterThan(2);
     expect(idle.cpu.cores).toBeLessThan(0.3);
     expect(busy.disks.map(({ name }) => name)).toEqual(['data']);
     const written = (busy.disks[0]?.writtenBytes ?? 0) - (usageOf(before, 'one').disks[0]?.writtenBytes ?? 0);
@@ -63,6 +63,30 @@ describe('usage', () => {
     const page = await (await daemon.fetch('http://localhost/metrics')).text();
     expect(page).toMatch(/^wirt_instance_disk_written_bytes_total\{disk="data",instance="one",.*\} \d+$/m);
     expect(page).toContain('wirt_instances{state="running"} 2');
+  });
+
+  it('of a guest whose QEMU is stopped is told as stale, with kernel numbers, and of others as ever', async () => {
+    const first = await nextPass(daemon);
+    const { status } = await daemon.client.call('GET /v1/instances/{instance}', at('one'));
+    const pid = status.process?.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      let list = await nextPass(daemon, first);
+      while (usageOf(list, 'one').stale !== true) list = await nextPass(daemon, list);
+      expect(usageOf(list, 'one').at).toBe(list.at);
+      expect(usageOf(list, 'one').disks).toHaveLength(1);
+      expect(usageOf(list, 'two').stale).toBeUndefined();
+      const startedAt = performance.now();
+      const next = await nextPass(daemon, list);
+      // The period of 5 s and no wait beside.
+      expect(performance.now() - startedAt).toBeLessThan(8_000);
+      expect(usageOf(next, 'two').at).toBe(next.at);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    let list = await nextPass(daemon);
+    while (usageOf(list, 'one').stale === true) list = await nextPass(daemon, list);
+    expect(usageOf(list, 'one').disks).toHaveLength(1);
   });
 
   it('goes on in its history when wirtd was killed, and leaves nothing of an instance that is removed', async () => {
@@ -89,29 +113,5 @@ describe('usage', () => {
     await daemon.start();
     await nextPass(daemon, await nextPass(daemon));
     expect(await readdir(kept)).not.toContain(id);
-  });
-
-  it('of a guest whose QEMU is stopped is told as stale, with kernel numbers, and of others as ever', async () => {
-    const first = await nextPass(daemon);
-    const { status } = await daemon.client.call('GET /v1/instances/{instance}', at('one'));
-    const pid = status.process?.pid ?? 0;
-    process.kill(pid, 'SIGSTOP');
-    try {
-      let list = await nextPass(daemon, first);
-      while (usageOf(list, 'one').stale !== true) list = await nextPass(daemon, list);
-      expect(usageOf(list, 'one').at).toBe(list.at);
-      expect(usageOf(list, 'one').disks).toHaveLength(1);
-      expect(usageOf(list, 'two').stale).toBeUndefined();
-      const startedAt = performance.now();
-      const next = await nextPass(daemon, list);
-      // The period of 5 s and no wait beside.
-      expect(performance.now() - startedAt).toBeLessThan(8_000);
-      expect(usageOf(next, 'two').at).toBe(next.at);
-    } finally {
-      process.kill(pid, 'SIGCONT');
-    }
-    let list = await nextPass(daemon);
-    while (usageOf(list, 'one').stale === true) list = await nextPass(daemon, list);
-    expect(usageOf(list, 'one').disks).toHaveLength(1);
   });
 });

@@ -140,6 +140,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       usage.sampler.stop();
       await shared.operations.stop(signal);
       late.stop();
+      parts.usageHistory.close();
       for (const guest of life.live.all()) guest.detach();
       await networking.close();
     },

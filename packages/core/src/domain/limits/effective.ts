@@ -111,7 +111,7 @@ export function driftOf(
     'It is not what was asked for: the guest has not done it yet, or somebody else has changed it.';
   return gapsBetween(asked, effective, changed)
     .filter(({ key }) => !pending.has(key))
-    .map((gap) => ({ ...gap, ...(reasonOf(reasons, gap) ?? {}) }));
+    .map((gap) => ({ ...gap, ...reasonOf(reasons, gap) }));
 }
 
 /** Where it is known why a value is not in force. */

@@ -1,5 +1,5 @@
 // Whether a vCPU was ever taken out of a running QEMU that emulates: one that is plugged in after that ends QEMU 7.2 ("double free or
-// corruption", measured; under KVM it is sound). It is noted in QEMU itself, by an object without effect, which every later daemon finds.
+// corruption", measured; TCG’s contexts are per thread and not given back, KVM has none). It is noted in QEMU itself, by an object without effect, which every later daemon finds.
 import { WirtError } from '@wirt/api';
 import { type Ask, isRefusal, noAbort } from './control.ts';
 
