@@ -13,9 +13,10 @@ const paths = listFiles().filter(
 );
 const tree = new Map(paths.map((path) => [path, readText(path)]));
 
+const known = new Set(walk(tree, table).violations.map((each) => each.message));
+
 /** What the walker finds when these files are added to (or replaced in) the real tree, and only that. */
 function planted(files: Record<string, string>): Violation[] {
-  const known = new Set(walk(tree, table).violations.map((each) => each.message));
   const found = walk(new Map([...tree, ...Object.entries(files)]), table).violations;
   return found.filter((each) => !known.has(each.message));
 }

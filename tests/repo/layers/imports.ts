@@ -20,8 +20,17 @@ export interface Module {
   tokenized: Tokenized;
 }
 
+/** The same text is read once: a tree is walked many times, each with another file planted. */
+const known = new Map<string, Module>();
+
 /** Imports and exports of a source text. Throws UnreadableSource. */
 export function readModule(source: string): Module {
+  const module = known.get(source) ?? parsed(source);
+  known.set(source, module);
+  return module;
+}
+
+function parsed(source: string): Module {
   const tokenized = tokenize(source);
   const module: Module = { imports: [], exports: new Map(), starExports: [], tokenized };
   for (const comment of tokenized.comments) {

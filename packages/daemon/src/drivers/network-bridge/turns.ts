@@ -1,4 +1,5 @@
-/** Work that must not overlap, in the order in which it was asked for. */
+/** Work that must not overlap, in the order in which it was asked for; and whether there is any. */
+import { serially } from '../../platform/serial.ts';
 
 export interface Turns {
   take<T>(work: () => Promise<T>): Promise<T>;
@@ -7,7 +8,7 @@ export interface Turns {
 }
 
 export function createTurns(): Turns {
-  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = serially();
   let waiting = 0;
   let started = 0;
   let endedMs = Number.NEGATIVE_INFINITY;
@@ -15,12 +16,12 @@ export function createTurns(): Turns {
     take(work) {
       waiting += 1;
       started += 1;
-      const next = last.then(work).finally(() => {
-        waiting -= 1;
-        endedMs = performance.now();
-      });
-      last = next.catch(() => undefined);
-      return next;
+      return inTurn(() =>
+        work().finally(() => {
+          waiting -= 1;
+          endedMs = performance.now();
+        }),
+      );
     },
     work: () => ({ running: waiting > 0, started, endedMs }),
   };

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { causeText, WirtError } from '@wirt/api';
 import type { Logger, NetworkDriver, NetworkPlan, NicBackend, PlannedPort, Repaired } from '@wirt/core';
 import { findListener } from '../../platform/listeners.ts';
+import { serially } from '../../platform/serial.ts';
 import { asRoot, concerned, refusesNetwork, refusesPort, type Stack, samePublished } from './limits.ts';
 import { createPassts, keyOf, type PortKey } from './passt.ts';
 import { choosePasst, type PasstChoice, type PasstWanted } from './passt-choice.ts';
@@ -51,13 +52,7 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
   const ports = new Map<PortKey, Port>();
   const listeners = new Set<(repaired: Repaired) => void>();
   let choice: Promise<PasstChoice> | undefined;
-  let last: Promise<unknown> = Promise.resolve();
-
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work, work);
-    last = done.catch(() => {});
-    return done;
-  };
+  const inTurn = serially();
   const chosen = (): Promise<PasstChoice> => {
     choice ??= choosePasst(options);
     choice.catch(() => {
@@ -161,7 +156,7 @@ export function createUserNetwork(options: UserNetworkOptions): NetworkDriver {
     },
     async close() {
       watch.end();
-      await last;
+      await inTurn(async () => undefined);
     },
   };
 }

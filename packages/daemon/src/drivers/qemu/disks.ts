@@ -2,6 +2,7 @@
 // QEMU is closed again before the error is told; what was left by a daemon that died, before the next change.
 import type { GuestDisks, Logger } from '@wirt/core';
 import type { QmpEvent } from '@wirt/qemu';
+import { serially } from '../../platform/serial.ts';
 import type { Ask } from './control.ts';
 import { attachDisk } from './disk-attach.ts';
 import { dropUnused, readBlockState } from './disk-chain.ts';
@@ -30,12 +31,7 @@ export interface DisksOptions {
 
 export function createDisks(options: DisksOptions): DisksLink {
   const { id, ask, logger, ended } = options;
-  let last: Promise<unknown> = Promise.resolve();
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work, work);
-    last = done.catch(() => {});
-    return done;
-  };
+  const exclusively = serially();
   const unplugs = createUnplugs({
     id,
     ask,

@@ -4,6 +4,7 @@
 import { WirtError } from '@wirt/api';
 import type { GuestNics, Logger, PlannedNic } from '@wirt/core';
 import type { QmpEvent } from '@wirt/qemu';
+import { serially } from '../../platform/serial.ts';
 import { type Ask, isRefusal, machineOf, noAbort } from './control.ts';
 import { refused } from './disk-context.ts';
 import { netdev, netdevOf, nicDevice, nicDeviceOf, nicOfDevice } from './nic-devices.ts';
@@ -24,12 +25,7 @@ export interface NicsOptions {
 const peripherals = '/machine/peripheral';
 
 export function createNics({ id, ask, logger, openTun }: NicsOptions): NicsLink {
-  let last: Promise<unknown> = Promise.resolve();
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = last.then(work, work);
-    last = done.catch(() => {});
-    return done;
-  };
+  const exclusively = serially();
   const unplugs = createUnplugs({
     id,
     ask,
