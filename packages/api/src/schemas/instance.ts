@@ -166,6 +166,10 @@ export const instanceStatusSchema = z
       .describe('Where the guest’s SSH port is reached from this machine.'),
     snapshot: idSchema.optional().describe('The snapshot that its disks go on from.'),
     limits: limitsStatusSchema.optional().describe('While it runs.'),
+    run: z
+      .object({ cpus: z.int(), maxCpus: z.int(), memoryMib: z.int(), maxMemoryMib: z.int() })
+      .optional()
+      .describe('What QEMU was started with, and up to what it can be raised.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
     restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),

@@ -18,6 +18,7 @@ import { namesOf } from '../domain/names.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireMedium, requireReady as requireWhole, usesLane } from './image-use.ts';
 import { requireCan } from './instance-state.ts';
+import { requireLimits } from './limits.ts';
 import { followLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
@@ -136,6 +137,10 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     const begun = attachment?.instance === id ? { name: attachment.disk } : {};
     if (attachment?.instance !== id) requireFree(shared, volume, instance);
     const disk = newDisk(instance, volume, { ...input, ...begun });
+    await requireLimits(shared, {
+      ...instance,
+      spec: { ...instance.spec, disks: [...instance.spec.disks, disk] },
+    });
     const guest = live.holding(id);
     await faults.at('instance.attach/grant');
     if (guest === undefined) return progress.complete(attached(shared, id, disk));
@@ -242,8 +247,9 @@ export function detachDisk(shared: Shared, live: LiveGuests, id: string): Work {
         spec: { ...now.spec, disks: now.spec.disks.filter((one) => one.name !== name) },
       }),
     ];
-    if (volume === undefined) return progress.complete(changes);
-    await progress.complete([...changes, volumes.put(withAttachment(volumes.require(volume.id), undefined))]);
+    const freed = volume && volumes.put(withAttachment(volumes.require(volume.id), undefined));
+    await progress.complete(freed === undefined ? changes : [...changes, freed]);
+    await followLimits(shared, live, id);
   };
 }
 

@@ -2,13 +2,15 @@
  * Brings records and host together after a restart of the daemon: adopts guests that run, explains those that ended
  * meanwhile, finishes or takes up again what was interrupted, and clears what nobody owns. Starts no guest while in doubt.
  */
-import { type Instance, type Operation, WirtError } from '@wirt/api';
+import { type Instance, type LimitsStatus, type Operation, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { FoundGuest, Guest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
 import { type InstanceLife, isLifeKind } from './instance-life.ts';
+import { runOf } from './instance-start.ts';
 import { inState, observedState } from './instance-state.ts';
 import { isOutOfRoom } from './late-writes.ts';
+import { limitsOfRun } from './limits-hold.ts';
 import type { Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
@@ -185,14 +187,19 @@ function endWithRoom(shared: Shared, life: InstanceLife, operation: Operation): 
   const end: Work = async (progress) => {
     // It may have ended meanwhile, which is recorded.
     if (guest === undefined || life.live.get(id) !== guest) return;
-    await progress.complete([
-      shared.instances.put(await running(shared, shared.instances.require(id), guest)),
-    ]);
+    const instance = shared.instances.require(id);
+    const limits = await limitsOfRun(shared, guest, instance);
+    await progress.complete([shared.instances.put(await running(shared, instance, guest, limits))]);
   };
   shared.operations.resume(operation, end, laneOfOperation(shared, operation));
 }
 
-async function running(shared: Shared, instance: Instance, guest: Guest): Promise<Instance> {
+async function running(
+  shared: Shared,
+  instance: Instance,
+  guest: Guest,
+  limits: LimitsStatus | undefined,
+): Promise<Instance> {
   const { host, clock } = shared;
   const accelerator = await host.accelerator(instance.spec.accelerator);
   const ssh = shared.networking.ssh(instance);
@@ -202,6 +209,8 @@ async function running(shared: Shared, instance: Instance, guest: Guest): Promis
     agent: guest.state.agent,
     startedAt: clock.now(),
     ...(ssh === undefined ? {} : { ssh }),
+    ...(limits === undefined ? {} : { limits }),
+    run: runOf(instance),
   };
   return inState(clock, instance, guest.state.processors, run);
 }
@@ -226,8 +235,9 @@ async function finished(
       // Not waited for: every other guest would wait with it.
       if (!guest.state.responsive)
         throw new WirtError('instance.unresponsive', `QEMU of ${instance.name} is silent.`);
+      const limits = await limitsOfRun(shared, guest, instances.require(instance.id));
       if (!paused) await guest.resume(signal);
-      const record = await running(shared, instances.require(instance.id), guest);
+      const record = await running(shared, instances.require(instance.id), guest, limits);
       await commit(store, [instances.put(record)]);
       return true;
     } catch (error) {

@@ -16,7 +16,7 @@ export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
   return Object.values(rest).some((value) => value !== undefined);
 }
 
-/** Throws `limit.*`, `policy.not_found`, `volume.not_attached`, `network.no_such_nic`, `host.insufficient_memory`; changes nothing. */
+/** Throws `limit.*`, `policy.not_found`, `volume.not_attached`, `network.no_such_nic`; changes nothing. */
 export async function changedSpec(
   shared: Shared,
   instance: Instance,
@@ -40,7 +40,6 @@ export async function changedSpec(
   };
   requireMax(instance.name, input, changed);
   await requireLimits(shared, { ...instance, spec: changed });
-  await requireGrowth(shared, instance, changed);
   return changed;
 }
 
@@ -95,8 +94,11 @@ function requireMax(name: string, input: SpecUpdate, { cpus, memoryMib }: Instan
   below('MiB of memory', input.maxMemoryMib, memoryMib, 'memory');
 }
 
-/** More memory for a guest that runs is taken from the host as for one that starts. */
-async function requireGrowth(
+/** In which running guests are promised more of the host's memory. */
+export const memoryLane = 'memory';
+
+/** More memory for a guest that runs is taken from the host as for one that starts. Throws `host.insufficient_memory`. */
+export async function requireGrowth(
   shared: Shared,
   { name, spec, status }: Instance,
   changed: Instance['spec'],

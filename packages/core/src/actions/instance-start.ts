@@ -12,8 +12,8 @@ import type { Guest } from '../ports/hypervisor.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
-import { isUnlimited, requireLimits } from './limits.ts';
-import { holdGroup, holdLimits } from './limits-hold.ts';
+import { requireLimits } from './limits.ts';
+import { holdGroup, limitsOfRun } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { requireDriver, requireNoListener } from './network-cards.ts';
 import type { Progress } from './operation-runner.ts';
@@ -58,12 +58,25 @@ export function requireHostMemory(
   );
 }
 
+/** As QEMU is started with it. */
+export function runOf({ spec }: Pick<Instance, 'spec'>): NonNullable<Instance['status']['run']> {
+  const { cpus, maxCpus = cpus, memoryMib, maxMemoryMib = memoryMib } = spec;
+  return {
+    cpus,
+    maxCpus: Math.max(cpus, maxCpus),
+    memoryMib,
+    maxMemoryMib: Math.max(memoryMib, maxMemoryMib),
+  };
+}
+
 /** What the guests that run, or are admitted and being started, may take of the host's memory. */
 export function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<string>): number {
   let sumMib = 0;
   for (const { id, spec, status } of instances) {
     if (status.process === undefined && !admitted.has(id)) continue;
-    if (!spec.overcommit) sumMib += spec.memoryMib + qemuOverheadMib;
+    // What a guest has not given back yet is not another's.
+    const heldMib = Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
+    if (!spec.overcommit) sumMib += heldMib + qemuOverheadMib;
   }
   return sumMib;
 }
@@ -174,7 +187,8 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       takeBack(() => networking.unplug(id));
       await networking.plug(instance, identity);
     });
-    await holdGroup(shared, id, wanted);
+    // Under systemd the group is made with the process.
+    if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
@@ -200,7 +214,8 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       await guest.kill(cleanUp());
     });
     live.add(guest);
-    const limits = isUnlimited(wanted) ? undefined : await holdLimits(shared, guest, instance);
+    if (controlGroup.scopeUnit !== undefined) await holdGroup(shared, id, wanted, guest.process);
+    const limits = await limitsOfRun(shared, guest, instances.require(id));
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
@@ -227,6 +242,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         restarts: input.restarts,
         ...(ssh === undefined ? {} : { ssh }),
         ...(limits === undefined ? {} : { limits }),
+        run: runOf(instance),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);

@@ -30,6 +30,7 @@ export function inState(
     addresses: _addresses,
     ssh: _ssh,
     limits: _limits,
+    run: _run,
     pauseReason: _pauseReason,
     ...kept
   } = instance.status;
@@ -63,6 +64,7 @@ function pick({
   addresses,
   ssh,
   limits,
+  run,
 }: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
   return {
     agent,
@@ -74,6 +76,7 @@ function pick({
     ...(addresses === undefined ? {} : { addresses }),
     ...(ssh === undefined ? {} : { ssh }),
     ...(limits === undefined ? {} : { limits }),
+    ...(run === undefined ? {} : { run }),
   };
 }
 

@@ -22,7 +22,7 @@ import type { InstanceActions, Request } from './actions.ts';
 import { requireReady, usesLane } from './image-use.ts';
 import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
-import { changedSpec, isOfLimits } from './instance-set.ts';
+import { changedSpec, isOfLimits, memoryLane, requireGrowth } from './instance-set.ts';
 import { requireHostMemory } from './instance-start.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
@@ -281,12 +281,17 @@ function update(
       commit(store, [instances.put(changed)]).catch((error: unknown) => {
         throw nameConflict(error, 'instance');
       });
-    await (spec.policy === undefined
-      ? record()
-      : lanes.run(policiesLane, async () => {
-          requirePolicy(shared, changed);
-          await record();
-        }));
+    // What was looked at may have changed since; in these lanes it does not.
+    const held = [
+      ...(spec.policy === undefined ? [] : [policiesLane]),
+      ...(spec.memoryMib > instance.spec.memoryMib ? [memoryLane] : []),
+    ];
+    await lanes.runAll(held, async () => {
+      requirePolicy(shared, changed);
+      await requireLimits(shared, changed);
+      await requireGrowth(shared, instance, spec);
+      await record();
+    });
     if (restart === 'never') life.watch.unschedule(id);
     if (input.name !== undefined) await renamed(shared, changed);
     if (isOfLimits(input)) {

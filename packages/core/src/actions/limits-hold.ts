@@ -6,22 +6,32 @@ import {
   causeText,
   type EffectiveLimits,
   type Instance,
+  type InstanceProcess,
   type LimitGap,
   type LimitsStatus,
   WirtError,
 } from '@wirt/api';
-import { driftOf, effectiveOf, pendingOf, type Size, sizeShown } from '../domain/limits/effective.ts';
+import {
+  balloonTargetMib,
+  driftOf,
+  effectiveOf,
+  pendingOf,
+  type Size,
+  sizeShown,
+} from '../domain/limits/effective.ts';
 import { qemuMemoryMib } from '../domain/limits/qemu-memory.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { inWordsOf } from './instance-state.ts';
-import { groundOf, policyOf, saysNothing, wantedOf } from './limits.ts';
+import { groundOf, isUnlimited, policyOf, saysNothing, wantedOf } from './limits.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 
 /** For the guest to take or give processors and memory; what it has not done by then is shown, and asked for again. */
-const guestMs = 8_000;
+const patientMs = 8_000;
+/** Where nobody waits for it, and others wait for the lane. */
+const retryMs = 1_000;
 const commandMs = 5_000;
 
 /** By the key, or the first word of the keys, that it concerns. */
@@ -45,12 +55,19 @@ async function at(
   }
 }
 
-/** Brings all limits of a guest into force, and reads them back. `mended`: what was found otherwise had been changed by somebody else. */
+interface HoldOptions {
+  /** What was found otherwise had been changed by somebody else. */
+  readonly mended?: boolean;
+  /** Whether the guest is given time to do what it is asked. */
+  readonly patient?: boolean;
+}
+
+/** Brings all limits of a guest into force, and reads them back. */
 export async function holdLimits(
   shared: Shared,
   guest: Guest,
   instance: Instance,
-  { mended = false }: { readonly mended?: boolean } = {},
+  { mended = false, patient = true }: HoldOptions = {},
 ): Promise<LimitsStatus> {
   const { id } = instance;
   const wanted = await wantedOf(shared, instance);
@@ -63,9 +80,19 @@ export async function holdLimits(
   );
   await at(instance, reasons, ['network'], () => shared.networking.follow(id));
   await at(instance, reasons, ['disk'], () => holdDisks(guest, wanted));
-  const size = await resize(guest, instance, wanted, reasons);
-  const effective = await readBack(shared, guest, instance, size);
+  const size = await resize(guest, instance, wanted, { reasons, guestMs: patient ? patientMs : retryMs });
+  const effective = await readBack(shared, guest, instance, { wanted, size });
   return statusOf(shared, instance, { effective, wanted, size, reasons, mended });
+}
+
+/** What of a guest's limits is in force, without changing anything: what is not is `drifted`. */
+export async function lookAtLimits(shared: Shared, guest: Guest, instance: Instance): Promise<LimitsStatus> {
+  const wanted = await wantedOf(shared, instance);
+  const signal = AbortSignal.timeout(commandMs);
+  const [vcpus, memory] = await Promise.all([guest.tuning.vcpus(signal), guest.tuning.memory(signal)]);
+  const size = { vcpus, memory };
+  const effective = await readBack(shared, guest, instance, { wanted, size });
+  return statusOf(shared, instance, { effective, wanted, size, reasons: new Map(), mended: false });
 }
 
 /** Before QEMU is started in it. Throws `limit.failed`: nothing runs without the limits that it was given. */
@@ -73,8 +100,18 @@ export async function holdGroup(
   { resources }: Pick<Shared, 'resources'>,
   id: string,
   { group }: WantedLimits,
+  process: InstanceProcess | undefined,
 ): Promise<void> {
-  if (Object.keys(group).length > 0) await resources.limit(id, group, undefined);
+  if (Object.keys(group).length > 0) await resources.limit(id, group, process);
+}
+
+/** Of a guest whose processors stand still yet: undefined where it has none. By what is asked for now, which may have changed since its start began. */
+export async function limitsOfRun(
+  shared: Shared,
+  guest: Guest,
+  instance: Instance,
+): Promise<LimitsStatus | undefined> {
+  return isUnlimited(await wantedOf(shared, instance)) ? undefined : holdLimits(shared, guest, instance);
 }
 
 /** As `holdLimits`, into the record. Nothing to do for an instance that does not run. */
@@ -82,7 +119,7 @@ export async function bringLimits(
   shared: Shared,
   live: LiveGuests,
   id: string,
-  how: { readonly mended?: boolean } = {},
+  how: HoldOptions = {},
 ): Promise<void> {
   const { instances, store } = shared;
   const guest = live.get(id);
@@ -107,33 +144,35 @@ async function holdDisks({ tuning }: Guest, { all, each }: WantedLimits): Promis
   await tuning.throttle({ all, each }, AbortSignal.timeout(commandMs));
 }
 
-/** Processors and memory, which the guest itself has to take or give; undefined where QEMU does not tell. */
+/** Processors and memory, which the guest itself has to take or give, each in its own time; undefined where QEMU does not tell. */
 async function resize(
   { tuning }: Guest,
   instance: Instance,
   { balloonMib = instance.spec.memoryMib }: WantedLimits,
-  reasons: Reasons,
+  { reasons, guestMs }: { readonly reasons: Reasons; readonly guestMs: number },
 ): Promise<Size | undefined> {
   const { spec } = instance;
-  const signal = AbortSignal.timeout(guestMs);
   await at(instance, reasons, ['cpus'], async () => {
+    const signal = AbortSignal.timeout(guestMs);
     const { plugged, max } = await tuning.vcpus(signal);
     const target = Math.min(spec.cpus, max);
     if (target !== plugged) await tuning.resizeVcpus(target, signal);
   });
   await at(instance, reasons, ['memory'], async () => {
+    const signal = AbortSignal.timeout(guestMs);
     const { bootMib, pluggedMib, maxMib } = await tuning.memory(signal);
     const target = Math.max(bootMib, Math.min(spec.memoryMib, maxMib));
     if (target !== pluggedMib) await tuning.resizeMemory(target, signal);
   });
   await at(instance, reasons, ['memory', 'memory.balloon'], async () => {
-    const { bootMib, pluggedMib, balloonMib: now = pluggedMib } = await tuning.memory(signal);
-    // What is plugged in and not given back yet is not the balloon's to take: it would take it from what the guest was started with.
-    const heldMib = Math.max(bootMib, spec.memoryMib) - Math.min(balloonMib, spec.memoryMib);
-    const target = pluggedMib - heldMib;
+    const signal = AbortSignal.timeout(commandMs);
+    const memory = await tuning.memory(signal);
+    const { pluggedMib, balloonMib: now = pluggedMib } = memory;
+    const target = balloonTargetMib(memory, spec.memoryMib, balloonMib);
     if (target !== now) await tuning.balloon(target, signal);
   });
   try {
+    const signal = AbortSignal.timeout(commandMs);
     const [vcpus, memory] = await Promise.all([tuning.vcpus(signal), tuning.memory(signal)]);
     return { vcpus, memory };
   } catch (error) {
@@ -148,10 +187,13 @@ async function readBack(
   { resources, network }: Shared,
   { id, process, tuning }: Guest,
   instance: Instance,
-  size: Size | undefined,
+  { wanted, size }: { readonly wanted: WantedLimits; readonly size: Size | undefined },
 ): Promise<EffectiveLimits> {
   const signal = AbortSignal.timeout(commandMs);
-  const hasNics = instance.spec.nics.length > 0 && network.refusesLimits() === undefined;
+  // It takes a look at all cards of the host.
+  const isWanted = Object.values(wanted.nics).some((limits) => Object.keys(limits).length > 0);
+  const isShown = instance.status.limits?.effective.nics !== undefined;
+  const hasNics = (isWanted || isShown) && network.refusesLimits() === undefined;
   const [group = {}, throttles, ports] = await Promise.all([
     resources.limits(id, process).catch(() => undefined),
     tuning.throttles(signal).catch(() => undefined),
@@ -188,7 +230,7 @@ async function statusOf(shared: Shared, instance: Instance, outcome: Outcome): P
   const drifted = now.map(withoutMark);
   const overheadMib = qemuMemoryMib(spec, await groundOf(shared, instance));
   const { memory } = effective;
-  const repairedAt = mended && drifted.length === 0 ? shared.clock.now() : status.limits?.repairedAt;
+  const repairedAt = mended && gaps.length === 0 ? shared.clock.now() : status.limits?.repairedAt;
   return {
     effective: {
       ...effective,

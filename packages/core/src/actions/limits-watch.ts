@@ -1,69 +1,101 @@
 /**
- * Looks every 5 s whether limits are in force: whatever somebody else has changed is shown as drifted, mended, and said. What a guest has not
- * given or taken yet is asked for again. Those without limits are looked at now and then.
+ * Looks every 5 s whether limits are in force: whatever somebody else has changed is shown as drifted, mended, and said. Control groups are looked
+ * at each time, all else once a minute, and when wirtd starts. What a guest has not given or taken yet is asked for again, less and less often.
  */
 import type { Instance } from '@wirt/api';
+import pLimit from 'p-limit';
 import { withoutDefaults } from '../domain/limits/group-limits.ts';
 import type { Guest } from '../ports/hypervisor.ts';
-import { isUnlimited, wantedOf } from './limits.ts';
-import { bringLimits } from './limits-hold.ts';
+import { policyOf, saysNothing, wantedOf } from './limits.ts';
+import { bringLimits, lookAtLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 
 const passMs = 5_000;
-/** Guests without limits, and what only QEMU can tell, are looked at in every twelfth pass. */
+/** What takes questions to QEMU or tools is looked at in every twelfth pass, beginning with the first. */
 const seldom = 12;
-const askMs = 2_000;
+const longestPauseMs = 5 * 60_000;
+/** So that others have their turn. */
+const guestsInARow = 50;
+const broughtAtOnce = 8;
 
 export interface LimitsWatch {
   start(): void;
   stop(): void;
 }
 
+/** When a guest that does not do what it is asked is asked again. */
+interface Retry {
+  readonly revision: number;
+  readonly pauseMs: number;
+  readonly dueMs: number;
+}
+
 export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch {
-  const { clock, logger, lanes } = shared;
+  const { clock, logger, lanes, instances } = shared;
   const over = new AbortController();
+  const slot = pLimit(broughtAtOnce);
   /** Guests whose lane is waited for. */
   const under = new Set<string>();
+  const retries = new Map<string, Retry>();
 
-  function bring(id: string, mended: boolean): void {
+  function inLane(id: string, work: () => Promise<void>): void {
     if (under.has(id)) return;
     under.add(id);
-    lanes
-      .run(id, () => (over.signal.aborted ? Promise.resolve() : bringLimits(shared, live, id, { mended })))
+    slot(() => lanes.run(id, () => (over.signal.aborted ? Promise.resolve() : work())))
       .catch((error: unknown) => {
         if (!over.signal.aborted) logger.warn('limits.not_mended', { instance: id, error });
       })
       .finally(() => under.delete(id));
   }
 
+  /** Looked at again when its turn has come: what was being changed by us is no drift. */
+  function mend(guest: Guest, isWhole: boolean): void {
+    inLane(guest.id, async () => {
+      const instance = instances.get(guest.id);
+      if (instance === undefined || live.get(guest.id) !== guest) return;
+      const what = await driftOf(shared, guest, instance, isWhole);
+      if (what === undefined) return;
+      logger.warn('limits.drifted', { instance: guest.id, what });
+      await bringLimits(shared, live, guest.id, { mended: true, patient: false });
+    });
+  }
+
+  function tryAgain({ id, revision }: Instance): void {
+    const before = retries.get(id);
+    const nowMs = clock.monotonicMs();
+    const isSame = before?.revision === revision;
+    if (isSame && before.dueMs > nowMs) return;
+    const pauseMs = isSame ? Math.min(before.pauseMs * 2, longestPauseMs) : passMs;
+    retries.set(id, { revision, pauseMs, dueMs: nowMs + pauseMs });
+    inLane(id, () => bringLimits(shared, live, id, { patient: false }));
+  }
+
   async function pass(number: number): Promise<void> {
     const isWhole = number % seldom === 0;
-    const ports = await portsNow(shared, live, isWhole);
+    let row = 0;
     for (const guest of [...live.all()]) {
-      const instance = shared.instances.get(guest.id);
+      const instance = instances.get(guest.id);
       if (instance?.status.process === undefined || under.has(guest.id)) continue;
       if (instance.status.limits?.drifted !== undefined) {
-        bring(guest.id, false);
+        tryAgain(instance);
         continue;
       }
-      const isLimited =
-        instance.status.limits !== undefined ||
-        instance.spec.limits !== undefined ||
-        instance.spec.policy !== undefined;
-      if (!isLimited && !isWhole) continue;
-      const what = await driftOf(shared, guest, instance, { ports, asksQemu: isWhole && isLimited }).catch(
-        () => undefined,
-      );
-      if (what === undefined) continue;
-      logger.warn('limits.drifted', { instance: guest.id, what });
-      bring(guest.id, true);
+      retries.delete(guest.id);
+      if (!isWhole && !isLimited(shared, instance)) continue;
+      row += 1;
+      if (row % guestsInARow === 0) await clock.sleep(1, over.signal);
+      const what = await driftOf(shared, guest, instance, isWhole).catch(() => undefined);
+      if (what !== undefined) mend(guest, isWhole);
     }
+    for (const id of retries.keys()) if (live.get(id) === undefined) retries.delete(id);
   }
 
   async function run(): Promise<void> {
     for (let number = 0; !over.signal.aborted; number += 1) {
-      await pass(number).catch((error: unknown) => logger.error('limits.watch_failed', { error }));
+      await pass(number).catch((error: unknown) => {
+        if (!over.signal.aborted) logger.error('limits.watch_failed', { error });
+      });
       await clock.sleep(passMs, over.signal);
     }
   }
@@ -78,41 +110,28 @@ export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch
   };
 }
 
-type Ports = Awaited<ReturnType<Shared['network']['limits']>> | undefined;
-
-/** One question for all, and none where no card is limited. */
-async function portsNow({ network, instances }: Shared, live: LiveGuests, isWhole: boolean): Promise<Ports> {
-  if (network.refusesLimits() !== undefined) return undefined;
-  const isAny = [...live.all()].some(
-    ({ id }) => instances.get(id)?.status.limits?.effective.nics !== undefined,
-  );
-  if (!isAny && !isWhole) return undefined;
-  return network.limits(AbortSignal.timeout(askMs)).catch(() => undefined);
+/** Whether anything was asked for, or is in force, that a guest does not have by its start alone. */
+function isLimited(shared: Shared, instance: Instance): boolean {
+  const { spec, status } = instance;
+  const isResized =
+    status.run !== undefined && (spec.cpus !== status.run.cpus || spec.memoryMib !== status.run.memoryMib);
+  return isResized || status.limits !== undefined || !saysNothing(instance, policyOf(shared, instance));
 }
 
 /** Where something is not as it should be, in a word; undefined where all is. */
 async function driftOf(
   shared: Shared,
-  { id, process, tuning }: Guest,
+  guest: Guest,
   instance: Instance,
-  { ports, asksQemu }: { readonly ports: Ports; readonly asksQemu: boolean },
+  isWhole: boolean,
 ): Promise<string | undefined> {
   const wanted = await wantedOf(shared, instance);
-  const group = await shared.resources.limits(id, process);
-  if (group === undefined) return 'control group';
-  if (!isAlike(withoutDefaults(wanted.group), withoutDefaults(group))) return 'control group';
-  for (const [nic, limits] of Object.entries(wanted.nics)) {
-    const found = ports?.get(`${id}/${nic}`);
-    if (found === undefined) continue;
-    for (const way of ['ingress', 'egress'] as const) {
-      const { burstBytes: _asked, ...asked } = limits[way] ?? {};
-      const { burstBytes: _is, ...is } = found[way] ?? {};
-      if (!isAlike(asked, is)) return `network card ${nic}`;
-    }
-  }
-  if (!asksQemu || isUnlimited(wanted)) return undefined;
-  const throttles = await tuning.throttles(AbortSignal.timeout(askMs));
-  return sameRates(wanted.all, throttles.all) ? undefined : 'disks';
+  const group = await shared.resources.limits(guest.id, guest.process);
+  if (group === undefined || !isAlike(withoutDefaults(wanted.group), withoutDefaults(group)))
+    return 'control group';
+  if (!isWhole || !isLimited(shared, instance)) return undefined;
+  const { drifted = [] } = await lookAtLimits(shared, guest, instance);
+  return drifted.length === 0 ? undefined : drifted.map(({ key }) => key).join(', ');
 }
 
 /** Numbers within what kernels round. */
@@ -125,12 +144,4 @@ function isAlike(one: object, other: object): boolean {
     const [x, y] = [a.get(key), b.get(key)];
     return x !== undefined && y !== undefined && Math.abs(x - y) <= 0.01 * Math.max(x, y);
   });
-}
-
-function sameRates(one: object, other: object): boolean {
-  const ratesOf = (throttle: object): Record<string, number> =>
-    Object.fromEntries(
-      Object.entries(throttle).map(([key, value]: [string, { readonly rate: number }]) => [key, value.rate]),
-    );
-  return isAlike(ratesOf(one), ratesOf(other));
 }

@@ -162,12 +162,12 @@ describe('a limit', () => {
     ['a control group', ({ host }, id) => host.groupLimits.set(id, { cores: 9 })],
     ['a control group that is gone', ({ host }, id) => host.groupLimits.delete(id)],
     ['a card’s rates', ({ host }, id) => host.network.unlimited.add(`${id}/nic0`)],
-  ])('of %s that somebody else changes is mended within a pass, and said', async (_what, harm) => {
+  ])('of %s that somebody else changes is mended by the watch, and said', async (_what, harm) => {
     const limits = { cpu: { cores: 1 }, eachNic: { egress: { bytesPerSecond: 1_000_000 } } };
     const { fake, id, group, get } = await running({ limits });
     await pass(fake);
     harm(fake, id);
-    await pass(fake);
+    for (let number = 0; number < 12; number += 1) await pass(fake);
     expect(group()).toEqual({ cores: 1 });
     expect(fake.host.network.unlimited.size).toBe(0);
     const { limits: shown } = (await get()).status;
@@ -211,6 +211,26 @@ describe('processors and memory', () => {
     expect((await fresh.get()).status.limits?.drifted).toBeUndefined();
     expect((await get()).status.limits?.effective.memoryMib).toBe(64);
     expect(fake.host.processes.size).toBe(1);
+  });
+
+  it('squeeze no guest that has not got yet what it was promised', async () => {
+    const { set, tuning } = await running({ maxMemoryMib: 128 });
+    await set({ limits: { memory: { balloonMib: 64 } } });
+    tuning().obliges = false;
+    await set({ memoryMib: 512 });
+    tuning().obliges = true;
+    await set({ limits: { memory: { balloonMib: 64 } }, memoryMib: 1024 });
+    expect(tuning()).toMatchObject({ pluggedMib: 128, balloonMib: 64 });
+  });
+
+  it('have a ceiling that counts what their QEMU may still have', async () => {
+    const { set, group } = await running({ maxMemoryMib: 512, limits: { memory: { ceilingMib: 'auto' } } });
+    const before = group()?.ceilingMib ?? 0;
+    await set({ memoryMib: 32, maxMemoryMib: null });
+    expect(group()?.ceilingMib).toBe(before);
+    await expect(set({ limits: { memory: { ceilingMib: before - 300 } } })).rejects.toMatchObject({
+      code: 'limit.below_floor',
+    });
   });
 
   it('are not raised beyond what the host has left', async () => {

@@ -1,6 +1,6 @@
 /** What an instance is to be held to, on this host: its own limits and its policy's, checked before anything is changed. */
 import { type Instance, type Policy, WirtError } from '@wirt/api';
-import { requireSound } from '../domain/limits/floors.ts';
+import { requireGrowable, requireSound } from '../domain/limits/floors.ts';
 import type { GroupLimitKey } from '../domain/limits/group-limits.ts';
 import { type Ground, type WantedLimits, wantedLimits } from '../domain/limits/wanted.ts';
 import type { Shared } from './parts.ts';
@@ -16,7 +16,7 @@ export async function groundOf({ host }: Pick<Shared, 'host'>, { spec, status }:
   // One that the host does not have is for its start to refuse.
   const accelerator =
     status.accelerator ?? (await host.accelerator(spec.accelerator).catch(() => 'tcg' as const));
-  return { accelerator, hostMib: (await host.memory()).totalMib };
+  return { accelerator, hostMib: (await host.memory()).totalMib, run: status.run };
 }
 
 /** Where nothing was asked for, nothing has to be known of the host. */
@@ -46,6 +46,7 @@ export async function requireLimits(
   instance: Instance,
   policy = policyOf(shared, instance),
 ): Promise<WantedLimits> {
+  requireGrowable(instance);
   if (saysNothing(instance, policy)) return wantedLimits(instance, policy, anywhere);
   const ground = await groundOf(shared, instance);
   const wanted = wantedLimits(instance, policy, ground);

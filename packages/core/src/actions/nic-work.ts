@@ -6,6 +6,7 @@ import { type Instance, type Nic, nicCreateSchema, nicUpdateSchema, WirtError } 
 import { newNic } from '../domain/nic.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { requireCan } from './instance-state.ts';
+import { requireLimits } from './limits.ts';
 import { followLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { placeCards, requireGroups, requirePorts, samePort } from './network-cards.ts';
@@ -74,6 +75,10 @@ async function record(shared: Shared, id: string, progress: Progress): Promise<N
     const instance = instances.require(id);
     const [nic] = await placeCards(shared, instance, [newNic(instance, instance.spec.nics, input)]);
     if (nic === undefined) throw new WirtError('internal', `${instance.name} got no card.`);
+    await requireLimits(shared, {
+      ...instance,
+      spec: { ...instance.spec, nics: [...instance.spec.nics, nic] },
+    });
     await faults.at('instance.attach-nic/choose');
     await commit(store, [withNics(shared, id, [...instance.spec.nics, nic]), mark(progress.id, nic.name)]);
     return nic;
@@ -144,6 +149,7 @@ export function detachNic(shared: Shared, live: LiveGuests, id: string): Work {
     const network = networks.find(nic.network, instance.project);
     if (guest !== undefined)
       await networking.apply({ networks: network === undefined ? [] : [network.id], instance: id });
+    await followLimits(shared, live, id);
   };
 }
 

@@ -1,5 +1,6 @@
 /** Policies: limits that instances share. A change is in force on the guests that have it when it is answered. */
 import { type Instance, type Policy, type PolicyUpdate, WirtError } from '@wirt/api';
+import pLimit from 'p-limit';
 import { patched } from '../domain/limits/wanted.ts';
 import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
@@ -10,6 +11,8 @@ import { bringLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
+
+const broughtAtOnce = 8;
 
 /** Policies, and who has them, change in this lane. */
 export const policiesLane = 'policies';
@@ -88,12 +91,13 @@ async function update(
   const running = usersOf(shared, policies.require(id)).filter(
     ({ id: user }) => live.get(user) !== undefined,
   );
+  const slot = pLimit(broughtAtOnce);
   await Promise.all(
     running.map(async (instance) => {
       const isBusy = lanes.busy(instance.id);
-      const brought = lanes
-        .run(instance.id, () => bringLimits(shared, live, instance.id))
-        .catch((error: unknown) => logger.warn('limits.not_in_force', { instance: instance.id, error }));
+      const brought = slot(() => lanes.run(instance.id, () => bringLimits(shared, live, instance.id))).catch(
+        (error: unknown) => logger.warn('limits.not_in_force', { instance: instance.id, error }),
+      );
       if (!isBusy) await brought;
     }),
   );

@@ -174,10 +174,10 @@ export function usageOf(
   };
 }
 
-/** What of it is kept; disks and cards together. */
-export function sampleOf({ cpu, memory, io, disks, nics }: Usage, atMs: number): UsageSample {
+/** What of it is kept; disks and cards together. The disks' rates of a stale guest are those of its last answer, and not of this time: 0 then. */
+export function sampleOf({ cpu, memory, io, disks, nics, stale = false }: Usage, atMs: number): UsageSample {
   const disk = { read: 0, written: 0, reads: 0, writes: 0 };
-  for (const each of disks) {
+  for (const each of stale ? [] : disks) {
     disk.read += each.readBytesPerSecond;
     disk.written += each.writtenBytesPerSecond;
     disk.reads += each.readsPerSecond;

@@ -271,6 +271,35 @@ describe('the history', () => {
     });
   });
 
+  it('has no disk rates of a guest that is stale, and those of its next answer', async () => {
+    const scene = usageScene(1);
+    const guest = at(scene.guests, 0);
+    const kept = () => scene.added.at(-1)?.get(idOf(0));
+    guest.disks = [disk('vda')];
+    await scene.sampler.pass();
+    guest.disks = [disk('vda', { readBytes: 10_000, writtenBytes: 5_000, reads: 50, writes: 25 })];
+    await scene.passAfter(5_000);
+    expect(kept()).toMatchObject({ diskReadBytesPerSecond: 2_000, diskWritesPerSecond: 5 });
+    guest.responsive = false;
+    guest.ports = { nic0: port({ ingressBytes: 5_000 }) };
+    await scene.passAfter(5_000);
+    guest.ports = { nic0: port({ ingressBytes: 10_000 }) };
+    await scene.passAfter(5_000);
+    expect(kept()).toMatchObject({
+      diskReadBytesPerSecond: 0,
+      diskWrittenBytesPerSecond: 0,
+      diskReadsPerSecond: 0,
+      diskWritesPerSecond: 0,
+      // The kernel tells these, whatever QEMU does.
+      ingressBytesPerSecond: 1_000,
+    });
+    expect(latest(scene).stale).toBe(true);
+    guest.responsive = true;
+    guest.disks = [disk('vda', { readBytes: 40_000 })];
+    await scene.passAfter(5_000);
+    expect(kept()?.diskReadBytesPerSecond).toBe(2_000);
+  });
+
   it('that cannot be written is told once, and again when it can; passes go on', async () => {
     const scene = usageScene(1);
     scene.history = {

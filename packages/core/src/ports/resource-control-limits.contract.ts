@@ -91,10 +91,28 @@ export function resourceControlLimitsContract(name: string, make: () => Resource
 
     it('limits a group before there is a process in it', async (context) => {
       needs(context, 'cores');
-      await control.create(id);
+      const { joinFiles } = await control.create(id);
       await control.limit(id, { cores: 0.5 }, undefined);
+      const child = await startInside(joinFiles, 'sleep', '600');
+      started.push(child);
+      expect(await control.limits(id, await identityOf(child))).toEqual({ cores: 0.5 });
+    });
+
+    it('gives a group that is left over to its next process without the limits of the last', async (context) => {
+      needs(context, 'cores', 'ceilingMib');
+      await control.create(id);
+      await control.limit(id, { cores: 0.5, ceilingMib: 64 }, undefined);
       const { process } = await inside(id, 'sleep', '600');
-      expect(await control.limits(id, process)).toEqual({ cores: 0.5 });
+      expect(await control.limits(id, process)).toEqual({});
+    });
+
+    it('keeps the limits of a group that is there with a process in it', async (context) => {
+      needs(context, 'cores', 'ceilingMib');
+      const { process } = await inside(id, 'sleep', '600');
+      const limits = { cores: 0.5, ceilingMib: 64 };
+      await control.limit(id, limits, process);
+      await control.create(id);
+      expect(await control.limits(id, process)).toEqual(limits);
     });
 
     it('gives a busy process the processor time that it is limited to', async (context) => {

@@ -8,6 +8,7 @@ import { memoryMaxMib, type WantedLimits } from './wanted.ts';
 export interface Size {
   readonly vcpus: { readonly plugged: number; readonly max: number };
   readonly memory: {
+    readonly bootMib: number;
     readonly pluggedMib: number;
     readonly balloonMib?: number;
     readonly maxMib: number;
@@ -61,6 +62,20 @@ function onlyFilled<T extends object>(parts: Readonly<Record<string, T>>): Recor
 function filled<K extends string, T extends object>(key: K, part: T): { readonly [P in K]?: T } {
   // One key, which is K.
   return (Object.keys(part).length === 0 ? {} : { [key]: part }) as { readonly [P in K]?: T };
+}
+
+/**
+ * What the balloon is to leave: it takes only of what the guest has now. What is plugged in beyond what is asked for and not given back yet is not the
+ * balloon's to take: it would take it from what the guest was started with.
+ */
+export function balloonTargetMib(
+  { bootMib, pluggedMib }: { readonly bootMib: number; readonly pluggedMib: number },
+  memoryMib: number,
+  balloonMib: number,
+): number {
+  const haveMib = Math.min(Math.max(bootMib, memoryMib), pluggedMib);
+  const heldMib = Math.max(0, haveMib - Math.min(balloonMib, memoryMib, haveMib));
+  return pluggedMib - heldMib;
 }
 
 /** What a running guest cannot take. */

@@ -45,6 +45,7 @@ describe('a limit', () => {
   it.each<[string, Limits]>([
     ['processor', { cpu: { cores: 0.01 } }],
     ['memory, with what its QEMU needs', { memory: { ceilingMib: floorMib - 1 } }],
+    ['memory, also where it may be swapped', { memory: { ceilingMib: floorMib - 1, swapMib: 100 } }],
     ['memory left by the balloon', { memory: { balloonMib: 8 } }],
     ['bytes of disks', { disk: { readBytes: { rate: 100 } } }],
     ['operations of disks', { disk: { totalOperations: { rate: 1 } } }],
@@ -70,10 +71,6 @@ describe('a limit', () => {
 
   it.each<[string, Limits]>([
     ['exactly the floor', { cpu: { cores: 0.05 }, memory: { ceilingMib: floorMib } }],
-    [
-      'a ceiling that leaves out what may be swapped',
-      { memory: { ceilingMib: floorMib - 100, swapMib: 100 } },
-    ],
     ['none', { cpu: { cores: 0, weight: 0 }, memory: { ceilingMib: 0 } }],
     ['computed', { memory: { ceilingMib: 'auto' } }],
   ])('of %s is taken', (_what, limits) => {

@@ -1,7 +1,6 @@
 /** Refuses limits that contradict each other, and those below what a guest and its QEMU need to breathe. Pure. */
 import { type Instance, type NicLimits, type Rate, type Throttle, WirtError } from '@wirt/api';
-import { qemuMemoryMib } from './qemu-memory.ts';
-import { type Ground, memoryMaxMib, type WantedLimits } from './wanted.ts';
+import { type Ground, type WantedLimits, wholeMib } from './wanted.ts';
 
 /** The least that can be asked for. Below, QEMU does not answer in time, or a guest takes its disk or its network for dead. */
 export const floors = {
@@ -46,19 +45,13 @@ function requireMemory(
   { group, balloonMib }: WantedLimits,
   ground: Ground,
 ): void {
-  const { ceilingMib, reservationMib, swapMib = 0 } = group;
+  const { ceilingMib, reservationMib } = group;
   atLeast(name, 'memory.balloon', balloonMib, Math.min(floors.balloonMib, spec.memoryMib), 'MiB');
   if (ceilingMib !== undefined) {
-    const overheadMib = qemuMemoryMib(spec, ground);
-    const floorMib = Math.max(memoryMaxMib(spec) + overheadMib - swapMib, overheadMib);
-    atLeast(
-      name,
-      'memory.ceiling',
-      ceilingMib,
-      floorMib,
-      'MiB',
-      `its memory and ${overheadMib} MiB of QEMU’s own`,
-    );
+    // Swap does not lower it: whether there is any is the host's to say, and may change.
+    const floorMib = wholeMib(spec, ground);
+    const why = 'what its memory may grow to, and its QEMU’s own';
+    atLeast(name, 'memory.ceiling', ceilingMib, floorMib, 'MiB', why);
     if ((reservationMib ?? 0) > ceilingMib)
       throw invalid(
         name,
@@ -141,4 +134,18 @@ function invalid(name: string, key: string, why: string, hint?: string): WirtErr
     ...(hint === undefined ? {} : { hint }),
     details: { key },
   });
+}
+
+/** Throws `limit.unsupported` for a machine that takes nothing while it runs. */
+export function requireGrowable({ name, spec }: Pick<Instance, 'name' | 'spec'>): void {
+  const { machine, cpus, maxCpus = cpus, memoryMib, maxMemoryMib = memoryMib } = spec;
+  if (machine !== 'microvm' || (maxCpus <= cpus && maxMemoryMib <= memoryMib)) return;
+  throw new WirtError(
+    'limit.unsupported',
+    `${name} is a microvm, which takes no vCPU and no memory while it runs.`,
+    {
+      hint: 'Leave `max-cpus` and `max-memory` out, or use `--machine q35`.',
+      details: { key: maxCpus > cpus ? 'max-cpus' : 'max-memory' },
+    },
+  );
 }

@@ -20,6 +20,8 @@ export interface WantedLimits {
 export interface Ground {
   readonly accelerator: 'kvm' | 'tcg';
   readonly hostMib: number;
+  /** Of a guest that runs: what its QEMU may have, whatever is asked for by now. */
+  readonly run?: { readonly maxCpus: number; readonly maxMemoryMib: number } | undefined;
 }
 
 type Fields = { readonly [key: string]: unknown };
@@ -33,8 +35,7 @@ export function wantedLimits(
   const own = spec.limits ?? {};
   const { cpu, memory, disk, eachDisk } = over<Limits>(shared, own);
   const { weight: ioWeight, ...all } = settled(shared.disk, own.disk, disk);
-  const ceilingMib =
-    memory?.ceilingMib === 'auto' ? memoryMaxMib(spec) + qemuMemoryMib(spec, ground) : memory?.ceilingMib;
+  const ceilingMib = memory?.ceilingMib === 'auto' ? wholeMib(spec, ground) : memory?.ceilingMib;
   return {
     group: withoutZeros({
       cores: cpu?.cores,
@@ -74,6 +75,13 @@ export function memoryMaxMib({
   maxMemoryMib,
 }: Pick<Instance['spec'], 'memoryMib' | 'maxMemoryMib'>): number {
   return Math.max(memoryMib, maxMemoryMib ?? 0);
+}
+
+/** All that a guest and its QEMU may ever take in this run, or the next. */
+export function wholeMib(spec: Instance['spec'], { run, ...ground }: Ground): number {
+  const maxMemoryMib = Math.max(memoryMaxMib(spec), run?.maxMemoryMib ?? 0);
+  const maxCpus = Math.max(spec.maxCpus ?? 0, run?.maxCpus ?? 0);
+  return maxMemoryMib + qemuMemoryMib({ ...spec, maxCpus, maxMemoryMib }, ground);
 }
 
 /** A total and a part of the same kind exclude each other: what the instance says itself takes the place of the other. */
