@@ -19,6 +19,7 @@ import {
 } from './layout.ts';
 import { createGroupLimits } from './limits.ts';
 import { spareDescriptors } from './open-files.ts';
+import { followReservations, isReserved } from './reservations.ts';
 import { createScopeControl } from './scope.ts';
 import { createUsageReader } from './usage.ts';
 
@@ -80,10 +81,14 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
 
     async create(id) {
       const names = namesOf(id);
+      const places = limiting.placesOf(id);
+      const wasReserved = isReserved(places);
       forget(id);
       const refused: Hierarchy[] = [];
       for (const hierarchy of hierarchies) {
         try {
+          // What a daemon before has left behind goes with its limits and its counters; not with a process in it.
+          await removeEmpty(groupPath(hierarchy, ...names)).catch(() => false);
           await makeGroup(hierarchy, names);
         } catch (cause) {
           if (!isRefusal(cause)) throw await undone(id, names, hierarchies, cause);
@@ -91,11 +96,14 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
         }
       }
       leaveOut(hierarchies, refused, logger);
+      if (wasReserved) followReservations(places);
       return joinFilesOf(hierarchies, names);
     },
 
     async remove(id, signal) {
       const names = namesOf(id);
+      const places = limiting.placesOf(id);
+      const wasReserved = isReserved(places);
       forget(id);
       const deadlineMs = options.removeTimeoutMs ?? 5_000;
       for (const hierarchy of hierarchies) {
@@ -112,6 +120,7 @@ export function createCgroupControl(options: CgroupOptions): ResourceControl {
         if (!removal.done) throw stillBusy(id, group, removal.pids, deadlineMs);
         await prune(hierarchy, names);
       }
+      if (wasReserved) followReservations(places);
     },
 
     async list() {

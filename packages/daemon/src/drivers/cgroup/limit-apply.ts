@@ -3,6 +3,7 @@
 import { constants } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WirtError } from '@wirt/api';
 import type { GroupLimits } from '@wirt/core';
 import { errnoOf } from './groups.ts';
@@ -56,16 +57,16 @@ class RefusedWrite extends Error {
 
 /**
  * Throws `limit.failed` or `limit.unsupported` with the old values in force; ENOENT and ENODEV, that the group has gone meanwhile, are thrown
- * as they are. True when anything was written.
+ * as they are. Gives the names of the files that were written.
  */
 export async function applyLimits(
   id: string,
   places: Places,
   limits: GroupLimits,
   read?: ReadShort,
-): Promise<boolean> {
+): Promise<ReadonlySet<string>> {
   const before = readSnapshot(places, read);
-  let hasWritten = false;
+  const written = new Set<string>();
   try {
     for (const [controller, place, values] of placed(places, before)) {
       const dialect = dialects[controller][place.version];
@@ -73,10 +74,10 @@ export async function applyLimits(
       for (const write of writes) {
         if (write[0] === 'memory.max') await makeRoom(place.path, write[1]);
         await writeValue(place.path, write);
-        hasWritten = true;
+        written.add(write[0]);
       }
     }
-    return hasWritten;
+    return written;
   } catch (error) {
     if (isGone(error)) throw error;
     await restore(places, before);
@@ -109,21 +110,58 @@ export function isGone(error: unknown): boolean {
   return ['ENOENT', 'ENODEV'].includes(errnoOf(error) ?? '');
 }
 
+/** So much at once, since a write to memory.reclaim comes back when all of it is done, and a slow swap may take long. */
+const reclaimChunk = 64 * 2 ** 20;
+
+export interface Reclaiming {
+  readonly timeoutMs?: number;
+  /** Asks the kernel for so much back; replaced in tests, since the kernel's pace cannot be. */
+  readonly reclaim?: (file: string, bytes: number) => Promise<unknown>;
+}
+
 /**
  * v2 takes a memory.max below what is in use, and kills for the rest (cgroup-v2.rst); v1 gives EBUSY. Here both refuse: what can be
- * reclaimed is (memory.reclaim, Linux 5.19), and what then is still in use stays.
+ * reclaimed is (memory.reclaim, Linux 5.19), as long as it gets less and the deadline allows, and what then is still in use stays.
  */
-export async function makeRoom(group: string, wanted: string): Promise<void> {
+export async function makeRoom(group: string, wanted: string, how: Reclaiming = {}): Promise<void> {
   if (wanted === 'max') return;
+  const { timeoutMs = 5_000, reclaim = askBack } = how;
   const inUse = (): number => Number(readShort(posix.join(group, 'memory.current')) ?? 0);
-  const excess = inUse() - Number(wanted);
-  if (excess <= 0) return;
-  const file = posix.join(group, 'memory.reclaim');
-  // EAGAIN: less than asked for could be reclaimed. Whatever it says, what counts is what is in use after.
-  await writeFile(file, String(excess), { flag: existing }).catch(() => undefined);
-  if (inUse() <= Number(wanted)) return;
-  const used = Math.ceil(inUse() / 2 ** 20);
-  throw new RefusedWrite('memory.max', new Error(`${used} MiB are in use and cannot be reclaimed`));
+  const end = performance.now() + timeoutMs;
+  for (let used = inUse(), before = Number.POSITIVE_INFINITY; used > Number(wanted); used = inUse()) {
+    if (used >= before) throw inTheWay(used, 'cannot be reclaimed');
+    before = used;
+    const chunk = Math.min(reclaimChunk, used - Number(wanted));
+    const isInTime = await within(
+      end - performance.now(),
+      reclaim(posix.join(group, 'memory.reclaim'), chunk),
+    );
+    if (!isInTime && inUse() > Number(wanted))
+      throw inTheWay(inUse(), `could not be reclaimed within ${timeoutMs / 1_000} s`);
+  }
+}
+
+function inTheWay(usedBytes: number, why: string): RefusedWrite {
+  return new RefusedWrite(
+    'memory.max',
+    new Error(`${Math.ceil(usedBytes / 2 ** 20)} MiB are in use and ${why}`),
+  );
+}
+
+/** EAGAIN: less than asked for could be reclaimed. Whatever it says, what counts is what is in use after. */
+function askBack(file: string, bytes: number): Promise<void> {
+  return writeFile(file, String(bytes), { flag: existing }).catch(() => undefined);
+}
+
+/** A write that the kernel does not end cannot be taken back: it is left to itself, and does no harm beyond its chunk. */
+async function within(timeoutMs: number, work: Promise<unknown>): Promise<boolean> {
+  const timer = new AbortController();
+  const { signal } = timer;
+  try {
+    return await Promise.race([work.then(() => true), sleep(Math.max(0, timeoutMs), false, { signal })]);
+  } finally {
+    timer.abort();
+  }
 }
 
 /** Best effort, and in the kernel's order again. */

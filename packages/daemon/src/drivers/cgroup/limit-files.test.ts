@@ -185,6 +185,21 @@ describe('the order of writes', () => {
 });
 
 describe('what was rendered', () => {
+  it('has a burst within 1 % of what was asked, from 1 ms on', () => {
+    const asked = fc.record({
+      cores: fc.double({ min: 4, max: 64, noNaN: true }),
+      burstMs: fc.double({ min: 1, max: 400, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(asked, (limits) => {
+        for (const dialect of [dialects.cpu.v1, dialects.cpu.v2]) {
+          const { burstMs = 0 } = dialect.parse(new Map(dialect.render(limits)));
+          expect(Math.abs(burstMs - limits.burstMs)).toBeLessThanOrEqual(limits.burstMs / 100);
+        }
+      }),
+    );
+  });
+
   it('is read back as what was asked, as far as the kernel counts', () => {
     const asked = {
       cores: 1.25,

@@ -11,6 +11,7 @@ import { probeFiles, type Refusal, refusalOf, refuseUnsupported } from './limit-
 import { bringBack, strayedFrom } from './membership.ts';
 import { type Descriptors, KeptFiles, type ReadShort } from './open-files.ts';
 import { type Places, placesOf, readShort } from './places.ts';
+import { followReservations, isReservationHeldUp } from './reservations.ts';
 
 export interface GroupLimitsOptions {
   /** May shrink: what is found to be not writable is taken out. */
@@ -71,7 +72,11 @@ export function createGroupLimits(options: GroupLimitsOptions): GroupLimiting {
     for (const hierarchy of missing) await makeGroup(hierarchy, names);
     if (missing.length > 0) options.onRemade(id);
     // Limited before the process is in it, which is then never without.
-    await applyLimits(id, placesOfId(id), limits, readerFor(id, process));
+    const places = placesOfId(id);
+    const written = await applyLimits(id, places, limits, readerFor(id, process));
+    const hasReservation = (limits.reservationMib ?? 0) > 0;
+    if (written.has('memory.low') || (hasReservation && !isReservationHeldUp(places)))
+      followReservations(places);
     if (missing.length > 0 && process !== undefined) await bringBack(id, missing, names, process, procRoot);
     return lacking(id, process).length === 0;
   }

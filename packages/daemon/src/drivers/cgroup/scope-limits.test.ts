@@ -19,6 +19,8 @@ describe('limits of a guest under systemd', () => {
   /** Properties that systemd takes and does not put in force. */
   let deaf: Set<string>;
   let answer: { exitCode: number; stderr: string };
+  /** Whether systemd-run has made the scope. */
+  let hasUnit: boolean;
 
   beforeEach(() => {
     const uid = process.geteuid?.() ?? 0;
@@ -30,6 +32,7 @@ describe('limits of a guest under systemd', () => {
     });
     calls = [];
     deaf = new Set();
+    hasUnit = true;
     answer = { exitCode: 0, stderr: '' };
   });
   afterEach(() => tree[Symbol.dispose]());
@@ -55,7 +58,13 @@ describe('limits of a guest under systemd', () => {
 
   const systemctl: Systemctl = (args) => {
     calls.push(args.join(' '));
-    const stdout = args[0] === 'show' ? `ActiveState=active\nControlGroup=${path}\nResult=success\n` : '';
+    // As systemd 252: `show` of a unit that it does not know succeeds, with nothing in its properties.
+    const shown = hasUnit
+      ? `ActiveState=active\nControlGroup=${path}\nResult=success\n`
+      : 'ActiveState=inactive\nControlGroup=\nResult=success\n';
+    const stdout = args[0] === 'show' ? shown : '';
+    if (args[0] !== 'show' && !hasUnit)
+      return Promise.resolve({ exitCode: 5, stdout, stderr: `Unit ${unit} not found.\n` });
     if (args[0] === 'set-property' && answer.exitCode === 0) for (const one of args.slice(4)) putInForce(one);
     return Promise.resolve({ ...answer, stdout });
   };
@@ -72,9 +81,9 @@ describe('limits of a guest under systemd', () => {
     });
 
   it('are properties of its scope, only those that change, and read back from the kernel', async () => {
-    const all = { cores: 0.5, weight: 300, ceilingMib: 512, swapMib: 0, reservationMib: 128 };
+    const all = { cores: 0.5, weight: 300, ceilingMib: 512, swapMib: 0 };
     await control().limit(id, all, fakeProcess);
-    const properties = `MemoryMax=${512 * mib} MemoryLow=${128 * mib} MemorySwapMax=0 CPUQuota=50% CPUWeight=300`;
+    const properties = `MemoryMax=${512 * mib} MemorySwapMax=0 CPUQuota=50% CPUWeight=300`;
     expect(calls).toEqual([`set-property --runtime -- ${unit} ${properties}`]);
     expect(await control().limits(id, fakeProcess)).toEqual(all);
 
@@ -82,7 +91,7 @@ describe('limits of a guest under systemd', () => {
     expect(calls).toHaveLength(1);
 
     await control().limit(id, { cores: 1.2345, ceilingMib: 512, swapMib: 0 }, fakeProcess);
-    expect(calls[1]).toBe(`set-property --runtime -- ${unit} MemoryLow=0 CPUQuota=123.45% CPUWeight=`);
+    expect(calls[1]).toBe(`set-property --runtime -- ${unit} CPUQuota=123.45% CPUWeight=`);
     await control().limit(id, {}, fakeProcess);
     expect(calls[2]).toBe(
       `set-property --runtime -- ${unit} MemoryMax=infinity MemorySwapMax=infinity CPUQuota=`,
@@ -96,6 +105,42 @@ describe('limits of a guest under systemd', () => {
     expect(calls).toEqual([]);
     expect(await control().limits(id, undefined)).toEqual({});
     expect(calls).toEqual([`show --property=ActiveState,ControlGroup,Result -- ${unit}`]);
+  });
+
+  it('wait for the scope, which is made with the process, and are then set', async () => {
+    hasUnit = false;
+    await control().limit(id, { cores: 1 }, undefined);
+    await control().limit(id, {}, undefined);
+    expect(calls).toEqual([]);
+    expect(await control().limits(id, undefined)).toBeUndefined();
+    hasUnit = true;
+    await control().limit(id, { cores: 1 }, fakeProcess);
+    expect(await control().limits(id, undefined)).toEqual({ cores: 1 });
+    // A scope that is still there from before is not the one that is meant.
+    await control().limit(id, { cores: 2 }, undefined);
+    expect(await control().limits(id, fakeProcess)).toEqual({ cores: 1 });
+  });
+
+  it('that this host cannot keep are refused before the scope is there', async () => {
+    hasUnit = false;
+    await expect(control().limit(id, { cores: 1, burstMs: 5 }, undefined)).rejects.toMatchObject({
+      code: 'limit.unsupported',
+    });
+  });
+
+  it('reserve no memory, which the slice above would have to reserve too', async () => {
+    expect(control().refuses('reservationMib')?.why).toContain('MemoryLow=');
+    await expect(control().limit(id, { reservationMib: 64 }, fakeProcess)).rejects.toMatchObject({
+      code: 'limit.unsupported',
+      details: { key: 'reservationMib' },
+    });
+    expect(calls).toEqual([]);
+  });
+
+  it('take away a reservation that somebody else has made', async () => {
+    tree.write({ [`${group}/memory.low`]: `${128 * mib}\n` });
+    await control().limit(id, {}, fakeProcess);
+    expect(calls).toEqual([`set-property --runtime -- ${unit} MemoryLow=0`]);
   });
 
   it('have no burst of the processor, which systemd does not know', async () => {
@@ -140,6 +185,8 @@ describe('limits of a guest under systemd', () => {
     await expect(control().limit(id, { cores: 1 }, fakeProcess)).rejects.toMatchObject({
       code: 'limit.failed',
     });
+    // Nothing is limited where nothing is to be.
+    await control().limit(id, {}, fakeProcess);
     expect(calls).toEqual([]);
   });
 
@@ -166,7 +213,7 @@ describe('limits of a guest under systemd', () => {
       readOnly: false,
     });
     const old = control([v1('cpu', 'cpu', 'cpuacct'), v1('memory', 'memory')]);
-    expect(old.refuses('reservationMib')?.hint).toContain('unified_cgroup_hierarchy');
+    expect(old.refuses('swapMib')?.hint).toContain('unified_cgroup_hierarchy');
     expect(old.refuses('ceilingMib')).toBeUndefined();
     expect(await old.limits(id, fakeProcess)).toEqual({ cores: 0.5 });
   });

@@ -85,12 +85,10 @@ export function createScopeLimits(options: ScopeLimitsOptions): ScopeLimiting {
   const refuses = (key: GroupLimitKey): Refusal | undefined =>
     refusedBySystemd(key, hierarchies) ?? refusalOf(key, hierarchies, () => allFiles, sysBlock);
 
-  async function change(
-    id: string,
-    limits: GroupLimits,
-    process: InstanceProcess | undefined,
-  ): Promise<void> {
+  async function change(id: string, limits: GroupLimits, process: InstanceProcess): Promise<void> {
     const before = await find(id, process);
+    // Without a scope nothing is limited, which may be what is wanted.
+    if (before === undefined && differences(propertiesOf({}), propertiesOf(limits)).size === 0) return;
     if (before === undefined) throw new Error(`there is no scope ${unitOf(id)} with the process in it`);
     const was = propertiesOf(limitsIn(before, readSnapshot(before)));
     const wanted = propertiesOf(limits);
@@ -114,6 +112,7 @@ export function createScopeLimits(options: ScopeLimitsOptions): ScopeLimiting {
 
     async limit(id, limits, process) {
       refuseUnsupported(id, limits, refuses);
+      if (process === undefined) return;
       await change(id, limits, process).catch((cause: unknown) => {
         const known = explained(id, cause);
         if (known instanceof WirtError) throw known;
@@ -159,10 +158,15 @@ function refusedBySystemd(key: GroupLimitKey, hierarchies: readonly Hierarchy[])
       why: 'systemd has no property for a burst of the processor, and the files of its units are not written around it.',
       hint: 'Leave `cpu.burst` out, or ask for more `cpu.cores`.',
     };
+  if (key === 'reservationMib')
+    return {
+      why: 'The kernel protects no more of a guest than of the slice that systemd has put it in, whose MemoryLow= is not set by wirtd.',
+      hint: 'Leave `memory.reservation` out, or keep other guests small with `memory.ceiling`.',
+    };
   const isV1 = hierarchies.some(
     ({ version, controllers }) => version === 'v1' && controllers.includes('memory'),
   );
-  if (isV1 && (key === 'swapMib' || key === 'reservationMib'))
+  if (isV1 && key === 'swapMib')
     return {
       why: 'systemd sets it only with version 2 of control groups.',
       hint: 'Start the host with `systemd.unified_cgroup_hierarchy=1`.',

@@ -43,6 +43,10 @@ export function parseProperties(text: string): ReadonlyMap<string, string> {
   return new Map(pairs.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
 }
 
+/**
+ * As ResourceControl says, but for `limit` without a process: systemd-run makes the scope together with the process, so before that there is
+ * nothing to limit. What this host cannot keep is refused then too, and the rest is not set: limit again with the process once it is there.
+ */
 export function createScopeControl(options: ScopeOptions): ResourceControl {
   const { tag, mounts, systemctl = runSystemctl, procRoot = '/proc', sysBlock = '/sys/block' } = options;
   const unitOf = (id: string): string => {
