@@ -34,6 +34,7 @@ export async function hasThrottleGroup(ask: Ask, signal: AbortSignal): Promise<b
   return there.some(({ name }) => name === throttleGroup);
 }
 
+/** What QEMU refuses of one disk keeps the others from nothing: the first refusal is thrown when all the rest is set. */
 export async function setThrottles(
   context: ThrottleContext,
   { all, each }: Limits,
@@ -41,21 +42,22 @@ export async function setThrottles(
 ): Promise<void> {
   const { id, ask } = context;
   const devices = await readDevices(ask, signal);
+  const failures: unknown[] = [];
   for (const [disk, { qdev, inserted }] of devices) {
     const wanted = each[disk] ?? {};
     if (isSameThrottle(fromDeviceLimits(inserted), wanted)) continue;
     signal.throwIfAborted();
     await ask('block_set_io_throttle', { id: qdev, ...toDeviceLimits(wanted) }, noAbort).catch(
       (error: unknown) => {
-        throw refused(
-          error,
-          'limit.failed',
-          `Disk ${disk} of instance ${id} could not be held to its limits.`,
-        );
+        // Who does not answer will not answer for the next one either.
+        if (!isRefusal(error)) throw error;
+        const message = `Disk ${disk} of instance ${id} could not be held to its limits.`;
+        failures.push(refused(error, 'limit.failed', message));
       },
     );
   }
-  await setGroup(context, all, signal);
+  await setGroup(context, all, signal).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 async function setGroup(context: ThrottleContext, all: Throttle, signal: AbortSignal): Promise<void> {
