@@ -4,6 +4,8 @@ import type { Qdisc } from './tc-state.ts';
 export interface DropCounts {
   take(qdiscs: ReadonlyMap<string, Pick<Qdisc, 'dropped'>>): void;
   of(name: string): number;
+  /** Forgets all others. */
+  keep(names: { has(name: string): boolean }): void;
 }
 
 export function createDropCounts(): DropCounts {
@@ -22,6 +24,9 @@ export function createDropCounts(): DropCounts {
     of(name) {
       const { earlier = 0, last = 0 } = counts.get(name) ?? {};
       return earlier + last;
+    },
+    keep(names) {
+      for (const name of counts.keys()) if (!names.has(name)) counts.delete(name);
     },
   };
 }

@@ -65,6 +65,42 @@ describe.skipIf(!isRoot)('faults on the host (needs root)', () => {
     return [...words.toSorted(), ...(await host.remains()).toSorted()];
   }
 
+  it('a tap that a guest has open outlives another number of vCPUs, and the daemon’s death with it', async () => {
+    const plan = (queues: number): NetworkPlan =>
+      contractPlan({ networks: [one], ports: [port(1, { queues })] });
+    await driver.apply(plan(1), signal());
+    const backend = driver.backend(port(1));
+    const tap = backend.type === 'tap' ? backend.interface : '';
+    const seen = async () => {
+      const [link] = JSON.parse(await ip('-j', '-d', 'link', 'show', tap)) as {
+        readonly ifindex: number;
+        readonly flags: readonly string[];
+        readonly linkinfo: { readonly info_data: { readonly multi_queue: boolean } };
+      }[];
+      return { index: link?.ifindex, flags: link?.flags, many: link?.linkinfo.info_data.multi_queue };
+    };
+    await host.guest(port(1));
+    const before = await seen();
+    expect(before).toMatchObject({ many: false, flags: expect.arrayContaining(['LOWER_UP']) });
+    await driver.apply(plan(2), signal());
+    expect(await seen()).toEqual(before);
+    // All that is looked at and mended: the tap is no part of it.
+    const { what } = await mendedAfter(() => ip('link', 'set', 'dev', tap, 'mtu', '1400'));
+    // A bridge takes the smallest MTU of its ports.
+    expect(what.replace('the bridge of network one had another MTU; ', '')).toBe(
+      'the tap of guest1 (nic0) had another MTU',
+    );
+    expect(await seen()).toEqual(before);
+    await driver.kill();
+    driver = await host.start();
+    await driver.apply(plan(2), signal());
+    expect(await seen()).toEqual(before);
+    // The next one of this port has what is planned.
+    await driver.apply(contractPlan({ networks: [one] }), signal());
+    await driver.apply(plan(2), signal());
+    expect(await seen()).toMatchObject({ many: true });
+  });
+
   it('a bridge that somebody deletes is back with its ports, addresses and names', async () => {
     await driver.apply(contractPlan({ networks: [one, two], ports: ports(20) }), signal());
     const before = await state();

@@ -63,6 +63,25 @@ describe('the way from what is to what is wanted', () => {
     ]);
   });
 
+  it('leaves a tap alone whose queues are planned otherwise, until its port goes', () => {
+    const queued = (queues: number): NetworkPlan => ({ ...plan, ports: [port({ queues })] });
+    expect(lines(queued(2), after(queued(1)))).toEqual([]);
+    expect(lines(queued(1), after(queued(2)))).toEqual([]);
+    const gone = after({ ...plan, ports: [] });
+    expect(lines(queued(2), gone)[0]).toMatch(/^tuntap add dev \S+ .* multi_queue$/);
+    expect(lines(queued(1), gone)[0]).not.toContain('multi_queue');
+    // One that is down goes up as what it is.
+    const name = names.port(port());
+    const down = (queues: number): Links => {
+      const here = after(queued(queues));
+      const tap = here.get(name);
+      if (tap === undefined) throw new Error('no tap');
+      return here.set(name, { ...tap, up: false });
+    };
+    expect(lines(queued(2), down(1))).toEqual([`link set dev ${name} up`]);
+    expect(lines(queued(1), down(2))[0]).toBe(`qdisc replace dev ${name} root noqueue`);
+  });
+
   it('mends what is wrong with a bridge, and says what it was', () => {
     const here = after(plan);
     const name = names.bridge('NETWORK1');

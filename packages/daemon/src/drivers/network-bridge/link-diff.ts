@@ -1,6 +1,7 @@
 /**
  * The lines for `ip -batch` that lead from what is to what is wanted, each with the network it is for and, where something was
- * there before, what was wrong with it. A tap that is right is never touched: a guest has it open.
+ * there before, what was wrong with it. A tap that is right is never touched: a guest has it open. How many queues it may have it keeps for life,
+ * whatever is planned meanwhile.
  */
 import type { LinkState } from './link-state.ts';
 import type { DesiredLink } from './links.ts';
@@ -66,7 +67,7 @@ export function linkChanges(
     if (state === undefined) made.add(link.name);
     if (state === undefined && link.making.kind === 'bridge') bridgesMade.push(link.name);
     const wrong = settings(link, state);
-    if (link.making.kind === 'tap' && link.making.multiQueue && !state?.up) {
+    if (link.making.kind === 'tap' && (state?.tap ?? link.making).multiQueue && !state?.up) {
       queueing.push(tell(`qdisc replace dev ${link.name} root noqueue`, ''));
       wrong.pop();
       last.push(tell(`link set dev ${link.name} up`, `${link.what} was down`));
@@ -142,7 +143,8 @@ function mustBeMadeAnew({ making }: DesiredLink, { kind, tap, vlan }: LinkState)
   if (kinds[making.kind] !== kind) return true;
   if (making.kind === 'vlan') return vlan?.id !== making.id || vlan.link !== making.link;
   if (making.kind !== 'tap') return false;
-  return tap?.uid !== making.uid || tap.gid !== making.gid || tap.multiQueue !== making.multiQueue;
+  // Queues are planned anew with the vCPUs of a running guest, whose QEMU has the tap open: the next tap of the port has them.
+  return tap?.uid !== making.uid || tap.gid !== making.gid;
 }
 
 const bridgeSettings = 'nf_call_iptables 1 nf_call_ip6tables 1';

@@ -36,6 +36,7 @@ import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
 import { createShadows } from './shadows.ts';
 import { createShaping, type Shaping } from './shaping.ts';
+import { createSharedRead } from './shared-read.ts';
 import { countersOf } from './tap-counters.ts';
 import { createTurns } from './turns.ts';
 
@@ -51,6 +52,8 @@ export interface BridgeNetworkOptions {
 }
 
 const readTimeoutMs = 10_000;
+/** Who asks has a deadline of his own. */
+const limitsTimeoutMs = 60_000;
 
 export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDriver {
   const {
@@ -81,6 +84,8 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
 
   let mending: Mending | undefined;
   const trial = createRateTrial(logger);
+
+  const limits = createSharedRead(() => readLimits(plan, { names, shaping, firewall }, closing.signal));
 
   async function apply(signal: AbortSignal): Promise<void> {
     const errors = await host.make(plan, [...probes.values()], signal);
@@ -155,7 +160,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     interfaceOf: (id) => (plan.networks.some((network) => network.id === id) ? names.bridge(id) : undefined),
     observe: (network, signal) =>
       observeNetwork(network, { plan, names, firewall, leases: servers.leasesOf(network), shadows }, signal),
-    limits: (signal) => readLimits(plan, { names, shaping, firewall }, signal),
+    limits: (signal) => limits.read(turns.work(), signal),
     refusesLimits: trial.refusal,
     counters: () => countersOf(plan.ports, names, shaping.drops.of),
     onRepair(listener) {
@@ -181,8 +186,9 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
 async function readLimits(
   { ports }: NetworkPlan,
   at: { readonly names: HostNames; readonly shaping: Shaping; readonly firewall: Firewall },
-  signal: AbortSignal,
+  closing: AbortSignal,
 ): Promise<Map<string, NicLimits>> {
+  const signal = AbortSignal.any([closing, AbortSignal.timeout(limitsTimeoutMs)]);
   const [tc, packets] = await Promise.all([at.shaping.read(signal), at.firewall.packetRates(signal)]);
   return new Map(
     ports.map((port) => [`${port.instance}/${port.nic}`, limitsOf(port, at.names, tc, packets)]),

@@ -81,6 +81,8 @@ export function createShaping(names: HostNames): Shaping {
     drops,
     read: (signal) => readOrNothing(read, signal),
     async begin(ports, links, signal) {
+      // Of a port that stays, also what it dropped by a rate that it has no more.
+      drops.keep(new Set(ports.flatMap((port) => [names.port(port), names.shaper(port)])));
       wanted = ratesOf({ ports: ports.filter((port) => links.has(names.port(port))) }, names);
       const now = known ?? (wanted.size === 0 ? nothing : await readOrNothing(read, signal));
       // Until it is done, nothing is known for sure.

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createDropCounts } from './drop-counts.ts';
 import { createNames } from './names.ts';
 import { port, second } from './plan.fixture.ts';
+import { createShaping } from './shaping.ts';
 import { countersOf } from './tap-counters.ts';
 
 const names = createNames('main');
@@ -43,5 +44,23 @@ ${tap}: 1234567   4321    0    7    0     0          0         0 7654321    8765
       counts.take(new Map(dropped === undefined ? [] : [[tap, { dropped }]]));
       expect(counts.of(tap)).toBe(total);
     }
+  });
+
+  it('are forgotten with the port, which is another’s when it comes again', () => {
+    const counts = createDropCounts();
+    counts.take(new Map([tap, 'wt-gone'].map((name) => [name, { dropped: 5 }])));
+    counts.keep(new Set([tap]));
+    expect([counts.of(tap), counts.of('wt-gone')]).toEqual([5, 0]);
+    counts.take(new Map([[tap, { dropped: 2 }]]));
+    expect([counts.of(tap), counts.of('wt-gone')]).toEqual([7, 0]);
+  });
+
+  it('of interfaces that no plan has are forgotten with the next plan, and those of a port that has no rate any more are not', async () => {
+    const shaping = createShaping(names);
+    const shaper = names.shaper(port());
+    shaping.drops.take(new Map([tap, shaper, names.port(second)].map((name) => [name, { dropped: 3 }])));
+    await shaping.begin([port()], new Set(), new AbortController().signal);
+    const dropped = [tap, shaper, names.port(second)].map((name) => shaping.drops.of(name));
+    expect(dropped).toEqual([3, 3, 0]);
   });
 });
