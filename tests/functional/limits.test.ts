@@ -215,6 +215,8 @@ describe('vCPUs', () => {
     expect(await seen()).toBe('3');
     await set('web', { cpus: 1 });
     expect(await seen()).toBe('1');
+    // Its card keeps the queues that it was started with.
+    expect((await net.sh('web', 'ping -c 1 -W 2 192.0.2.2')).exitCode).toBe(0);
     const { limits } = (await set('web', { cpus: 5 })).status;
     expect(limits?.pending).toContainEqual(expect.objectContaining({ key: 'cpus', wanted: '5' }));
     await net.cli('restart', 'web');

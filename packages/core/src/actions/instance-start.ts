@@ -4,11 +4,12 @@
  */
 import { type Image, type Instance, type LimitsStatus, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
-import type { Accelerator } from '../domain/guest.ts';
+import type { Accelerator, LaunchPlan } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import type { Identity } from '../ports/sandbox.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
@@ -123,12 +124,26 @@ interface Admitted {
   readonly wanted: WantedLimits;
 }
 
-/** Waits for both, which have nothing to do with each other, also when one fails: what is undone is not still being done. */
-async function besides<T>(one: Promise<T>, other: () => Promise<void>): Promise<T> {
-  const [first, second] = await Promise.allSettled([one, other()]);
-  if (second.status === 'rejected') throw second.reason;
-  if (first.status === 'rejected') throw first.reason;
-  return first.value;
+interface PlanGround {
+  readonly image: Image | undefined;
+  readonly accelerator: Accelerator;
+  readonly identity: Identity;
+  readonly wanted: WantedLimits;
+  readonly progress: Progress;
+}
+
+/** What QEMU is told, with the disks that it is given opened for it. Its cards are plugged. */
+async function planOf(
+  shared: Shared,
+  instance: Instance,
+  { image, accelerator, identity, wanted, progress }: PlanGround,
+): Promise<LaunchPlan> {
+  const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
+  const pathOf = (file: string): string =>
+    image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
+  const nics = shared.networking.planned(instance, instance.spec.nics);
+  const { freePageReporting } = wanted;
+  return planLaunch(instance, { image, accelerator, nics, disks, firmware, freePageReporting, pathOf });
 }
 
 export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
@@ -181,31 +196,16 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });
     await step('control-group');
     takeBack(() => resources.remove(id, cleanUp()));
-    const creating = resources.create(id);
-    const controlGroup = await besides(creating, async () => {
-      await step('network');
-      takeBack(() => networking.unplug(id));
-      await networking.plug(instance, identity);
-    });
+    const controlGroup = await resources.create(id);
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
+    await step('network');
+    takeBack(() => networking.unplug(id));
+    await networking.plug(instance, identity);
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
-    const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
-    const pathOf = (file: string): string =>
-      image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
-    const nics = networking.planned(instance, instance.spec.nics);
-    const { freePageReporting } = wanted;
-    const plan = planLaunch(instance, {
-      image,
-      accelerator,
-      nics,
-      disks,
-      firmware,
-      freePageReporting,
-      pathOf,
-    });
+    const plan = await planOf(shared, instance, { image, accelerator, identity, wanted, progress });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );

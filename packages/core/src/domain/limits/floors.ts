@@ -27,6 +27,7 @@ export function requireSound(
   const { name } = instance;
   const { group } = wanted;
   atLeast(name, 'cpu.cores', group.cores, floors.cores, 'cores');
+  atLeast(name, 'cpu.burst', group.burstMs, 1, 'ms');
   const { cores = 0, burstMs = 0 } = group;
   if (burstMs > cores * periodMs)
     throw invalid(
