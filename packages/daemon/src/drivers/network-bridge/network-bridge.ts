@@ -27,6 +27,7 @@ import { hostInterfaces } from './interfaces.ts';
 import { type Mending, startMending } from './mending.ts';
 import { createNames, type HostNames } from './names.ts';
 import { observeNetwork } from './observe.ts';
+import { createSharedRead } from './one-read.ts';
 import { sendProbe } from './probe.ts';
 import { limitsOf } from './rate-readback.ts';
 import { createRateTrial } from './rate-refusal.ts';
@@ -36,7 +37,6 @@ import { hostRoutes } from './routes.ts';
 import { createServers } from './servers.ts';
 import { createShadows } from './shadows.ts';
 import { createShaping, type Shaping } from './shaping.ts';
-import { createSharedRead } from './shared-read.ts';
 import { countersOf } from './tap-counters.ts';
 import { createTurns } from './turns.ts';
 

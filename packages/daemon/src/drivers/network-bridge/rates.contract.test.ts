@@ -88,6 +88,15 @@ const within = (measured: number, wanted: number, what: string): void => {
   expect(measured, what).toBeLessThan(wanted * 1.1);
 };
 
+/** TCP that is held back loses packets, and takes a while to find its way: it reaches the rate in one of three looks, and is above it in none. */
+async function reaches(receiver: CallServer, wanted: number, what: string): Promise<void> {
+  for (let look = 1; ; look += 1) {
+    const { bytes } = await rateAt(receiver);
+    expect(bytes, what).toBeLessThan(wanted * 1.1);
+    if (look === 3 || bytes > wanted * 0.9) return within(bytes, wanted, what);
+  }
+}
+
 describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
   let host: TestHost;
   let driver: RemoteDriver;
@@ -124,15 +133,15 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
     await driver.apply(plan(limited(1_000_000)), signal());
     const one = await guest(1);
     await outside.call('send', [address(1), one.listens]);
-    within((await rateAt(one.traffic)).bytes, 1_000_000, 'TCP to the guest');
+    await reaches(one.traffic, 1_000_000, 'TCP to the guest');
     expect(await limits()).toEqual({
       [keyOf(port(1))]: { ingress: { bytesPerSecond: 1_000_000, burstBytes: 73_728 } },
     });
     await driver.apply(plan(limited(4_000_000)), signal());
     process.stdout.write(`  changed in ${driver.lastApplyMs.toFixed(1)} ms\n`);
-    within((await rateAt(one.traffic)).bytes, 4_000_000, 'changed');
+    await reaches(one.traffic, 4_000_000, 'changed');
     await driver.apply(plan(limited(500_000)), signal());
-    within((await rateAt(one.traffic)).bytes, 500_000, 'changed again');
+    await reaches(one.traffic, 500_000, 'changed again');
     await driver.apply(plan(port(1)), signal());
     expect(await limits()).toEqual({ [keyOf(port(1))]: {} });
     const { bytes } = await rateAt(one.traffic);
@@ -150,13 +159,13 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
     await one.traffic.call('send', [address(2), two.listens]);
     process.stdout.write(`  without: ${((await rateAt(two.traffic)).bytes / 1e6).toFixed(0)} MB/s\n`);
     await driver.apply(plan(limited(1_000_000), port(2)), signal());
-    within((await rateAt(two.traffic)).bytes, 1_000_000, 'TCP from the guest');
+    await reaches(two.traffic, 1_000_000, 'TCP from the guest');
     expect(await limits()).toEqual({
       [keyOf(port(1))]: { egress: { bytesPerSecond: 1_000_000, burstBytes: 73_728 } },
       [keyOf(port(2))]: {},
     });
     await driver.apply(plan(limited(5_000_000), port(2)), signal());
-    within((await rateAt(two.traffic)).bytes, 5_000_000, 'changed');
+    await reaches(two.traffic, 5_000_000, 'changed');
     await driver.apply(plan(port(1), port(2)), signal());
     const { bytes } = await rateAt(two.traffic);
     process.stdout.write(`  removed: ${(bytes / 1e6).toFixed(0)} MB/s\n`);
@@ -180,11 +189,11 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
     within(passed, 3_000_000, 'the burst');
     // Now more waits at once than the next bucket holds: packets that are cut on their way (TSO).
     await driver.apply(plan(bursting(4_096)), signal());
-    within((await rateAt(one.traffic)).bytes, 1_000_000, 'by a small bucket');
+    await reaches(one.traffic, 1_000_000, 'by a small bucket');
     await driver.apply(plan(bursting(200_000)), signal());
     // What was dropped from the small one is sent again.
     await setTimeout(1_000);
-    within((await rateAt(one.traffic)).bytes, 1_000_000, 'by a big one');
+    await reaches(one.traffic, 1_000_000, 'by a big one');
     expect(await one.traffic.call<Counts>('counts')).toMatchObject({ closed: 0 });
     await outside.call('stop');
     // What was dropped is known once it was looked for.
@@ -219,12 +228,11 @@ describe.skipIf(!isRoot)('rates of cards (needs root)', () => {
       port(2, { ingress: { bytesPerSecond: 3_000_000 } }),
     ];
     await driver.apply(plan(...ports, port(3)), signal());
-    const guests = [await guest(1), await guest(2), await guest(3)];
-    for (const [at, { listens }] of guests.slice(0, 2).entries())
-      await outside.call('send', [address(at + 1), listens]);
-    const [first, second] = await Promise.all(guests.slice(0, 2).map(({ traffic }) => rateAt(traffic)));
-    within(first?.bytes ?? 0, 1_000_000, 'one');
-    within(second?.bytes ?? 0, 3_000_000, 'the other');
+    const [one, two] = [await guest(1), await guest(2)];
+    await guest(3);
+    await outside.call('send', [address(1), one.listens]);
+    await outside.call('send', [address(2), two.listens]);
+    await Promise.all([reaches(one.traffic, 1_000_000, 'one'), reaches(two.traffic, 3_000_000, 'the other')]);
     const { stdout } = await host.netns.try('ping', ['-c', '5', '-i', '0.1', '-W', '1', address(3)]);
     expect(stdout).toContain(' 0% packet loss');
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createSharedRead } from './shared-read.ts';
+import { createSharedRead } from './one-read.ts';
 
 const never = new AbortController().signal;
 const quiet = { started: 1, endedMs: 10 };
