@@ -57,11 +57,20 @@ function expectWithin(value: number, [least, most]: readonly [number, number]): 
 }
 
 describe('processor time', () => {
+  /** What else the machine does takes from a guest, and may do so in one look; it has what it is given in one of three, and more in none. */
+  async function reaches(guest: string, cores: number): Promise<void> {
+    for (let look = 1; ; look += 1) {
+      const seen = await coresSeen(net, guest, 4);
+      expect(seen).toBeLessThan(cores * 1.1);
+      if (look === 3 || seen > cores * 0.9) return expectWithin(seen, tenth(cores));
+    }
+  }
+
   it('is what the limit says, as the guest sees it, before and after it is changed', async () => {
     await set('db', { limits: { cpu: { cores: 0.5 } } });
-    expectWithin(await coresSeen(net, 'db', 4), tenth(0.5));
+    await reaches('db', 0.5);
     await set('db', { limits: { cpu: { cores: 0.75 } } });
-    expectWithin(await coresSeen(net, 'db', 4), tenth(0.75));
+    await reaches('db', 0.75);
     await set('db', { limits: { cpu: { cores: null } } });
     expect(await coresSeen(net, 'db', 3)).toBeGreaterThan(0.9);
     expect((await net.instance('db')).status.limits?.effective.cpu).toBeUndefined();
