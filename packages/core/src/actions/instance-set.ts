@@ -1,10 +1,9 @@
-/** Changes of what an instance is to be: checked as a whole before anything is changed, then recorded, then brought into force where it runs. */
+/** Changes of what an instance is to be: the record with them, and what is looked at before it is stored. */
 import { type Disk, type Instance, type InstanceUpdate, type Nic, WirtError } from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import { patched } from '../domain/limits/wanted.ts';
 import { requireAttached } from './disk-work.ts';
 import { promisedMemoryMib } from './instance-start.ts';
-import { requireLimits } from './limits.ts';
 import { requireNic } from './nic-work.ts';
 import type { Shared } from './parts.ts';
 
@@ -16,15 +15,10 @@ export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
   return Object.values(rest).some((value) => value !== undefined);
 }
 
-/** Throws `limit.*`, `policy.not_found`, `volume.not_attached`, `network.no_such_nic`; changes nothing. */
-export async function changedSpec(
-  shared: Shared,
-  instance: Instance,
-  input: SpecUpdate,
-): Promise<Instance['spec']> {
-  const { spec, project } = instance;
+/** Throws `limit.invalid`, `volume.not_attached`, `network.no_such_nic`. Whether the host and the policy allow it is looked at where it is recorded. */
+export function changedSpec(instance: Instance, input: SpecUpdate): Instance['spec'] {
+  const { spec } = instance;
   const { restart, autostart, cpus, memoryMib, maxCpus, maxMemoryMib, policy, limits, disks, nics } = input;
-  if (typeof policy === 'string') shared.policies.require(policy, project);
   const changed: Instance['spec'] = {
     ...spec,
     restart: restart ?? spec.restart,
@@ -39,7 +33,6 @@ export async function changedSpec(
     nics: withNics(instance, nics ?? {}),
   };
   requireMax(instance.name, input, changed);
-  await requireLimits(shared, { ...instance, spec: changed });
   return changed;
 }
 

@@ -267,7 +267,7 @@ function update(
     const instance = instances.require(id);
     requireRevision(instance, request.ifRevision);
     requireCan(input.name === undefined ? 'update' : 'rename', instance);
-    const spec = await changedSpec(shared, instance, input.spec ?? {});
+    const spec = changedSpec(instance, input.spec ?? {});
     const { restart } = spec;
     const changed: Instance = {
       ...instance,

@@ -228,13 +228,14 @@ async function statusOf(shared: Shared, instance: Instance, outcome: Outcome): P
   const [later, now] = [gaps.filter(({ isLater }) => isLater), gaps.filter(({ isLater }) => !isLater)];
   const pending = [...fixed, ...later.map(withoutMark)];
   const drifted = now.map(withoutMark);
-  const overheadMib = qemuMemoryMib(spec, await groundOf(shared, instance));
   const { memory } = effective;
   const repairedAt = mended && gaps.length === 0 ? shared.clock.now() : status.limits?.repairedAt;
   return {
     effective: {
       ...effective,
-      ...(memory?.ceilingMib === undefined ? {} : { memory: { ...memory, overheadMib } }),
+      ...(memory?.ceilingMib === undefined
+        ? {}
+        : { memory: { ...memory, overheadMib: qemuMemoryMib(spec, await groundOf(shared, instance)) } }),
     },
     ...(drifted.length === 0 ? {} : { drifted }),
     ...(pending.length === 0 ? {} : { pending }),
