@@ -29,6 +29,12 @@ describe('what is derived from an id', () => {
     );
   });
 
+  it('is a MAC address that no card of another instance has, also of one that was made in the same millisecond', () => {
+    const [one, next] = ['01ARZ3NDEKTSV4RRFFQ69G5FAV', '01ARZ3NDEKTSV4RRFFQ69G5FAW'];
+    const macs = [one, next].flatMap((id) => [0, 1, 2, 3, 4, 5, 6, 7].map((nic) => macOf(id, nic)));
+    expect(new Set(macs).size).toBe(16);
+  });
+
   it('is a name that the name rule allows, also for the longest image name', () => {
     const name = nameFor('i'.repeat(63), '01ARZ3NDEKTSV4RRFFQ69G5FAV');
     expect(name).toMatch(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/);

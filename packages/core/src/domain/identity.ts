@@ -40,10 +40,13 @@ export function ec2Id(prefix: string, id: string): string {
   return `${prefix}-${hex(ulidBytes(id)).slice(-17)}`;
 }
 
-/** A locally administered MAC address (IEEE 802: bit 1 of the first octet) from the random part of the id. */
+/**
+ * A locally administered MAC address (IEEE 802: bit 1 of the first octet) from the random part of the id. The card counts in the
+ * foremost of its octets: ids of one millisecond follow each other in the last (ULID, "Monotonicity").
+ */
 export function macOf(id: string, nic: number): string {
-  const tail = ulidBytes(id).subarray(11);
-  const octets = [0x02, ...tail.subarray(0, 4), ((tail[4] ?? 0) + nic) & 0xff];
+  const [first = 0, ...rest] = ulidBytes(id).subarray(11);
+  const octets = [0x02, (first + nic) & 0xff, ...rest];
   return octets.map((octet) => octet.toString(16).padStart(2, '0')).join(':');
 }
 
