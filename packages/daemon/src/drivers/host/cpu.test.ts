@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { filesOf, removeFiles } from '../../platform/host-files.fixture.ts';
 import { readCpu } from './cpu.ts';
-import { filesOf, removeFiles } from './files.fixture.ts';
 
 afterEach(removeFiles);
 

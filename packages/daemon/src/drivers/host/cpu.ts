@@ -1,7 +1,7 @@
 // The processor: model, topology, frequency governor, and whether it offers hardware virtualization to this system (which a
 // /dev/kvm alone does not show).
 import type { Host } from '@wirt/api';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../platform/host-files.ts';
 
 const cpuDirectory = '/sys/devices/system/cpu';
 

@@ -1,8 +1,8 @@
 // KVM: whether the device is there, opens, can be opened by guests, and whether the processor really offers virtualization.
 // A /dev/kvm without vmx or svm exists on paravirtualized backends; there TCG is much faster for ordinary guests.
 import type { Host } from '@wirt/api';
+import type { HostFiles } from '../../platform/host-files.ts';
 import type { Virtualization } from './cpu.ts';
-import type { HostFiles } from './host-files.ts';
 
 export const kvmDevice = '/dev/kvm';
 

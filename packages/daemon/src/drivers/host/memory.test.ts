@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { filesOf, removeFiles } from './files.fixture.ts';
+import { filesOf, removeFiles } from '../../platform/host-files.fixture.ts';
 import { parseChoice, readHugePages, readMemory, readNuma, readPages } from './memory.ts';
 
 afterEach(removeFiles);

@@ -1,6 +1,6 @@
 // Memory: totals, NUMA nodes, huge page pools, transparent huge pages and same-page merging.
 import type { Host } from '@wirt/api';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../platform/host-files.ts';
 
 /** `MemTotal:  24576000 kB` and so on, in KiB by name; a node's file has `Node 0 ` before each. */
 export function parseMeminfo(text: string): ReadonlyMap<string, number> {

@@ -1,6 +1,6 @@
 // PCI devices that can be split into virtual functions (SR-IOV), and the IOMMU groups that let a guest have one safely.
 import type { Host } from '@wirt/api';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../platform/host-files.ts';
 
 const directory = '/sys/bus/pci/devices';
 

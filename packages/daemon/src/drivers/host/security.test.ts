@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { filesOf, removeFiles } from './files.fixture.ts';
+import { filesOf, removeFiles } from '../../platform/host-files.fixture.ts';
 import { readIommu, readSriovDevices } from './pci.ts';
 import { readCgroup, readIoUring, readSecurityModules } from './security.ts';
 import { findClashes } from './uid-clashes.ts';

@@ -2,7 +2,7 @@
 // closed for safety's sake.
 import type { Host } from '@wirt/api';
 import { parseCgroupMounts } from '../../platform/cgroup-mounts.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../platform/host-files.ts';
 
 export interface CgroupFacts {
   readonly cgroup: Host['cgroup'];

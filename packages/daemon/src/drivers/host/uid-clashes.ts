@@ -1,5 +1,5 @@
 // Accounts, groups and subordinate ranges of the host that lie in the range of uids for guests.
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../platform/host-files.ts';
 
 interface Range {
   readonly first: number;
