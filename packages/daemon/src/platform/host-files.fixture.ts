@@ -10,10 +10,15 @@ export async function removeFiles(): Promise<void> {
   for (const root of roots.splice(0)) await rm(root, { recursive: true });
 }
 
-/** Content by absolute path; `-> name` makes a symbolic link, and a path that ends in `/` a directory. */
-export async function filesOf(table: Readonly<Record<string, string>>): Promise<HostFiles> {
+/** An empty machine. */
+export async function makeRoot(): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), 'wirt-host-'));
   roots.push(root);
+  return root;
+}
+
+/** Content by absolute path; `-> name` makes a symbolic link, and a path that ends in `/` a directory. */
+export async function writeTable(root: string, table: Readonly<Record<string, string>>): Promise<void> {
   for (const [path, content] of Object.entries(table)) {
     const file = join(root, path);
     if (path.endsWith('/')) {
@@ -24,5 +29,10 @@ export async function filesOf(table: Readonly<Record<string, string>>): Promise<
     if (content.startsWith('-> ')) await symlink(content.slice(3), file);
     else await writeFile(file, content);
   }
+}
+
+export async function filesOf(table: Readonly<Record<string, string>>): Promise<HostFiles> {
+  const root = await makeRoot();
+  await writeTable(root, table);
   return createHostFiles(root);
 }

@@ -1,6 +1,7 @@
 // Reads small files of /proc, /sys and /etc. What is not there or may not be read is undefined, since every host lacks some
-// of them; below another root for tests.
-import { open, readdir, readFile, readlink, stat } from 'node:fs/promises';
+// of them; below another root for tests. However many are asked for at once, few are open: a host of 4096 processors has
+// more of these files than a process may open.
+import { open, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 
 export interface HostFiles {
@@ -15,6 +16,8 @@ export interface HostFiles {
   exists(path: string): Promise<boolean>;
   /** The last part of what a symbolic link points to. */
   linkName(path: string): Promise<string | undefined>;
+  /** The path without symbolic links, below the root. */
+  realPath(path: string): Promise<string | undefined>;
   mode(
     path: string,
   ): Promise<{ readonly mode: number; readonly uid: number; readonly gid: number } | undefined>;
@@ -23,10 +26,13 @@ export interface HostFiles {
 }
 
 const nothing = (): undefined => undefined;
+const maxOpen = 64;
 
 export function createHostFiles(root = '/'): HostFiles {
   const at = (path: string): string => posix.join(root, path);
-  const text = (path: string): Promise<string | undefined> => readFile(at(path), 'utf8').catch(nothing);
+  const inGate = createGate(maxOpen);
+  const text = (path: string): Promise<string | undefined> =>
+    inGate(() => readFile(at(path), 'utf8')).catch(nothing);
   const line = async (path: string): Promise<string | undefined> =>
     (await text(path))?.split('\n')[0]?.trim();
 
@@ -57,6 +63,14 @@ export function createHostFiles(root = '/'): HostFiles {
       const target = await readlink(at(path)).catch(nothing);
       return target === undefined ? undefined : posix.basename(target);
     },
+    async realPath(path) {
+      const [base, found] = await Promise.all([
+        realpath(root).catch(nothing),
+        realpath(at(path)).catch(nothing),
+      ]);
+      if (base === undefined || found === undefined) return undefined;
+      return posix.join('/', posix.relative(base, found));
+    },
     async mode(path) {
       const found = await stat(at(path)).catch(nothing);
       return found && { mode: found.mode & 0o777, uid: found.uid, gid: found.gid };
@@ -69,5 +83,22 @@ export function createHostFiles(root = '/'): HostFiles {
         return (error as NodeJS.ErrnoException).code ?? 'failed';
       }
     },
+  };
+}
+
+/** At most `width` at the same time; the others wait their turn. */
+function createGate(width: number): <T>(work: () => Promise<T>) => Promise<T> {
+  const waiting: (() => void)[] = [];
+  let free = width;
+  return async (work) => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => void waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free += 1;
+      else next();
+    }
   };
 }
