@@ -62,6 +62,7 @@ describe('the configuration', () => {
       uidClaimDirectory: '/run/wirt-uids',
       cgroupParent: 'wirt',
       networkDriver: 'auto',
+      tunesHost: true,
       catalogues: {
         incus: 'https://images.linuxcontainers.org',
         ubuntu: 'https://cloud-images.ubuntu.com/releases',

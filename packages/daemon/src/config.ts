@@ -20,6 +20,8 @@ export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
 /** `auto`: bridges where root has what they need, else user mode. */
 export const networkDrivers = ['auto', 'bridge', 'user'] as const;
 
+export const hostTunings = ['auto', 'off'] as const;
+
 export interface Config {
   /** With its links resolved. */
   readonly stateDirectory: string;
@@ -32,6 +34,8 @@ export interface Config {
   readonly uidClaimDirectory: string;
   readonly cgroupParent: string;
   readonly networkDriver: (typeof networkDrivers)[number];
+  /** May set what guests' speed hangs on. */
+  readonly tunesHost: boolean;
   /** Addresses of image catalogues by name, in the order in which they are asked. */
   readonly catalogues: Readonly<Record<string, string>>;
   /** Short id of this daemon, by which what it makes on the host is found again. */
@@ -86,6 +90,7 @@ export function resolveConfig(given: GivenOptions, around: Surroundings): Config
     uidClaimDirectory: claimDirectory(given, around),
     cgroupParent: groupName(given['cgroup-parent']) ?? 'wirt',
     networkDriver: oneOf(given['network-driver'], networkDrivers, 'auto'),
+    tunesHost: oneOf(given['host-tuning'], hostTunings, 'auto') === 'auto' && around.uid === 0,
     catalogues: catalogues(given.catalogues),
   };
   makeDirectory(absolute(stateGiven), stateGiven);

@@ -53,6 +53,7 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
     runningDrivers(config, loans, logger),
     storingDrivers(config, loans, logger),
   ]);
+  if (config.tunesHost) await (await import('./drivers/host/tune.ts')).tuneHost({ logger });
   const network = await networkDriver(config, running.host, logger);
   const parts = { ...running, ...storing, network, logger };
   // From here on this wirtd holds the state directory; a second one is refused.

@@ -81,6 +81,12 @@ export const optionTable = {
     help: 'bridge: bridges, taps and nftables of the host, as root; user: without root, a network for each guest alone; auto: bridge where it can be.',
     default: 'auto',
   },
+  'host-tuning': {
+    value: 'CHOICE',
+    env: 'WIRT_HOST_TUNING',
+    help: 'auto: as root, set what of the host guests’ speed hangs on (transparent huge pages for shared memory), unless somebody has; off: leave it alone.',
+    default: 'auto',
+  },
   catalogues: {
     value: 'NAME=URL,…',
     env: 'WIRT_CATALOGUES',

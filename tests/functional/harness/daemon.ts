@@ -67,6 +67,9 @@ async function launch(directory: string, options: DaemonOptions): Promise<{ chil
     // Tests of networks ask for bridges, in a network namespace of their own: the last one given counts.
     '--network-driver',
     'user',
+    // The host is left as it was.
+    '--host-tuning',
+    'off',
     ...(options.args ?? []),
   ];
   const child = spawn(program, [...under, ...args], {
