@@ -1,5 +1,6 @@
 // A machine's files made of a table, in directories that `removeFiles` takes away after each test.
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createHostFiles, type HostFiles } from './host-files.ts';
@@ -18,21 +19,24 @@ export async function makeRoot(): Promise<string> {
 }
 
 /** Content by absolute path; `-> name` makes a symbolic link, and a path that ends in `/` a directory. */
-export async function writeTable(root: string, table: Readonly<Record<string, string>>): Promise<void> {
+export function writeTable(root: string, table: Readonly<Record<string, string>>): void {
+  // At once and not in the background: thousands of small files take a tenth of the time.
+  const made = new Set<string>();
+  const makeDirectory = (path: string): void => {
+    if (!made.has(path)) mkdirSync(path, { recursive: true });
+    made.add(path);
+  };
   for (const [path, content] of Object.entries(table)) {
     const file = join(root, path);
-    if (path.endsWith('/')) {
-      await mkdir(file, { recursive: true });
-      continue;
-    }
-    await mkdir(dirname(file), { recursive: true });
-    if (content.startsWith('-> ')) await symlink(content.slice(3), file);
-    else await writeFile(file, content);
+    makeDirectory(path.endsWith('/') ? file : dirname(file));
+    if (path.endsWith('/')) continue;
+    if (content.startsWith('-> ')) symlinkSync(content.slice(3), file);
+    else writeFileSync(file, content);
   }
 }
 
 export async function filesOf(table: Readonly<Record<string, string>>): Promise<HostFiles> {
   const root = await makeRoot();
-  await writeTable(root, table);
+  writeTable(root, table);
   return createHostFiles(root);
 }

@@ -11,7 +11,7 @@ const signal = (): AbortSignal => AbortSignal.timeout(5_000);
 describe('a write into a file of the kernel', () => {
   it('writes the value, and makes no file where there is none', async () => {
     const root = await makeRoot();
-    await writeTable(root, { '/sys/size': '7' });
+    writeTable(root, { '/sys/size': '7' });
     const { write } = createSysfsWrites(root);
     await write('/sys/size', '8', signal());
     expect(await readFile(join(root, 'sys/size'), 'utf8')).toBe('8');
