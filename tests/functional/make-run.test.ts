@@ -49,6 +49,7 @@ beforeAll(async () => {
     WIRT_SOCKET: at('run/wirtd.sock'),
     // The host's own network is no test's.
     WIRT_NETWORK_DRIVER: 'user',
+    WIRT_HOST_TUNING: 'off',
   };
 });
 

@@ -16,7 +16,9 @@ import { agentChardev } from './arguments.ts';
 import { type Identified, waitUntilGone } from './proc.ts';
 
 /** A stopped QEMU is noticed after at most the pause and the deadline. */
+/** At most; questions to many guests go out together, so that wirtd wakes up for all of them and not for each. */
 const pingPauseMs = 1_000;
+const pingSlotMs = 100;
 const pingDeadlineMs = 1_200;
 const commandDeadlineMs = 5_000;
 /** For what may have to wait for storage. */
@@ -267,6 +269,11 @@ async function reconnect(options: ControlOptions, signal: AbortSignal): Promise<
   }
 }
 
+/** A pause that ends with a slot. */
+function untilSlot(nowMs: number): number {
+  return pingPauseMs - ((nowMs + pingPauseMs) % pingSlotMs);
+}
+
 /**
  * Asks again and again until the connection ends or `signal` aborts, and throws then. Never more than one question is open: a QEMU that
  * wakes up after an hour finds one question.
@@ -278,7 +285,7 @@ async function pingForEver(
   signal: AbortSignal,
 ): Promise<void> {
   for (let count = 1; ; count += 1) {
-    await delay(pingPauseMs, undefined, { signal, ref: false });
+    await delay(untilSlot(performance.now()), undefined, { signal, ref: false });
     const late = setTimeout(() => {
       // The answer may be here already, behind a busy event loop.
       lateCheck = setImmediate(() => setResponsive(false, 'no answer to query-status'));
