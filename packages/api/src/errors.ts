@@ -143,6 +143,15 @@ export const errorCatalogue = {
   'host.uids_exhausted': { status: 503, title: 'No free uid is left in the range for guests.' },
   'host.cgroup_failed': { status: 500, title: 'The control group of the guest could not be set up.' },
 
+  'device.not_found': { status: 404, title: 'There is no such device on the host.' },
+  'device.in_use': { status: 409, title: 'The device is in use.' },
+  'device.group_shared': {
+    status: 409,
+    title: 'The device cannot be separated from others that the host uses.',
+  },
+  'device.unsupported': { status: 409, title: 'This host or this device cannot do that.' },
+  'device.bind_failed': { status: 500, title: 'The device could not be handed over.' },
+
   'event.compacted': { status: 410, title: 'The events since this revision are no longer kept.' },
   'store.failed': { status: 500, title: 'The store could not read or write.' },
   'store.conflict': { status: 409, title: 'The record was changed by somebody else at the same time.' },
