@@ -17,7 +17,7 @@ afterEach(async () => {
 /** What is in the file afterwards; undefined where the kernel has none. */
 async function tuned(before: string | undefined): Promise<string | undefined> {
   const root = await makeRoot();
-  if (before !== undefined) await writeTable(root, { [path]: before });
+  if (before !== undefined) writeTable(root, { [path]: before });
   const files = createHostFiles(root);
   await tuneHost({ logger, files, writes: createSysfsWrites(root) });
   return await files.line(path);
@@ -38,7 +38,7 @@ describe('tuning the host', () => {
 
   it('goes on where the kernel refuses, and says so', async () => {
     const root = await makeRoot();
-    await writeTable(root, { [path]: 'advise [never]\n' });
+    writeTable(root, { [path]: 'advise [never]\n' });
     const writes = { write: () => Promise.reject(new Error('EINVAL')) };
     await tuneHost({ logger, files: createHostFiles(root), writes });
     expect(log).toEqual(['host.not_tuned']);
