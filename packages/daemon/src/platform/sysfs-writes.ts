@@ -8,11 +8,11 @@ import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 
 export interface SysfsWrites {
-  /** Throws what the kernel says as an errno, or the signal's reason. */
+  /** Throws what the kernel says as an errno, ETIMEDOUT at the deadline, or the signal's reason. */
   write(path: string, value: string, signal: AbortSignal): Promise<void>;
 }
 
-export const sysfsDeadlineMs = 30_000;
+const sysfsDeadlineMs = 30_000;
 
 export function createSysfsWrites(root = '/', deadlineMs = sysfsDeadlineMs): SysfsWrites {
   return {
@@ -29,17 +29,15 @@ async function writeOnce(path: string, value: string): Promise<void> {
 }
 
 /** Ends with the work, at the deadline, or when told to give up; the work itself cannot be stopped. */
-export async function withDeadline<T>(
+async function withDeadline<T>(
   work: Promise<T>,
   path: string,
   deadlineMs: number,
   signal: AbortSignal,
 ): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(
-    () => reject(new Error(`the kernel did not answer a write to ${path} within ${deadlineMs / 1000} s`)),
-    deadlineMs,
-  );
+  const late = new Error(`the kernel did not answer a write to ${path} within ${deadlineMs / 1000} s`);
+  const timer = setTimeout(() => reject(Object.assign(late, { code: 'ETIMEDOUT' })), deadlineMs);
   const onAbort = (): void => reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   // Given up, its failure is nobody's any more.

@@ -1,0 +1,64 @@
+// HostDevices on sysfs. Remembers the former drivers of devices that it bound, for as long as the daemon lives.
+import { type HostDevices, isPciAddress, noSuchDevice } from '@wirt/core';
+import type { HostFiles } from '../../platform/host-files.ts';
+import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
+import { bindToVfio, releaseFromVfio, requireDevice } from './binding.ts';
+import { makeFunctions, removeFunctions } from './functions.ts';
+import { hostAddresses, type ReadAddresses } from './interface-facts.ts';
+import { readInventory } from './inventory.ts';
+import { isGone } from './steps.ts';
+
+export interface HostDevicesOptions {
+  readonly files: HostFiles;
+  readonly writes: SysfsWrites;
+  /** Of the host's network interfaces; another's in tests. */
+  readonly addresses?: ReadAddresses;
+}
+
+export function createHostDevices({
+  files,
+  writes,
+  addresses = hostAddresses,
+}: HostDevicesOptions): HostDevices {
+  const sysfs = { files, writes };
+  /** What each device had; undefined: none. */
+  const former = new Map<string, string | undefined>();
+
+  async function read(signal: AbortSignal) {
+    signal.throwIfAborted();
+    const devices = await readInventory(files, addresses);
+    signal.throwIfAborted();
+    return devices;
+  }
+  async function find(address: string, signal: AbortSignal) {
+    const inventory = await read(signal);
+    return { inventory, device: requireDevice(address, inventory) };
+  }
+
+  return {
+    inventory: read,
+    async bind(address, signal) {
+      const { inventory, device } = await find(address, signal);
+      if (device.driver === 'vfio-pci') return former.has(address) ? former.get(address) : 'vfio-pci';
+      await bindToVfio(sysfs, device, inventory, signal);
+      former.set(address, device.driver);
+      return device.driver;
+    },
+    async release(address, formerDriver, signal) {
+      // A record's address becomes a path.
+      if (!isPciAddress(address)) throw noSuchDevice(address);
+      await releaseFromVfio(sysfs, address, formerDriver, signal).catch((error: unknown) => {
+        if (!isGone(error)) throw error;
+      });
+      former.delete(address);
+    },
+    async createVfs(address, count, signal) {
+      const { inventory, device } = await find(address, signal);
+      return makeFunctions(sysfs, device, inventory, count, signal);
+    },
+    async removeVfs(address, signal) {
+      const { inventory, device } = await find(address, signal);
+      await removeFunctions(sysfs, device, inventory, signal);
+    },
+  };
+}

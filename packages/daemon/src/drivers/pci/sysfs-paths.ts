@@ -1,0 +1,12 @@
+// Where PCI devices are in sysfs.
+import { isPciAddress } from '@wirt/core';
+
+export const deviceDirectory = '/sys/bus/pci/devices';
+export const driverDirectory = '/sys/bus/pci/drivers';
+export const devicePath = (address: string): string => `${deviceDirectory}/${address}`;
+
+/** The PCI device that something hangs on: the last on its way; those before are bridges. None or one. */
+export function devicesOfPath(realPath: string | undefined): readonly string[] {
+  const last = realPath?.split('/').findLast(isPciAddress);
+  return last === undefined ? [] : [last];
+}
