@@ -14,6 +14,7 @@ export { memberNames } from './domain/machine/ovf-envelope.ts';
 export { decodeText } from './domain/machine/xml.ts';
 export * from './domain/network-plan.ts';
 export { maxNics } from './domain/nic.ts';
+export { parseCpuList, printCpuList } from './domain/placement/cpu-list.ts';
 export type { HostCpu, HostNode, HostTopology, HugePages } from './domain/placement/topology.ts';
 export { maxDocumentBytes, parseIndex, parseProducts } from './domain/simplestreams/document.ts';
 export { urlBelow } from './domain/simplestreams/path.ts';

@@ -1,7 +1,6 @@
 // Logical processors that are online: which socket and core each is of, as the kernel's admin-guide/cputopology.rst says.
-import type { HostCpu } from '@wirt/core';
+import { type HostCpu, parseCpuList } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
-import { parseIdList } from './id-list.ts';
 
 const cpuDirectory = '/sys/devices/system/cpu';
 
@@ -10,7 +9,7 @@ export type SeatedCpu = Omit<HostCpu, 'node'>;
 
 /** Ascending. Without the file (a kernel without hot-plug), all that are there. */
 export async function onlineCpus(files: HostFiles): Promise<readonly number[]> {
-  const online = parseIdList((await files.line(`${cpuDirectory}/online`)) ?? '');
+  const online = parseCpuList((await files.line(`${cpuDirectory}/online`)) ?? '');
   if (online !== undefined && online.length > 0) return online;
   const present = (await files.list(cpuDirectory)).flatMap((name) => /^cpu(\d+)$/.exec(name)?.[1] ?? []);
   return present.map(Number).toSorted((a, b) => a - b);
@@ -46,7 +45,7 @@ async function readSeat(files: HostFiles, id: number): Promise<Seat | undefined>
   const known = (value: number | undefined): number => Math.max(0, value ?? 0);
   const at = known(socket);
   if (core !== undefined && core >= 0) return { id, socket: at, place: [at, known(die), core, -1] };
-  const siblings = parseIdList((await files.line(`${path}/topology/thread_siblings_list`)) ?? '');
+  const siblings = parseCpuList((await files.line(`${path}/topology/thread_siblings_list`)) ?? '');
   return { id, socket: at, place: [at, known(die), -1, siblings?.[0] ?? id] };
 }
 

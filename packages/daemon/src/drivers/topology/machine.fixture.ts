@@ -1,6 +1,6 @@
 // Machines of any shape as the kernel shows them, and what must be read of them. Of the recorded ones only the shape is
 // taken: which processors and nodes there are, and how they are numbered.
-import type { HostNode, HostTopology, HugePages } from '@wirt/core';
+import { type HostNode, type HostTopology, type HugePages, printCpuList } from '@wirt/core';
 
 export interface CpuShape {
   readonly id: number;
@@ -34,16 +34,7 @@ const isOnline = ({ online }: { readonly online?: boolean }): boolean => online 
 const idsOf = (items: readonly { readonly id: number }[]): number[] =>
   items.map(({ id }) => id).toSorted((a, b) => a - b);
 
-/** As the kernel writes lists, ranges and all. */
-export function kernelList(ids: readonly number[]): string {
-  const ranges: [first: number, last: number][] = [];
-  for (const id of ids.toSorted((a, b) => a - b)) {
-    const range = ranges.at(-1);
-    if (range !== undefined && range[1] === id - 1) range[1] = id;
-    else ranges.push([id, id]);
-  }
-  return `${ranges.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(',')}\n`;
-}
+const kernelList = (ids: readonly number[]): string => `${printCpuList(ids)}\n`;
 
 /** The files of /sys and /proc. */
 export function filesOfMachine(machine: Machine): Record<string, string> {

@@ -1,8 +1,7 @@
 // NUMA nodes that are online, with their processors, memory, distances and huge pages; a kernel without NUMA has one, of
 // everything. A node that goes while it is read is left out.
-import type { HostNode, HugePages } from '@wirt/core';
+import { type HostNode, type HugePages, parseCpuList } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
-import { parseIdList } from './id-list.ts';
 
 const nodeDirectory = '/sys/devices/system/node';
 const wholeHost = '/sys/kernel/mm/hugepages';
@@ -16,7 +15,7 @@ async function nodeIds(files: HostFiles): Promise<readonly number[] | undefined>
   const present = (await files.list(nodeDirectory)).flatMap((name) => /^node(\d+)$/.exec(name)?.[1] ?? []);
   if (present.length === 0) return undefined;
   const ids = present.map(Number).toSorted((a, b) => a - b);
-  const online = parseIdList((await files.line(`${nodeDirectory}/online`)) ?? '');
+  const online = parseCpuList((await files.line(`${nodeDirectory}/online`)) ?? '');
   return online === undefined || online.length === 0 ? ids : ids.filter((id) => online.includes(id));
 }
 
@@ -58,7 +57,7 @@ async function readNode(files: HostFiles, id: number, ids: readonly number[]): P
     ...memoryOf(meminfo ?? ''),
     distances: distancesOf(distance ?? '', ids),
     hugePages,
-    cpus: parseIdList(cpulist ?? '') ?? [],
+    cpus: parseCpuList(cpulist ?? '') ?? [],
   };
 }
 
