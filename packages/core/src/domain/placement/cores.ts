@@ -87,7 +87,7 @@ export function leftoverRefusal(name: string, dedicated: IdList, { nodes }: Surv
   if (dedicated.length === 0) return undefined;
   const taken = new Set(dedicated);
   const left = nodes.map(({ cpus }) => cpus.filter((cpu) => !taken.has(cpu)).length);
-  const bare = nodes.find(({ vcpusHeld }, at) => vcpusHeld > 0 && left[at] === 0);
+  const bare = nodes.find(({ vcpusHeld, cpus }, at) => vcpusHeld > 0 && cpus.length > 0 && left[at] === 0);
   const isHostBare = left.every((count) => count === 0);
   if (!isHostBare && bare === undefined) return undefined;
   const whom = isHostBare

@@ -59,6 +59,12 @@ export function coreRoom({ shape, homes, own }: Wanted, { nodes }: Survey): Core
   return { room: spread.map((count, at) => count + (homed[at] ?? 0)), homed, isWider };
 }
 
+/** A processor that a guest has for itself is as much load as a vCPU that shares. */
+function loadOf(survey: NodeSurvey | undefined): { readonly vcpusHeld: number; readonly cpus: number } {
+  const { vcpusHeld, onlineCount, cpus } = survey ?? { vcpusHeld: 0, onlineCount: 0, cpus: [] };
+  return { vcpusHeld: vcpusHeld + onlineCount - cpus.length, cpus: onlineCount };
+}
+
 /** Undefined where it does not fit with memory looked at like this. */
 export function fitOn(wanted: Wanted, survey: Survey, view: MemoryView): Fit | undefined {
   const { nodes } = survey;
@@ -70,8 +76,7 @@ export function fitOn(wanted: Wanted, survey: Survey, view: MemoryView): Fit | u
     const candidates = among.map((at) => ({
       cores: (room[at] ?? 0) - (homed[at] ?? 0),
       units: units[at] ?? 0,
-      vcpusHeld: nodes[at]?.vcpusHeld ?? 0,
-      cpus: nodes[at]?.cpus.length ?? 0,
+      ...loadOf(nodes[at]),
     }));
     const need = { cores: wanted.shape.cores - sum(homed), units: wanted.memory.units };
     const start = base.map((at) => among.indexOf(at));

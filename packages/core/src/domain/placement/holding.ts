@@ -1,7 +1,7 @@
 /** What a placed guest holds from then on, as the planner counts it for the next ones. Pure. */
 import type { Holding, Placement, PlacementRequest } from './placement.ts';
 
-export function holdingOf(request: PlacementRequest, { nodes, dedicated, guestNodes }: Placement): Holding {
+export function holdingOf(request: PlacementRequest, { dedicated, guestNodes }: Placement): Holding {
   const { name, pins, maxCpus, pageSizeKib } = request;
   const own = new Set(dedicated);
   const pinned = new Set([
@@ -19,7 +19,7 @@ export function holdingOf(request: PlacementRequest, { nodes, dedicated, guestNo
     dedicated,
     pinned: [...pinned].filter((cpu) => !own.has(cpu)).sort((a, b) => a - b),
     vcpus: maxCpus,
-    nodes,
+    nodes: [...new Set(guestNodes.flatMap(({ cpuNodes }) => cpuNodes))].sort((a, b) => a - b),
     memoryMib,
     ...(pageSizeKib === undefined ? {} : { pageSizeKib }),
   };

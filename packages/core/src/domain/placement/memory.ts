@@ -40,8 +40,9 @@ export function roomOf(nodes: readonly NodeSurvey[], need: MemoryNeed, view: Mem
   }
   const room = nodes.map((node) => (view === 'free' ? freeMib(node) : ordinaryMib(node)));
   if (view !== 'beyond') return room;
-  const whole = room.reduce((sum, mib) => sum + mib, 0);
-  return whole === 0 ? room : room.map((mib) => Math.ceil((mib * need.units) / whole));
+  const weights = room.some((mib) => mib > 0) ? room : nodes.map(({ node }) => node.totalMib);
+  const whole = weights.reduce((sum, mib) => sum + mib, 0);
+  return whole === 0 ? room : weights.map((mib) => Math.ceil((mib * need.units) / whole));
 }
 
 /** Without what is set aside as huge pages. */

@@ -8,7 +8,7 @@
 export interface Candidate {
   readonly cores: number;
   readonly units: number;
-  /** Of guests that share its processors. */
+  /** Of guests that are there. */
   readonly vcpusHeld: number;
   readonly cpus: number;
 }

@@ -13,7 +13,7 @@ export interface Holding {
   /** Processors that its user has pinned it to and that it shares: no other guest gets them for itself. */
   readonly pinned?: IdList;
   readonly vcpus: number;
-  /** Nodes it is placed on; empty where it runs anywhere. */
+  /** Nodes that its vCPUs run on; empty where they run anywhere. */
   readonly nodes: IdList;
   /** Of its memory, by node; what is not placed is under none. */
   readonly memoryMib: Readonly<Record<number, number>>;

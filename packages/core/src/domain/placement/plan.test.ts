@@ -197,6 +197,15 @@ describe('a guest that is too large for one node', () => {
     expect(reasons.join(' ')).toContain('more memory than the host');
   });
 
+  it('with overcommit is placed also where the host tells of no memory, or has set all aside', () => {
+    const untold = hostOf({ nodes: 1, coresPerNode: 2, threads: 1, mibPerNode: 0 });
+    expect(placed(untold, { overcommit: true }).nodes).toEqual([]);
+    const pool = { sizeKib: 2048, total: 4096, free: 4096 };
+    const aside = hostOf({ nodes: 1, coresPerNode: 2, threads: 1, mibPerNode: 8192, hugePages: { 0: pool } });
+    expect(placed(aside, { overcommit: true }).nodes).toEqual([0]);
+    expect(refused(aside).code).toBe('host.insufficient_memory');
+  });
+
   it('with overcommit is first looked at as if without', () => {
     const host = hostOf({ nodes: 2, coresPerNode: 4, threads: 1, mibPerNode: 8192, freeMib: { 0: 100 } });
     expect(placed(host, { memoryMib: 4096, overcommit: true }).nodes).toEqual([1]);
@@ -308,6 +317,14 @@ describe('a guest with dedicated processors', () => {
   it('is refused where the host itself would have none left', () => {
     expect(refused(hosts.small, { cpus: 2, dedicated: true })).toMatchObject({ code: 'host.cpus_taken' });
     expect(placed(hosts.small, { cpus: 1, dedicated: true }).dedicated).toEqual([1]);
+  });
+
+  it('is not blamed for a node that had nothing left before', () => {
+    const before = [
+      holding({ name: 'first', nodes: [0] }),
+      holding({ name: 'db', dedicated: [...ids(0, 7), ...ids(16, 23)], nodes: [0] }),
+    ];
+    expect(placed(hosts.twoSockets, { dedicated: true }, before).nodes).toEqual([1]);
   });
 
   it('leaves a core on a node that others share', () => {

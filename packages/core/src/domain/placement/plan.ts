@@ -35,7 +35,8 @@ export function planPlacement(request: PlacementRequest, ground: PlacementGround
   const invalid = requestRefusal(request, survey);
   if (invalid !== undefined) return refused(invalid);
   const hasCpus = survey.nodes.some(({ cpus }) => cpus.length > 0);
-  const isBound = request.placement === 'auto' && hasCpus;
+  const hasMemory = survey.nodes.some(({ node }) => node.totalMib > 0);
+  const isBound = request.placement === 'auto' && hasCpus && hasMemory;
   const task: Task = { request, survey, memory: memoryNeed(request), isBound };
   if (!isBound && !holdsSomewhere(task)) return refused(memoryRefusal(request, task.memory, survey));
   return isBound || request.dedicated ? placeOnNodes(task) : placeAnywhere(task);
@@ -65,7 +66,7 @@ function placeAnywhere({ request, survey, memory }: Task): PlacementResult {
   const why =
     request.placement === 'none'
       ? 'It runs wherever the kernel likes, as asked for.'
-      : 'It runs wherever the kernel likes: the host tells of no processors by node.';
+      : 'It runs wherever the kernel likes: the host tells of no processors and memory by node.';
   const reasons = [
     ...memoryReasons(request, memory),
     why,
@@ -146,7 +147,7 @@ function finish(task: Task, wanted: Wanted, fit: Fit): PlacementResult {
   };
   const where = isBound
     ? nodeReasons(request, fit, survey.nodes.length)
-    : ['Its memory is wherever the kernel likes, as asked for.'];
+    : [`Its memory is wherever the kernel likes${request.placement === 'none' ? ', as asked for' : ''}.`];
   const reasons = [
     ...memoryReasons(request, memory),
     ...where,

@@ -50,7 +50,7 @@ function hugePageRefusal(
   const pools = nodes.filter((node) => poolOf(node, sizeKib) !== undefined);
   return {
     code: 'host.insufficient_huge_pages',
-    message: `${name} needs ${needed} huge pages of ${sizeKib} KiB, and the nodes have ${sum(free)} free${spare}: ${byNode(nodes, free)}.`,
+    message: `${name} needs ${needed} huge ${needed === 1 ? 'page' : 'pages'} of ${sizeKib} KiB, and the nodes have ${sum(free)} free${spare}: ${byNode(nodes, free)}.`,
     hint: hugePageHint(pools, sizeKib, needed - sum(free)),
     details: { neededPages: needed, pageSizeKib: sizeKib, ...details(nodes, free) },
   };
