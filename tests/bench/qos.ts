@@ -12,8 +12,8 @@ import {
   diskRate,
   egressRate,
   ingressRate,
-  pinned,
-  processSeconds,
+  packetRate,
+  shares,
   startPeers,
   turnLoop,
   turns,
@@ -45,11 +45,7 @@ export async function qos(): Promise<Figure[]> {
   return [...figures, ...(await accuracy(net))];
 }
 
-const set = (net: Networked, name: string, limits: Limits) =>
-  net.daemon.client.call('PATCH /v1/instances/{instance}', {
-    params: { instance: name },
-    body: { spec: { limits } },
-  });
+const set = (net: Networked, name: string, limits: Limits) => net.set(name, { limits });
 
 /** The same command line without Wirt, in no group of its own; by turns. */
 async function unlimited(net: Networked): Promise<Figure> {
@@ -133,15 +129,6 @@ async function inForce(net: Networked): Promise<Figure[]> {
   return figures;
 }
 
-/** Processor time that a guest gets while both are busy on one processor of the host. */
-async function share(net: Networked, name: string): Promise<number> {
-  await pinned(net, name, 1);
-  const pid = (await net.instance(name)).status.process?.pid ?? 0;
-  const before = await processSeconds(pid);
-  await turns(net, name, 8);
-  return (await processSeconds(pid)) - before;
-}
-
 async function accuracy(net: Networked): Promise<Figure[]> {
   const figures: Figure[] = [];
   const row = (axis: string, wanted: number, got: number, unit: string): void => {
@@ -159,8 +146,8 @@ async function accuracy(net: Networked): Promise<Figure[]> {
   }
   await set(net, 'two', { cpu: { cores: null, weight: 100 } });
   await set(net, 'one', { cpu: { weight: 300 } });
-  const [a, b] = await Promise.all(['one', 'two'].map((name) => share(net, name)));
-  row('processor weights, 300:100', 3, (a ?? 0) / (b ?? 0), ': 1');
+  const [one, two] = await shares(net, ['one', 'two'], 8);
+  row('processor weights, 300:100', 3, (one?.seconds ?? 0) / (two?.seconds ?? 0), ': 1');
   await set(net, 'one', { cpu: null });
   for (const way of ['read', 'write'] as const) {
     await set(net, 'one', { disk: { [`${way}Bytes`]: { rate: 8 * mib } } });
@@ -182,6 +169,8 @@ async function accuracy(net: Networked): Promise<Figure[]> {
       await set(net, 'one', { eachNic: { [way]: { bytesPerSecond: rate * mib } } });
       row(`network, ${way}`, rate, (await measure(net, 'one', 4)) / mib, 'MiB/s');
     }
+    await set(net, 'one', { eachNic: { [way]: { bytesPerSecond: null, packetsPerSecond: 200 } } });
+    row(`network, ${way}`, 200, await packetRate(net, 'one', way), 'packets/s');
     await set(net, 'one', { eachNic: null });
   }
   return figures;

@@ -1,5 +1,5 @@
 // wirtd in a network namespace of the test's own, with the bridge driver, and guests that are asked over their agents.
-import type { Instance, Network, NicCreate } from '@wirt/api';
+import type { Instance, InstanceUpdate, Network, NicCreate } from '@wirt/api';
 import { type DaemonOptions, type PartialCreate, startDaemon, type TestDaemon } from './daemon.ts';
 import { type TestNetwork, testNetwork } from './namespace.ts';
 import { wirt } from './wirt.ts';
@@ -19,6 +19,8 @@ export interface Networked extends AsyncDisposable {
   sh(guest: string, line: string, timeoutSeconds?: number): Promise<{ exitCode: number; text: string }>;
   /** Until a guest's kernel has taken up a card that was plugged into it; throws when it does not. */
   hasCard(guest: string, mac: string): Promise<void>;
+  /** Changes an instance, as `wirt set` does. */
+  set(name: string, spec: NonNullable<InstanceUpdate['spec']>): Promise<Instance>;
   /** The command of people; throws when it fails. */
   cli(...args: string[]): Promise<string>;
   /** Removes every instance and every network. */
@@ -74,6 +76,8 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       return instance(name);
     },
     sh,
+    set: (name, spec) =>
+      client.call('PATCH /v1/instances/{instance}', { params: { instance: name }, body: { spec } }),
     hasCard: async (name, mac) => {
       const line = `for i in $(seq 100); do grep -q ${mac} /sys/class/net/*/address && exit; usleep 100000; done; exit 1`;
       const { exitCode } = await sh(name, line);

@@ -6,9 +6,6 @@ import type { Networked } from './networked.ts';
 
 const run = promisify(execFile);
 
-/** Ten per cent, both ways. */
-export const tenth = (value: number): readonly [number, number] => [value * 0.9, value * 1.1];
-
 /** A line of shell that prints, for each processor, how many turns a loop made in `seconds` of the guest's own clock. */
 export function turnLoop(seconds: number, cpus: number): string {
   // From one tick of the clock to another, whole seconds later.
@@ -41,6 +38,18 @@ export async function coresSeen(net: Networked, guest: string, seconds: number):
   return 1 - gone / whole + emulator;
 }
 
+/**
+ * How long a guest that was idle is held up within its first `ms` of work, in ms, at least (what else the machine does holds it up, too): of its
+ * own clock, what is missing between two looks at it, in the best of seven times.
+ */
+export async function heldUp(net: Networked, guest: string, ms: number): Promise<number> {
+  const look = '${EPOCHREALTIME/./}';
+  const loop =
+    `for i in 1 2 3 4 5 6 7; do sleep 1; g=0; p=${look}; e=$((p+${ms}000)); while [ $p -lt $e ]; do ` +
+    `t=${look}; d=$((t-p)); [ $d -ge 5000 ] && g=$((g+d)); p=$t; done; echo $g; done`;
+  return Math.min(...(await net.sh(guest, loop)).text.split('\n').map(Number)) / 1000;
+}
+
 /** Processor time of all threads that are no vCPUs. */
 async function emulatorSeconds(pid: number): Promise<number> {
   let ticks = 0;
@@ -57,6 +66,28 @@ export async function processSeconds(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/**
+ * Processor time that guests get of one processor of the host, which they share; over the same stretch for all, in which all are busy. What each
+ * sees of it, too.
+ */
+export async function shares(
+  net: Networked,
+  guests: readonly string[],
+  seconds: number,
+): Promise<{ readonly seconds: number; readonly seen: number }[]> {
+  for (const guest of guests) await pinned(net, guest, 1);
+  const pids = await Promise.all(guests.map(async (name) => (await net.instance(name)).status.process?.pid));
+  const used = () => Promise.all(pids.map((pid = 0) => processSeconds(pid)));
+  // Longer than they are looked at, on both sides.
+  const busy = guests.map((name) => coresSeen(net, name, seconds + 4));
+  await net.network.outside.run('sleep', '2');
+  const before = await used();
+  await net.network.outside.run('sleep', String(seconds));
+  const after = await used();
+  const seen = await Promise.all(busy);
+  return guests.map((_, at) => ({ seconds: (after[at] ?? 0) - (before[at] ?? 0), seen: seen[at] ?? 0 }));
 }
 
 /** Leaves a guest one processor of the host, so that two such guests fill it. */
@@ -136,16 +167,46 @@ async function whileStreaming<T>(
 
 /** Bytes a second from the guest, as the interface at the other end counts them. */
 export async function egressRate(net: Networked, guest: string, seconds = 3): Promise<number> {
-  const count = async (): Promise<{ bytes: number; ms: number }> => {
+  return await whileStreaming(net, guest, 9, () => arrived(net, 'bytes', seconds));
+}
+
+/**
+ * Packets a second from the guest, or towards it, while it sends some 800 and is sent as many: those that arrive at the other end, or at its own card.
+ */
+export async function packetRate(
+  net: Networked,
+  guest: string,
+  way: 'egress' | 'ingress',
+  seconds = 3,
+): Promise<number> {
+  const flood = Array.from({ length: 8 }, () => `ping -q -i 0.01 ${outside} &`).join(' ');
+  await net.sh(guest, `(${flood}) </dev/null >/dev/null 2>&1; sleep 1`);
+  try {
+    if (way === 'egress') return await arrived(net, 'packets', seconds);
+    const now = "$(cat /sys/class/net/eth0/statistics/rx_packets) $(cut -d' ' -f1 /proc/uptime)";
+    const { text } = await net.sh(guest, `a="${now}"; sleep ${seconds}; echo $a ${now}`, seconds + 30);
+    return perSecond(text);
+  } finally {
+    await net.sh(guest, 'killall ping; true');
+  }
+}
+
+/** Of two counters and two times, as a guest has written them. */
+function perSecond(text: string): number {
+  const [count = 0, at = 0, countThen = 0, then = 0] = text.split(' ').map(Number);
+  return (countThen - count) / (then - at);
+}
+
+/** What a second brings to the other end of the wire, as its interface counts it. */
+async function arrived(net: Networked, unit: 'bytes' | 'packets', seconds: number): Promise<number> {
+  const count = async (): Promise<{ units: number; ms: number }> => {
     const [link] = JSON.parse(await net.network.outside.run('ip', '-s', '-j', 'link', 'show', 'dev', 'up1'));
-    return { bytes: Number(link.stats64.rx.bytes), ms: performance.now() };
+    return { units: Number(link.stats64.rx[unit]), ms: performance.now() };
   };
-  return await whileStreaming(net, guest, 9, async () => {
-    const before = await count();
-    await net.network.outside.run('sleep', String(seconds));
-    const after = await count();
-    return (after.bytes - before.bytes) / ((after.ms - before.ms) / 1000);
-  });
+  const before = await count();
+  await net.network.outside.run('sleep', String(seconds));
+  const after = await count();
+  return (after.units - before.units) / ((after.ms - before.ms) / 1000);
 }
 
 /** Bytes a second towards the guest, as its own card counts them, by its own clock. */
@@ -153,7 +214,6 @@ export async function ingressRate(net: Networked, guest: string, seconds = 3): P
   const now = "$(cat /sys/class/net/eth0/statistics/rx_bytes) $(cut -d' ' -f1 /proc/uptime)";
   return await whileStreaming(net, guest, 19, async () => {
     const { text } = await net.sh(guest, `a="${now}"; sleep ${seconds}; echo $a ${now}`, seconds + 30);
-    const [bytes = 0, at = 0, bytesThen = 0, then = 0] = text.split(' ').map(Number);
-    return (bytesThen - bytes) / (then - at);
+    return perSecond(text);
   });
 }
