@@ -75,6 +75,9 @@ export function hugePageReserveContract(name: string, make: () => Promise<HugePa
       try {
         expect(await set(0)).toBe(inUse);
         expect(await now()).toMatchObject({ total: inUse, free: 0, surplus: inUse });
+        // As many as there are: they are no surplus any more.
+        expect(await set(inUse)).toBe(inUse);
+        expect(await now()).toMatchObject({ total: inUse, free: 0, surplus: 0 });
         // More than what is in use again: nothing is surplus.
         expect(await set(inUse + 1)).toBe(inUse + 1);
         expect(await now()).toMatchObject({ total: inUse + 1, free: 1, surplus: 0 });

@@ -4,7 +4,6 @@ import { bindRefusal, noSuchDevice, type PciDevice, refusalError } from '@wirt/c
 import type { HostFiles } from '../../platform/host-files.ts';
 import {
   driverOf,
-  isGone,
   isUnanswered,
   overrideStep,
   probeStep,
@@ -101,7 +100,7 @@ async function unbind(sysfs: Sysfs, address: string, driver: string): Promise<vo
   try {
     await runStep(sysfs, unbindStep(address, driver));
   } catch (error) {
-    if ((await driverOf(sysfs.files, address)) === driver || isGone(error)) throw error;
+    if ((await driverOf(sysfs.files, address)) === driver) throw error;
   }
 }
 

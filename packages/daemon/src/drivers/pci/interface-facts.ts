@@ -57,8 +57,8 @@ async function interfacesWithDefaultRoute(files: HostFiles): Promise<ReadonlySet
           ? [name]
           : [],
       ),
-    // Destination and length of its prefix come first, the interface last; that of unreachable destinations is lo.
+    // Destination and length of its prefix come first, the interface last (lo, where there is no way).
     ...ipv6.flatMap((line) => /^0{32} 00 .* (\S+)$/.exec(line.trimEnd())?.[1] ?? []),
   ];
-  return new Set(names.filter((name) => name !== 'lo'));
+  return new Set(names);
 }

@@ -238,6 +238,16 @@ describe('taking a device back', () => {
     expect(bus.driverOf('0000:06:00.0')).toBe('ahci');
   });
 
+  it('forgets what it had: somebody who binds it afterwards keeps it', async () => {
+    const bus = await hostWith();
+    const devices = devicesOn(bus);
+    await devices.release(card, await devices.bind(card, signal()), signal());
+    await bus.writes.write(`/sys/bus/pci/devices/${card}/driver_override`, 'vfio-pci', signal());
+    await bus.writes.write('/sys/bus/pci/drivers/igb/unbind', card, signal());
+    await bus.writes.write('/sys/bus/pci/drivers_probe', card, signal());
+    expect(await devices.bind(card, signal())).toBe('vfio-pci');
+  });
+
   it('leaves one with vfio-pci that was there before', async () => {
     const bus = await hostWith({
       address: '0000:06:00.0',

@@ -106,6 +106,12 @@ describe('the topology of a host', () => {
     expect(nodes[0]?.distances).not.toHaveProperty('0');
   });
 
+  it('without a node that is offline and whose files are there still', async () => {
+    const files = filesOfMachine(eightSmall);
+    files['/sys/devices/system/node/online'] = '0-2,4-7\n';
+    expect((await read(files)).nodes.map(({ id }) => id)).toEqual([0, 1, 2, 4, 5, 6, 7]);
+  });
+
   it('counts a processor whose node is offline to a node of its socket, or to the first', async () => {
     const files = filesOfMachine({
       ...eightSmall,
