@@ -122,6 +122,14 @@ describe('what a guest holds', () => {
     });
   });
 
+  it('for itself is not counted a second time as pinned', () => {
+    const request = requestOf({ dedicated: true, pins: { vcpus: { 0: [4], 1: [20] }, emulator: [0, 4] } });
+    expect(holdingOf(request, placed(hosts.twoSockets, request))).toMatchObject({
+      dedicated: [4, 20],
+      pinned: [0],
+    });
+  });
+
   it('of huge pages is not taken from the memory of others, and not promised twice', () => {
     const pool = { sizeKib: 2048, total: 1024, free: 1024 };
     const host = hostOf({ nodes: 1, coresPerNode: 4, threads: 1, mibPerNode: 8192, hugePages: { 0: pool } });

@@ -1,4 +1,4 @@
-/** A host's processors and nodes by number, sorted once for each topology that is read: planning a guest on 4096 cores is short only because of it. */
+/** A host's processors by number, node and core, sorted once for each list of them: planning on 4096 cores is short only because of it. */
 import type { IdList } from './placement.ts';
 import type { HostCpu, HostNode, HostTopology } from './topology.ts';
 
@@ -8,49 +8,42 @@ export interface Core {
   readonly cpus: IdList;
 }
 
-export interface IndexedNode {
-  readonly node: HostNode;
-  /** Online; ascending. */
-  readonly cpus: IdList;
-}
-
-export interface HostIndex {
+export interface CpuIndex {
   readonly cpus: ReadonlyMap<number, HostCpu>;
-  /** Ascending by id. A node that only processors name is there too, without memory. */
-  readonly nodes: readonly IndexedNode[];
+  /** Online, by node; ascending. */
+  readonly byNode: ReadonlyMap<number, IdList>;
   /** By the lowest of their processors. */
   readonly cores: readonly Core[];
 }
 
-/** By the identity of the topology, which nobody changes once it is read. */
-const known = new WeakMap<HostTopology, HostIndex>();
+/** By the identity of the list, which nobody changes once it is read: whoever reads a host's memory anew keeps the list. */
+const known = new WeakMap<HostTopology['cpus'], CpuIndex>();
 
-export function indexOf(host: HostTopology): HostIndex {
-  const found = known.get(host) ?? makeIndex(host);
-  known.set(host, found);
+export function cpuIndexOf({ cpus }: HostTopology): CpuIndex {
+  const found = known.get(cpus) ?? makeIndex(cpus);
+  known.set(cpus, found);
   return found;
 }
 
-function makeIndex({ cpus, nodes }: HostTopology): HostIndex {
+function makeIndex(cpus: readonly HostCpu[]): CpuIndex {
   const sorted = [...cpus].sort((a, b) => a.id - b.id);
-  const byNode = new Map<number, { readonly node: HostNode; readonly cpus: number[] }>();
-  for (const node of nodes) byNode.set(node.id, { node, cpus: [] });
+  const byNode = new Map<number, number[]>();
   const byCore = new Map<number, { readonly node: number; readonly cpus: number[] }>();
   for (const { id, node, core } of sorted) {
-    const onNode = byNode.get(node) ?? { node: emptyNode(node), cpus: [] };
-    const onCore = byCore.get(core) ?? { node, cpus: [] };
-    onNode.cpus.push(id);
-    onCore.cpus.push(id);
-    byNode.set(node, onNode);
-    byCore.set(core, onCore);
+    const onNode = byNode.get(node);
+    if (onNode === undefined) byNode.set(node, [id]);
+    else onNode.push(id);
+    const onCore = byCore.get(core);
+    if (onCore === undefined) byCore.set(core, { node, cpus: [id] });
+    else onCore.cpus.push(id);
   }
-  return {
-    cpus: new Map(sorted.map((cpu) => [cpu.id, cpu])),
-    nodes: [...byNode.values()].sort((a, b) => a.node.id - b.node.id),
-    cores: [...byCore.values()],
-  };
+  return { cpus: new Map(sorted.map((cpu) => [cpu.id, cpu])), byNode, cores: [...byCore.values()] };
 }
 
-function emptyNode(id: number): HostNode {
-  return { id, totalMib: 0, freeMib: 0, distances: {}, hugePages: [] };
+/** Ascending by id. A node that only processors name is there too, without memory. */
+export function nodesOf({ nodes }: HostTopology, { byNode }: CpuIndex): HostNode[] {
+  const told = new Set(nodes.map(({ id }) => id));
+  const unknown = [...byNode.keys()].filter((id) => !told.has(id));
+  const bare = unknown.map((id): HostNode => ({ id, totalMib: 0, freeMib: 0, distances: {}, hugePages: [] }));
+  return [...nodes, ...bare].sort((a, b) => a.id - b.id);
 }

@@ -167,6 +167,13 @@ describe('a guest that is too large for one node', () => {
     expect(topology).toEqual({ sockets: 2, cores: 5, threads: 1 });
   });
 
+  it('has sockets of one size, also where its nodes give different numbers of processors', () => {
+    const host = hostOf({ nodes: 4, coresPerNode: 3, threads: 1, mibPerNode: 16_384, offline: [3, 9] });
+    const { topology, guestNodes } = placed(host, { cpus: 10 });
+    expect(guestNodes.map(({ vcpus }) => vcpus.length)).toEqual([3, 2, 3, 2]);
+    expect(topology).toEqual({ sockets: 2, cores: 5, threads: 1 });
+  });
+
   it('never has a core of its own on two nodes, where it is asked for with threads', () => {
     const host = hostOf({ nodes: 2, coresPerNode: 5, threads: 1, mibPerNode: 16_384 });
     const { guestNodes } = placed(host, { cpus: 8, topology: { sockets: 1, cores: 4, threads: 2 } });
@@ -220,8 +227,16 @@ describe('a guest that is too large for one node', () => {
 describe('nodes that lack something', () => {
   const memoryOnly = hostOf({ nodes: 3, coresPerNode: 4, threads: 1, mibPerNode: 8192, memoryOnly: [2] });
 
-  it('without processors are left alone while others have memory', () => {
-    expect(placed(memoryOnly, { cpus: 8, memoryMib: 16_384 }).nodes).toEqual([0, 1]);
+  it('without processors are left alone while others have memory, even if those are farther', () => {
+    const host = hostOf({
+      nodes: 3,
+      coresPerNode: 4,
+      threads: 1,
+      mibPerNode: 8192,
+      nodesPerSocket: 2,
+      memoryOnly: [1],
+    });
+    expect(placed(host, { memoryMib: 12_288 }).nodes).toEqual([0, 2]);
   });
 
   it('without processors give memory when nothing else is left, and the guest sees them as such', () => {
@@ -288,6 +303,12 @@ describe('a guest with dedicated processors', () => {
   it('has cores with two threads where there are any, and single ones where they do not suffice', () => {
     expect(placed(hybridHost(4, 8), { cpus: 6, dedicated: true }).dedicated).toEqual(ids(2, 7));
     expect(placed(hybridHost(2, 8), { cpus: 8, dedicated: true }).topology.threads).toBe(1);
+  });
+
+  it('is refused for memory where that is what it lacks, though pairs of threads are too few as well', () => {
+    expect(refused(hybridHost(2, 8), { cpus: 8, dedicated: true, memoryMib: 65_536 }).code).toBe(
+      'host.insufficient_memory',
+    );
   });
 
   it('has processors for vCPUs that are not plugged in yet', () => {

@@ -1,5 +1,5 @@
 /** The host as the planner looks at it: what each node still has to give, now that other guests hold their part. Pure. */
-import { type Core, type IndexedNode, indexOf } from './host-index.ts';
+import { type Core, cpuIndexOf, nodesOf } from './host-index.ts';
 import type { Holding, IdList, PlacementGround } from './placement.ts';
 import type { HostCpu, HostNode } from './topology.ts';
 
@@ -32,30 +32,32 @@ export interface Survey {
 }
 
 interface Account {
-  readonly indexed: IndexedNode;
+  readonly node: HostNode;
+  readonly online: IdList;
   vcpusHeld: number;
   promisedMib: number;
   readonly promisedHugeMib: Map<number, number>;
 }
 
 export function surveyOf({ host, holdings }: PlacementGround): Survey {
-  const { cpus, cores, nodes } = indexOf(host);
+  const index = cpuIndexOf(host);
+  const { cpus, cores, byNode } = index;
   const ownerOf = new Map<number, string>();
   const pinnedBy = new Map<number, string>();
   const accounts = new Map<number, Account>();
-  for (const indexed of nodes) {
-    accounts.set(indexed.node.id, { indexed, vcpusHeld: 0, promisedMib: 0, promisedHugeMib: new Map() });
+  for (const node of nodesOf(host, index)) {
+    const online = byNode.get(node.id) ?? [];
+    accounts.set(node.id, { node, online, vcpusHeld: 0, promisedMib: 0, promisedHugeMib: new Map() });
   }
   for (const holding of holdings) {
     for (const cpu of holding.dedicated) ownerOf.set(cpu, holding.name);
     for (const cpu of holding.pinned ?? []) pinnedBy.set(cpu, holding.name);
     enter(holding, accounts);
   }
-  const surveys = [...accounts.values()].map(({ indexed, ...account }) => ({
-    node: indexed.node,
-    onlineCount: indexed.cpus.length,
-    cpus: ownerOf.size === 0 ? indexed.cpus : indexed.cpus.filter((cpu) => !ownerOf.has(cpu)),
+  const surveys = [...accounts.values()].map(({ online, ...account }) => ({
     ...account,
+    onlineCount: online.length,
+    cpus: ownerOf.size === 0 ? online : online.filter((cpu) => !ownerOf.has(cpu)),
   }));
   return { nodes: surveys, cpus, cores, ownerOf, pinnedBy };
 }
@@ -65,7 +67,7 @@ function enter(
   accounts: ReadonlyMap<number, Account>,
 ): void {
   if (dedicated.length === 0) {
-    const hasCpus = (id: number): boolean => (accounts.get(id)?.indexed.cpus.length ?? 0) > 0;
+    const hasCpus = (id: number): boolean => (accounts.get(id)?.online.length ?? 0) > 0;
     const count = nodes.filter(hasCpus).length;
     for (const id of nodes) {
       const account = accounts.get(id);
