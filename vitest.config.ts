@@ -1,8 +1,20 @@
-// Three test tiers as vitest projects: unit (fast, no root), contract (real QEMU and kernel), functional (a real wirtd).
+// Test tiers as vitest projects: unit (fast, no root), contract (real QEMU and kernel), functional (a real wirtd), two files side by side in each,
+// since they wait more than they work; and alone, those of both that measure, and have the machine to themselves.
 // Every run ends with the plain summary line of tools/plain-summary-reporter.ts.
 import { defineConfig } from 'vitest/config';
 
 const packages = 'packages/**/src/**';
+
+/** They measure shares of processors, and rates. */
+const alone = [
+  'tests/functional/limits*.test.ts',
+  'tests/functional/usage.test.ts',
+  `${packages}/network-bridge/rates.contract.test.ts`,
+  `${packages}/cgroup/cgroup.contract.test.ts`,
+];
+const slow = { testTimeout: 180_000, hookTimeout: 180_000 } as const;
+/** More than two guests at once, and their agents are late. */
+const sideBySide = { pool: 'forks', maxWorkers: 2 } as const;
 
 export default defineConfig({
   test: {
@@ -24,8 +36,8 @@ export default defineConfig({
           name: 'contract',
           environment: 'node',
           include: [`${packages}/*.contract.test.ts`],
-          pool: 'forks',
-          fileParallelism: false,
+          exclude: ['**/node_modules/**', ...alone],
+          ...sideBySide,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -35,11 +47,21 @@ export default defineConfig({
           name: 'functional',
           environment: 'node',
           include: ['tests/functional/**/*.test.ts'],
+          exclude: ['**/node_modules/**', ...alone],
+          globalSetup: ['./tests/build-first.ts'],
+          ...sideBySide,
+          ...slow,
+        },
+      },
+      {
+        test: {
+          name: 'alone',
+          environment: 'node',
+          include: alone,
           globalSetup: ['./tests/build-first.ts'],
           pool: 'forks',
           fileParallelism: false,
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          ...slow,
         },
       },
     ],

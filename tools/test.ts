@@ -12,7 +12,7 @@ import { root, runStep, tool } from './steps.ts';
 /** Unpacked by tools/setup.sh --test; tests that want it skip where it is not. */
 const agent = join(root, '.wirt/test-cache/qemu-guest-agent/usr/sbin/qemu-ga');
 
-const tiers = ['unit', 'contract', 'functional'] as const;
+const tiers = ['unit', 'contract', 'functional', 'alone'] as const;
 
 /** Counts of a vitest run from its tally file and exit code, so that a run that broke is never green. */
 function readTally(path: string, exitCode: number): Tally {
