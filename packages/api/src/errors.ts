@@ -33,6 +33,14 @@ export const errorCatalogue = {
   'instance.stop_timeout': { status: 504, title: 'The guest did not power off in the time given.' },
   'instance.unresponsive': { status: 504, title: 'QEMU does not answer on its control socket.' },
   'instance.died': { status: 500, title: 'The guest ended while it was waited for.' },
+  'instance.invalid_topology': {
+    status: 400,
+    title: 'The processors asked for do not go with the number of vCPUs.',
+  },
+  'instance.too_many_vcpus': {
+    status: 409,
+    title: 'The machine type, the accelerator or QEMU does not allow so many vCPUs.',
+  },
 
   'image.not_found': { status: 404, title: 'There is no such image.' },
   'image.name_taken': { status: 409, title: 'Another image has this name.' },
@@ -131,6 +139,10 @@ export const errorCatalogue = {
   'download.refused': { status: 400, title: 'Wirt does not download from this address.' },
 
   'host.insufficient_memory': { status: 409, title: 'The host has too little memory for the guest.' },
+  'host.insufficient_huge_pages': { status: 409, title: 'The host has too few huge pages for the guest.' },
+  'host.insufficient_cpus': { status: 409, title: 'The host has too few processors for the guest.' },
+  'host.no_such_cpu': { status: 409, title: 'There is no such processor on the host, or it is offline.' },
+  'host.cpus_taken': { status: 409, title: 'The processors are another guest’s alone.' },
   'host.tool_missing': { status: 500, title: 'A program that is needed is not installed on the host.' },
   'host.qemu_missing': { status: 500, title: 'The QEMU binary was not found.' },
   'host.qemu_broken': { status: 500, title: 'The QEMU binary does not run.' },

@@ -1,6 +1,12 @@
 /** Routes about the machine below and the daemon itself. */
 import { z } from 'zod';
 import type { Route, RouteKey } from '../route.ts';
+import {
+  hostCapacitySchema,
+  hostSettingsSchema,
+  hostSettingsUpdateSchema,
+  hostTopologySchema,
+} from '../schemas/capacity.ts';
 import { hostCheckSchema, hostSchema, versionSchema } from '../schemas/host.ts';
 
 export const hostRoutes = {
@@ -16,6 +22,35 @@ export const hostRoutes = {
     operationId: 'checkHost',
     summary: 'Compare this machine with best practice',
     response: hostCheckSchema,
+    errors: [],
+  },
+  'GET /v1/host/capacity': {
+    tag: 'host',
+    operationId: 'getHostCapacity',
+    summary: 'What of this machine is promised to guests, and what is left',
+    response: hostCapacitySchema,
+    errors: [],
+  },
+  'GET /v1/host/topology': {
+    tag: 'host',
+    operationId: 'getHostTopology',
+    summary: 'Nodes and processors, and who is placed on them',
+    response: hostTopologySchema,
+    errors: [],
+  },
+  'GET /v1/host/settings': {
+    tag: 'host',
+    operationId: 'getHostSettings',
+    summary: 'How much more than this machine has may be promised',
+    response: hostSettingsSchema,
+    errors: [],
+  },
+  'PATCH /v1/host/settings': {
+    tag: 'host',
+    operationId: 'updateHostSettings',
+    summary: 'Change how much may be promised; guests that run stay',
+    body: hostSettingsUpdateSchema,
+    response: hostSettingsSchema,
     errors: [],
   },
   'GET /v1/version': {

@@ -13,6 +13,7 @@ import {
   instanceUpdateSchema,
 } from '../schemas/instance.ts';
 import { operationSchema, waitQuery } from '../schemas/operation.ts';
+import { instanceTuningSchema } from '../schemas/tuning.ts';
 
 export const instanceParams = z.strictObject({ instance: referenceSchema });
 
@@ -25,6 +26,12 @@ const started = [
   'instance.start_failed',
   'image.not_found',
   'host.insufficient_memory',
+  'host.insufficient_cpus',
+  'host.insufficient_huge_pages',
+  'host.no_such_cpu',
+  'host.cpus_taken',
+  'instance.invalid_topology',
+  'instance.too_many_vcpus',
   'host.kvm_unusable',
   'host.qemu_missing',
   'host.qemu_broken',
@@ -142,6 +149,13 @@ export const instanceRoutes = {
     can: 'resume',
     response: instanceSchema,
     errors: [...changed, 'instance.unresponsive'],
+  },
+  'GET /v1/instances/{instance}/tuning': {
+    ...shared,
+    operationId: 'getInstanceTuning',
+    summary: 'Show, setting by setting, what the guest got of the host, and why',
+    response: instanceTuningSchema,
+    errors: ['instance.not_found'],
   },
   'GET /v1/instances/{instance}/isolation': {
     ...shared,

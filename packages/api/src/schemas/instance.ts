@@ -12,6 +12,7 @@ import {
   throttlePatchSchema,
 } from './limits.ts';
 import { nicCreateSchema, nicSchema } from './nic.ts';
+import { placementSchema, tuningPatchSchema, tuningSchema } from './tuning.ts';
 
 export const restartPolicySchema = z
   .enum(['never', 'on-failure', 'always'])
@@ -59,6 +60,7 @@ export const instanceSpecSchema = z
       .describe('Up to what its memory can be raised while it runs; by default `memoryMib`.'),
     policy: nameSchema.optional().describe('Limits that it shares with others; its own win.'),
     limits: limitsSchema.optional().describe('Its own; they win over the policy’s.'),
+    tuning: tuningSchema.optional(),
     machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
     accelerator: z
       .enum(['auto', 'kvm', 'tcg'])
@@ -170,6 +172,7 @@ export const instanceStatusSchema = z
       .object({ cpus: z.int(), maxCpus: z.int(), memoryMib: z.int(), maxMemoryMib: z.int() })
       .optional()
       .describe('What QEMU was started with, and up to what it can be raised.'),
+    placement: placementSchema.optional().describe('Where it was put, while it runs.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
     restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),
@@ -212,6 +215,7 @@ export const instanceUpdateSchema = z
         maxMemoryMib: instanceSpecSchema.shape.maxMemoryMib.unwrap().nullable().optional(),
         policy: nameSchema.nullable().optional().describe('null: none.'),
         limits: limitsPatchSchema.optional(),
+        tuning: tuningPatchSchema.nullable().optional().describe('null: none of its own.'),
         disks: z
           .record(z.string().max(20), z.strictObject({ limits: throttlePatchSchema.nullable() }))
           .optional()
