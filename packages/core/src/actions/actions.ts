@@ -11,7 +11,11 @@ import type {
   ExecResult,
   ExportCreate,
   Host,
+  HostCapacity,
   HostCheck,
+  HostSettings,
+  HostSettingsUpdate,
+  HostTopologyView,
   Image,
   ImageBuild,
   ImageImport,
@@ -23,6 +27,7 @@ import type {
   InstanceListQuery,
   InstanceStart,
   InstanceStop,
+  InstanceTuning,
   InstanceUpdate,
   Isolation,
   MediumChange,
@@ -104,6 +109,8 @@ export interface InstanceActions {
   pause(request: Request, ref: string): Promise<Instance>;
   resume(request: Request, ref: string): Promise<Instance>;
   isolation(request: Request, ref: string): Promise<Isolation>;
+  /** Of what runs, or of the next start. */
+  tuning(request: Request, ref: string): Promise<InstanceTuning>;
 }
 
 export interface GuestActions {
@@ -258,6 +265,12 @@ export interface EventActions {
 export interface HostActions {
   inspect(request: Request): Promise<Host>;
   check(request: Request): Promise<HostCheck>;
+  /** What is promised, held against what there is. */
+  capacity(request: Request): Promise<HostCapacity>;
+  topology(request: Request): Promise<HostTopologyView>;
+  settings(): Promise<HostSettings>;
+  /** Guests that run stay, even where more is promised to them than may be from now on. */
+  updateSettings(request: Request, input: HostSettingsUpdate): Promise<HostSettings>;
 }
 
 /** For the service at 169.254.169.254. Who asks is known by network and address, of which anti-spoofing lets a guest have only its own. */
