@@ -73,10 +73,10 @@ export const placementSchema = z
   .object({
     nodes: z.array(z.int()).describe('NUMA nodes of the host; none: wherever the kernel likes.'),
     pageSizeKib: z.int().optional().describe('Of the huge pages that it has.'),
-    hugePages: z
-      .array(z.object({ node: z.int().optional(), count: z.int() }))
+    reserved: z
+      .array(z.object({ node: z.int(), sizeKib: z.int(), count: z.int() }))
       .optional()
-      .describe('Pages that are promised to it, by node.'),
+      .describe('Huge pages that the host was made to have for it, and gives back when it ends.'),
     dedicated: z.string().optional().describe('Processors that no other guest has, such as `0-3`.'),
     groupCpus: z.string().optional().describe('Processors of the guest as a whole.'),
     vcpuPins: z.record(z.string(), z.string()),
@@ -87,7 +87,8 @@ export const placementSchema = z
       z.object({
         memoryMib: z.int(),
         vcpus: z.string(),
-        hostNode: z.int().optional(),
+        hostNode: z.int().optional().describe('That its memory is bound to.'),
+        cpuNodes: z.array(z.int()).describe('On whose processors its vCPUs run.'),
         distances: z.array(z.int()),
       }),
     ),

@@ -5,6 +5,30 @@ import type { NicBackend } from './network-plan.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 
+/** Where a guest's memory and vCPUs lie, and what it sees of that. */
+export interface PlannedPlacement {
+  /** Of the guest, from 0 on; one that is bound to no node of the host stands for all. */
+  readonly nodes: readonly {
+    readonly memoryMib: number;
+    readonly vcpus: readonly number[];
+    readonly hostNode?: number;
+    /** To each node of the guest, in their order. */
+    readonly distances: readonly number[];
+  }[];
+  readonly topology: { readonly sockets: number; readonly cores: number; readonly threads: number };
+  /** Of huge pages, all of which it has from the start. */
+  readonly pageSizeKib?: number;
+}
+
+/** Processors of the host that the threads of a guest may use. What is absent may use those of the group. */
+export interface GuestPins {
+  readonly group: readonly number[];
+  /** By number of the vCPU. */
+  readonly vcpus: Readonly<Record<number, readonly number[]>>;
+  readonly emulator?: readonly number[];
+  readonly iothreads?: readonly number[];
+}
+
 /** Everything that decides the command line; no part of it is free text from a user. */
 export interface LaunchPlan {
   readonly id: string;
@@ -22,6 +46,10 @@ export interface LaunchPlan {
   /** Up to which it can be raised later; at least `memoryMib`. */
   readonly maxMemoryMib: number;
   readonly freePageReporting: boolean;
+  /** Absent: wherever the kernel likes, in pages of the host. */
+  readonly placement?: PlannedPlacement;
+  /** Its memory may be merged with equal pages of others; it is then not shared memory, and cannot be forked. */
+  readonly mergeable?: boolean;
   readonly nics: readonly PlannedNic[];
   /** In the order of the slots they are plugged into. */
   readonly disks: readonly PlannedDisk[];

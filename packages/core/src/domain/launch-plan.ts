@@ -1,6 +1,6 @@
 /** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
 import type { Image, Instance } from '@wirt/api';
-import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic } from './guest.ts';
+import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic, PlannedPlacement } from './guest.ts';
 import { ec2Uuid, ulidBytes, uuidOf } from './identity.ts';
 
 /** CPU model by accelerator where none was chosen: all that the host has, or all that TCG can do. */
@@ -33,6 +33,8 @@ export interface PlanParts {
   readonly disks: readonly PlannedDisk[];
   readonly firmware: LaunchPlan['firmware'];
   readonly freePageReporting: boolean;
+  readonly placement: PlannedPlacement | undefined;
+  readonly mergeable: boolean;
   /** Absolute path of a file of the image. */
   pathOf(file: string): string;
 }
@@ -43,6 +45,9 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
   // By a UUID and a serial number that begin with `ec2` and are equal cloud-init's datasource Ec2 knows where it is.
   const asEc2 = spec.cloudInit?.datasource === 'metadata';
   const uuid = asEc2 ? ec2Uuid(uuidOf(id)) : uuidOf(id);
+  const { placement } = parts;
+  // In whole pages, where they are huge.
+  const memoryMib = placement?.nodes.reduce((sum, node) => sum + node.memoryMib, 0) ?? spec.memoryMib;
   const kernel = image?.spec.format === 'kernel' ? image.status : undefined;
   return {
     id,
@@ -53,9 +58,11 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],
     cpus: spec.cpus,
     maxCpus: Math.max(spec.cpus, spec.maxCpus ?? 0),
-    memoryMib: spec.memoryMib,
-    maxMemoryMib: Math.max(spec.memoryMib, spec.maxMemoryMib ?? 0),
+    memoryMib,
+    maxMemoryMib: Math.max(memoryMib, spec.maxMemoryMib ?? 0),
     freePageReporting: parts.freePageReporting,
+    ...(placement === undefined ? {} : { placement }),
+    ...(parts.mergeable ? { mergeable: true } : {}),
     nics: parts.nics,
     disks: parts.disks,
     firmware: parts.firmware,

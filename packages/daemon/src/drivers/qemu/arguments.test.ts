@@ -74,6 +74,29 @@ const cases: Record<string, LaunchPlan> = {
   'q35-kvm': { ...plan, accelerator: 'kvm', cpuModel: 'host', cpus: 64, memoryMib: 2_097_152 },
   'q35-growing': { ...plan, maxCpus: 8, maxMemoryMib: 1000, freePageReporting: true },
   'q35-growing-big': { ...plan, memoryMib: 65_536, maxMemoryMib: 65_537 },
+  'q35-huge-pages-on-a-node': {
+    ...plan,
+    memoryMib: 2048,
+    placement: {
+      nodes: [{ memoryMib: 2048, vcpus: [0, 1], hostNode: 3, distances: [10] }],
+      topology: { sockets: 1, cores: 1, threads: 2 },
+      pageSizeKib: 1_048_576,
+    },
+  },
+  'q35-two-nodes': {
+    ...plan,
+    cpus: 6,
+    maxCpus: 8,
+    memoryMib: 1024,
+    placement: {
+      nodes: [
+        { memoryMib: 512, vcpus: [0, 1, 2, 3], hostNode: 1, distances: [10, 21] },
+        { memoryMib: 512, vcpus: [4, 5, 6, 7], hostNode: 4, distances: [21, 10] },
+      ],
+      topology: { sockets: 2, cores: 4, threads: 1 },
+    },
+  },
+  'q35-mergeable': { ...plan, freePageReporting: true, mergeable: true },
   'microvm-growing': { ...plan, machine: 'microvm', maxCpus: 8, maxMemoryMib: 1000 },
   'q35-three-nics': { ...plan, nics: [nic(1), nic(2), nic(3)] },
   'q35-taps': {

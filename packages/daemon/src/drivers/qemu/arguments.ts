@@ -13,6 +13,7 @@ import {
 import { iothreadOf } from './disk-names.ts';
 import { type AioChoice, type BlockNode, diskNodes, isThrottled, throttleGroup } from './disk-nodes.ts';
 import { balloon, memoryHotplug } from './memory-devices.ts';
+import { machineMemory, memoryObjects } from './memory-nodes.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
@@ -51,8 +52,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...['-cpu', plan.cpuModel],
     ...['-smp', vcpus(plan)],
     ...['-m', memorySize(plan)],
-    // Shared, so that huge pages, NUMA policy and forking need no other backend later.
-    ...['-object', `memory-backend-memfd,id=ram0,size=${plan.memoryMib}M,share=on`],
+    ...memoryObjects(plan),
     ...['-rtc', 'base=utc'],
     ...['-boot', 'strict=on'],
     ...kernel(plan),
@@ -68,9 +68,10 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
 }
 
 /** A microvm has all it will ever have. */
-function vcpus({ machine: type, cpus, maxCpus }: LaunchPlan): string {
+function vcpus({ machine: type, cpus, maxCpus, placement }: LaunchPlan): string {
   const max = type === 'q35' ? Math.max(cpus, maxCpus) : cpus;
-  return `cpus=${cpus},maxcpus=${max},sockets=1,cores=${max},threads=1`;
+  const { sockets, cores, threads } = placement?.topology ?? { sockets: 1, cores: max, threads: 1 };
+  return `cpus=${cpus},maxcpus=${max},sockets=${sockets},cores=${cores},threads=${threads}`;
 }
 
 function memorySize(plan: LaunchPlan): string {
@@ -87,8 +88,12 @@ function memoryDevices(plan: LaunchPlan): string[] {
   ];
 }
 
-function machine({ machine: type, firmware: { kind } }: LaunchPlan): string {
-  const shared = ['memory-backend=ram0', 'dump-guest-core=off', 'usb=off'];
+function machine(plan: LaunchPlan): string {
+  const {
+    machine: type,
+    firmware: { kind },
+  } = plan;
+  const shared = [...machineMemory(plan), 'dump-guest-core=off', 'usb=off'];
   switch (type) {
     case 'q35': {
       const flash = kind === 'uefi' ? [`pflash0=${firmwareNodes.code}`, `pflash1=${firmwareNodes.vars}`] : [];

@@ -1,0 +1,84 @@
+/** What the planner is asked for: the instance's own wishes over those of its profile. Pure. */
+import type { Instance } from '@wirt/api';
+import { parseCpuList } from '../placement/cpu-list.ts';
+import type { PlacementRequest } from '../placement/placement.ts';
+import type { HostTopology } from '../placement/topology.ts';
+import { pageSizesKib, profileOf } from './profile.ts';
+
+type Shape = Pick<Instance, 'name' | 'spec'>;
+
+/** What of the host decides whether there is anything to plan. */
+export interface HostShape {
+  readonly nodes: number;
+  /** Some guest has processors that are nobody else's. */
+  readonly isPartlyDedicated: boolean;
+}
+
+export function pageSizeOf({ spec }: Shape): number | undefined {
+  const { hugePages = profileOf(spec.tuning).hugePages } = spec.tuning ?? {};
+  return hugePages === 'none' ? undefined : pageSizesKib[hugePages];
+}
+
+export function isDedicated({ spec }: Shape): boolean {
+  return spec.tuning?.dedicated ?? profileOf(spec.tuning).dedicated;
+}
+
+export function placementOf({ spec }: Shape): 'auto' | 'none' {
+  return spec.tuning?.placement ?? profileOf(spec.tuning).placement;
+}
+
+/**
+ * Whether the guest has to be placed. On a host with one node and nobody's own processors, the kernel does as well without being told, and
+ * the host need not be looked at.
+ */
+export function needsPlacing(instance: Shape, host: HostShape): boolean {
+  const { vcpuPins = {}, emulatorPin, iothreadPin, topology, placement } = instance.spec.tuning ?? {};
+  return (
+    host.isPartlyDedicated ||
+    (placementOf(instance) === 'auto' && (host.nodes > 1 || placement === 'auto')) ||
+    isDedicated(instance) ||
+    pageSizeOf(instance) !== undefined ||
+    Object.keys(vcpuPins).length > 0 ||
+    emulatorPin !== undefined ||
+    iothreadPin !== undefined ||
+    topology !== undefined
+  );
+}
+
+const ids = (text: string): number[] => parseCpuList(text) ?? [];
+
+/**
+ * `pages`: whether Wirt may make huge pages of free memory. Pages that only the profile asks for are left out where the host has none
+ * and cannot be given any.
+ */
+export function requestOf(
+  instance: Shape,
+  host: HostTopology,
+  pages: { readonly mayReserve: boolean },
+): PlacementRequest {
+  const { name, spec } = instance;
+  const { cpus, maxCpus = cpus, memoryMib, overcommit, tuning = {} } = spec;
+  const { vcpuPins = {}, emulatorPin, iothreadPin, topology } = tuning;
+  const sizeKib = pageSizeOf(instance);
+  const hasPool = host.nodes.some(({ hugePages }) =>
+    hugePages.some((pool) => pool.sizeKib === sizeKib && (pool.total > 0 || pages.mayReserve)),
+  );
+  const pageSizeKib = tuning.hugePages === undefined && !hasPool ? undefined : sizeKib;
+  return {
+    name,
+    cpus,
+    maxCpus: Math.max(cpus, maxCpus),
+    memoryMib,
+    ...(pageSizeKib === undefined ? {} : { pageSizeKib }),
+    mayReservePages: pages.mayReserve,
+    placement: placementOf(instance),
+    dedicated: isDedicated(instance),
+    pins: {
+      vcpus: Object.fromEntries(Object.entries(vcpuPins).map(([vcpu, cpus]) => [vcpu, ids(cpus)])),
+      ...(emulatorPin === undefined ? {} : { emulator: ids(emulatorPin) }),
+      ...(iothreadPin === undefined ? {} : { iothreads: ids(iothreadPin) }),
+    },
+    ...(topology === undefined ? {} : { topology }),
+    overcommit,
+  };
+}
