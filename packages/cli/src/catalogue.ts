@@ -23,6 +23,7 @@ const policy = () => import('./commands/policy.ts');
 const usage = () => import('./commands/usage.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
+const hostCapacity = () => import('./commands/host-capacity.ts');
 const operation = () => import('./commands/operation.ts');
 const event = () => import('./commands/event.ts');
 const completion = () => import('./commands/completion.ts');
@@ -235,6 +236,30 @@ export const catalogue: readonly Entry[] = [
     summary: 'Compare this machine with best practice, and say what to do',
     load: host,
   },
+  {
+    name: 'host capacity',
+    group: 'Host',
+    summary: 'Show what of this machine is promised to guests, and what is left',
+    load: hostCapacity,
+  },
+  {
+    name: 'host topology',
+    group: 'Host',
+    summary: 'Show nodes and processors, and who is placed on them',
+    load: hostCapacity,
+  },
+  {
+    name: 'host settings',
+    group: 'Host',
+    summary: 'Show how much more than there is may be promised',
+    load: hostCapacity,
+  },
+  {
+    name: 'host set',
+    group: 'Host',
+    summary: 'Change how much may be promised; guests that run stay',
+    load: hostCapacity,
+  },
 
   { name: 'operation ls', group: 'Work', summary: 'List operations', load: operation },
   { name: 'operation show', group: 'Work', summary: 'Show an operation', load: operation },
@@ -316,6 +341,11 @@ const otherWords: Readonly<Record<string, string>> = {
   v2v: 'import',
   operations: 'operation ls',
   check: 'host check',
+  capacity: 'host capacity',
+  topology: 'host topology',
+  numa: 'host topology',
+  overcommit: 'host set',
+  tuning: 'show',
 };
 
 export function otherWordFor(word: string): string | undefined {

@@ -26,7 +26,9 @@ export type Completable =
   | 'command'
   /** KEY=VALUE of `wirt set`; those that policies have too. */
   | 'setting'
-  | 'policy-setting';
+  | 'policy-setting'
+  /** KEY=VALUE of `wirt host set`. */
+  | 'host-setting';
 
 /** What a command is given: the client, its process, and how to tell people things while it works. */
 export interface Context {

@@ -12,6 +12,7 @@ import {
   type OptionSpec,
   type OptionSpecs,
 } from './command.ts';
+import { hostKeys } from './host-keys.ts';
 import { isShared, type KeySpec, keySpecs, unitTexts } from './limit-keys.ts';
 import { globalOptions } from './parse.ts';
 
@@ -206,6 +207,12 @@ async function completeKind(
       return completeSetting(keySpecs, current, names, of);
     case 'policy-setting':
       return completeSetting(keySpecs.filter(isShared), current, names);
+    case 'host-setting':
+      return asCompletion(
+        hostKeys
+          .map(({ key, summary }) => ({ value: `${key}=`, description: summary }))
+          .filter(({ value }) => value.startsWith(current)),
+      );
     case 'command':
       return nothing;
   }
@@ -215,6 +222,10 @@ const settingValues: Readonly<Record<string, readonly string[]>> = {
   switch: ['on', 'off'],
   ceiling: ['auto', 'none'],
   restart: ['never', 'on-failure', 'always'],
+  profile: ['balanced', 'latency', 'density'],
+  pages: ['none', '2M', '1G'],
+  placement: ['auto', 'none'],
+  'yes-no': ['yes', 'no'],
 };
 
 /** The keys of the instance's disks and cards; asked for only where one of them has been begun. */

@@ -2,6 +2,7 @@
  * Every key that `wirt set` and `wirt policy` take: what it means, where its value goes in the contract, in which unit it is written, when
  * a change acts and where. Parser, help, completion and docs/reference/limits.md all come from here.
  */
+import type { Tuning } from '@wirt/api';
 import { nearest } from './nearest.ts';
 
 export type Unit =
@@ -21,16 +22,24 @@ export type Unit =
   | 'memory'
   | 'text'
   | 'optional-text'
-  | 'restart';
+  | 'restart'
+  | 'profile'
+  | 'pages'
+  | 'placement'
+  | 'yes-no'
+  | 'cpu-list'
+  | 'cpu-topology';
 
 /** Where in the contract. `limits` below the limits of an instance or policy; `disk` and `nic` below those of the one named in the key. */
 export type Place =
   | { readonly in: 'limits' | 'disk' | 'nic'; readonly path: readonly string[] }
   | { readonly in: 'spec' | 'record'; readonly path: readonly [string] }
-  | { readonly in: 'label' };
+  | { readonly in: 'tuning'; readonly path: readonly [keyof Tuning] }
+  /** Those that are replaced as a whole, by the name in the key. */
+  | { readonly in: 'label' | 'pin' };
 
 export interface KeySpec {
-  /** With NAME, NIC or KEY where a name stands. */
+  /** With NAME, NIC, KEY or VCPU where a name stands. */
   readonly key: string;
   readonly summary: string;
   readonly unit: Unit;
@@ -120,6 +129,74 @@ const settings = [
     when: 'record',
     acts: 'wirtd',
     place: { in: 'label' },
+  },
+] as const satisfies readonly KeySpec[];
+
+/** How it is fitted to the hardware; docs/explanation/tuning.md says what of it is best for whom. */
+const tuning = [
+  {
+    key: 'profile',
+    summary: 'What it is tuned for; what it sets is in docs/explanation/tuning.md',
+    unit: 'profile',
+    when: 'start',
+    acts: 'as each setting',
+    place: { in: 'tuning', path: ['profile'] },
+  },
+  {
+    key: 'hugepages',
+    summary: 'Size of the pages that its memory is made of',
+    unit: 'pages',
+    when: 'start',
+    acts: 'QEMU, pools of huge pages',
+    place: { in: 'tuning', path: ['hugePages'] },
+  },
+  {
+    key: 'placement',
+    summary: 'auto: on the fewest NUMA nodes that hold it; none: wherever the kernel likes',
+    unit: 'placement',
+    when: 'start',
+    acts: 'QEMU, control group',
+    place: { in: 'tuning', path: ['placement'] },
+  },
+  {
+    key: 'dedicated',
+    summary: 'Each vCPU has a processor of the host that no other guest runs on',
+    unit: 'yes-no',
+    when: 'start',
+    acts: 'affinity of threads, control group',
+    place: { in: 'tuning', path: ['dedicated'] },
+  },
+  {
+    key: 'pin.VCPU',
+    summary: 'Processors of the host that one vCPU runs on, by its number from 0',
+    unit: 'cpu-list',
+    when: 'start',
+    acts: 'affinity of threads',
+    place: { in: 'pin' },
+  },
+  {
+    key: 'pin.emulator',
+    summary: 'Processors that QEMU’s own threads run on',
+    unit: 'cpu-list',
+    when: 'start',
+    acts: 'affinity of threads',
+    place: { in: 'tuning', path: ['emulatorPin'] },
+  },
+  {
+    key: 'pin.iothreads',
+    summary: 'Processors that the threads of its disks run on',
+    unit: 'cpu-list',
+    when: 'start',
+    acts: 'affinity of threads',
+    place: { in: 'tuning', path: ['iothreadPin'] },
+  },
+  {
+    key: 'topology',
+    summary: 'Sockets, cores of each, and threads of each core that the guest sees',
+    unit: 'cpu-topology',
+    when: 'start',
+    acts: 'QEMU',
+    place: { in: 'tuning', path: ['topology'] },
   },
 ] as const satisfies readonly KeySpec[];
 
@@ -274,6 +351,7 @@ function cardKeys(scope: string, which: string, place: 'limits' | 'nic', path: r
 
 export const keySpecs: readonly KeySpec[] = [
   ...settings,
+  ...tuning,
   ...processorAndMemory,
   ...throttleKeys('disk', 'all disks together', 'limits', ['disk']),
   {
@@ -312,6 +390,12 @@ export const unitTexts = {
   text: 'TEXT',
   'optional-text': 'NAME',
   restart: 'never, on-failure, always',
+  profile: 'balanced, latency, density',
+  pages: 'none, 2M, 1G',
+  placement: 'auto, none',
+  'yes-no': 'yes, no',
+  'cpu-list': '2-3, 0-3,8',
+  'cpu-topology': '1,4,2',
 } as const satisfies Record<Unit, string>;
 
 /** A key that was typed: what it means, and the name in it. */
@@ -327,16 +411,20 @@ export function findKey(typed: string): Key | undefined {
   const exact = keySpecs.find((spec) => spec.key === key && !/[A-Z]/.test(spec.key));
   if (exact !== undefined) return { spec: exact, key };
   for (const spec of keySpecs) {
-    const place = /^(.*?\.)(NAME|NIC|KEY)(.*)$/.exec(spec.key);
+    const place = /^(.*?\.)(NAME|NIC|KEY|VCPU)(.*)$/.exec(spec.key);
     if (place === null) continue;
     const [, head = '', , tail = ''] = place;
     const name =
       key.startsWith(head) && key.endsWith(tail) ? key.slice(head.length, key.length - tail.length) : '';
-    // Names of disks and cards have no dots; those of labels may.
-    if (name !== '' && (spec.place.in === 'label' || /^[a-z0-9][a-z0-9-]*$/.test(name)))
-      return { spec, key, name };
+    if (namesOf(spec).test(name)) return { spec, key, name };
   }
   return undefined;
+}
+
+/** Names of disks and cards have no dots; those of labels may. */
+function namesOf({ place }: KeySpec): RegExp {
+  if (place.in === 'label') return /./s;
+  return place.in === 'pin' ? /^\d{1,4}$/ : /^[a-z0-9][a-z0-9-]*$/;
 }
 
 /** Those that a policy can have too. */

@@ -2,7 +2,8 @@
  * Reads `KEY=VALUE` words into what the API takes: a patch of an instance or policy, or the limits of a new one. All words are read before
  * anything is asked, so that one wrong word changes nothing. An empty value takes out, `none` or 0 is no limit.
  */
-import type { Instance, InstanceUpdate, Limits, LimitsPatch, NicLimits, Throttle } from '@wirt/api';
+import type { Instance, InstanceUpdate, Limits, LimitsPatch, NicLimits, Throttle, Tuning } from '@wirt/api';
+import { parseCpuList, parseCpuTopology } from './cpu-list.ts';
 import { findKey, isShared, type Key, keySpecs, nearestKey, type Unit, unitTexts } from './limit-keys.ts';
 import {
   byteRateText,
@@ -41,7 +42,18 @@ const most = {
   packets: 1_000_000_000,
 } as const;
 
-const restartChoices = ['never', 'on-failure', 'always'];
+/** What is one of a few words. */
+const choices = {
+  restart: ['never', 'on-failure', 'always'],
+  profile: ['balanced', 'latency', 'density'],
+  pages: ['none', '2M', '1G'],
+  placement: ['none', 'auto'],
+} as const;
+
+function parseChoice(text: string, known: readonly string[]): string {
+  if (!known.includes(text)) throw new BadValue(`takes ${known.join(', ')}, and not ${quote(text)}`);
+  return text;
+}
 
 /** Throws BadValue with the end of a sentence that begins with the key. */
 export function parseLimit(unit: Unit, text: string): LimitValue {
@@ -77,13 +89,28 @@ export function parseLimit(unit: Unit, text: string): LimitValue {
     case 'memory':
       return parseMemory(text);
     case 'restart':
-      if (!restartChoices.includes(text))
-        throw new BadValue(`takes ${restartChoices.join(', ')}, and not ${quote(text)}`);
-      return text;
+    case 'profile':
+    case 'pages':
+    case 'placement':
+      return parseChoice(text, choices[unit]);
+    case 'yes-no':
+      return parseYesNo(text);
+    case 'cpu-list':
+      return parseCpuList(text);
+    case 'cpu-topology': {
+      const { sockets, cores, threads } = parseCpuTopology(text);
+      return [sockets, cores, threads].join(',');
+    }
     case 'text':
     case 'optional-text':
       return text;
   }
+}
+
+function parseYesNo(text: string): boolean {
+  if (!['yes', 'no', 'on', 'off'].includes(text))
+    throw new BadValue(`takes yes or no, and not ${quote(text)}`);
+  return text === 'yes' || text === 'on';
 }
 
 function parseMemory(text: string): number {
@@ -94,7 +121,7 @@ function parseMemory(text: string): number {
 
 /** The value as it is typed: `parseLimit` reads it back. */
 export function limitText(unit: Unit, value: LimitValue): string {
-  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  if (typeof value === 'boolean') return unit === 'yes-no' ? (value ? 'yes' : 'no') : value ? 'on' : 'off';
   if (typeof value === 'string') return value;
   if (typeof value === 'object')
     return rateValueText(value, unit === 'operation-rate' ? countText : (bytes) => byteRateText(bytes));
@@ -197,7 +224,12 @@ function put(tree: Tree, path: readonly string[], value: unknown): void {
   else put((tree[first] ??= {}) as Tree, rest, value);
 }
 
-/** What `wirt set` sends; labels apart, since they are replaced as a whole. */
+/** A topology is kept as it is written. */
+function tuningValue(field: keyof Tuning, value: LimitValue | null): unknown {
+  return field === 'topology' && typeof value === 'string' ? parseCpuTopology(value) : value;
+}
+
+/** What `wirt set` sends; labels and pins of vCPUs apart, since they are replaced as a whole. */
 export function updateOf(assignments: readonly Assignment[]): InstanceUpdate {
   const tree: Tree = {};
   for (const { spec, name = '', value } of assignments) {
@@ -218,7 +250,11 @@ export function updateOf(assignments: readonly Assignment[]): InstanceUpdate {
       case 'record':
         put(tree, place.path, value);
         break;
+      case 'tuning':
+        put(tree, ['spec', 'tuning', ...place.path], tuningValue(place.path[0], value));
+        break;
       case 'label':
+      case 'pin':
         break;
     }
   }
@@ -249,6 +285,22 @@ export function labelsAfter(
     else after.set(name, limitText('text', value));
   }
   return Object.fromEntries(after);
+}
+
+/** The pins of vCPUs as they will be, null for none, or undefined when none is named. */
+export function pinsAfter(
+  assignments: readonly Assignment[],
+  pins: Tuning['vcpuPins'] = {},
+): Readonly<Record<string, string>> | null | undefined {
+  const named = assignments.filter(({ spec }) => spec.place.in === 'pin');
+  if (named.length === 0) return undefined;
+  const after = new Map(Object.entries(pins));
+  for (const { name = '', value } of named) {
+    const vcpu = String(Number(name));
+    if (value === null) after.delete(vcpu);
+    else after.set(vcpu, limitText('cpu-list', value));
+  }
+  return after.size === 0 ? null : Object.fromEntries(after);
 }
 
 /** Limits of single disks and cards, by name. */

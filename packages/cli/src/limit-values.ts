@@ -19,7 +19,7 @@ function collect(
   name: (spec: KeySpec) => string,
 ): [key: string, value: LimitValue][] {
   return specs.flatMap((spec): [string, LimitValue][] => {
-    if (spec.place.in === 'label') return [];
+    if (!('path' in spec.place)) return [];
     const value = at(tree, spec.place.path);
     return value === undefined ? [] : [[name(spec), value]];
   });

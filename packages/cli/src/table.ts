@@ -11,6 +11,8 @@ export type Block =
       readonly title?: string;
       readonly columns: readonly string[];
       readonly rows: readonly (readonly Cell[])[];
+      /** A line of its own below a row, by the row's place. */
+      readonly below?: readonly (Cell | undefined)[];
       /** Said instead of a table without rows; when empty, nothing is. */
       readonly empty: string;
     }
@@ -59,7 +61,11 @@ function tableLines(block: Extract<Block, { kind: 'table' }>, paint: Paint): str
   const rows = [header, ...block.rows];
   const widths = block.columns.map((_, at) => Math.max(...rows.map((row) => cellColumns(row[at] ?? ''))));
   const indent = block.title === undefined ? '' : '  ';
-  const lines = rows.map((row) => indent + row.map((cell, at) => paint(cell, widths[at] ?? 0)).join('  '));
+  const lines = rows.flatMap((row, at) => {
+    const below = at === 0 ? undefined : block.below?.[at - 1];
+    const line = indent + row.map((cell, column) => paint(cell, widths[column] ?? 0)).join('  ');
+    return below === undefined ? [line] : [line, indent + paint(below, 0)];
+  });
   return block.title === undefined ? lines : [paint({ text: block.title, tone: 'bold' }, 0), ...lines];
 }
 

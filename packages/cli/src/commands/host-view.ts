@@ -1,13 +1,13 @@
 /** What people see of the host: what it is, and what it can do. */
-import type { Host } from '@wirt/api';
+import type { Host, HostSettings } from '@wirt/api';
 import type { Block, Cell } from '../table.ts';
 import { bytesText, mibText } from '../units.ts';
 
 type Field = readonly [label: string, value: Cell];
 
-export function hostBlocks(host: Host): Block[] {
+export function hostBlocks(host: Host, settings?: HostSettings): Block[] {
   return [
-    { kind: 'fields', fields: machineFields(host) },
+    { kind: 'fields', fields: [...machineFields(host), ...promiseFields(settings)] },
     { kind: 'fields', title: 'Virtualization', fields: virtualizationFields(host) },
     { kind: 'fields', title: 'Isolation', fields: isolationFields(host) },
     { kind: 'fields', title: 'I/O and devices', fields: deviceFields(host) },
@@ -39,6 +39,12 @@ function machineFields({ cpu, memory, hugePages, ...host }: Host): Field[] {
     ['Transparent huge pages', host.thp],
     ['KSM', onOff(host.ksm)],
   ];
+}
+
+function promiseFields(settings: HostSettings | undefined): Field[] {
+  if (settings === undefined) return [];
+  const { cpuOvercommit, memoryOvercommit } = settings;
+  return [['May be promised', `vCPUs × ${cpuOvercommit}, memory × ${memoryOvercommit} (wirt host capacity)`]];
 }
 
 function virtualizationFields({ cpu, kvm, accelerator, qemu }: Host): Field[] {

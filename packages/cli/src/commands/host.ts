@@ -20,8 +20,14 @@ const host = command({
     { line: 'wirt host -o json', does: 'The same for programs.' },
   ],
   async run(context) {
-    const found = await context.client.call('GET /v1/host', {});
-    return { view: { data: found, names: [found.hostname], table: () => hostBlocks(found) } };
+    // Beside the record, for people only; what it is remains to be shown when they cannot be had.
+    const [found, settings] = await Promise.all([
+      context.client.call('GET /v1/host', {}),
+      context.output === 'table'
+        ? context.client.call('GET /v1/host/settings', {}).catch(() => undefined)
+        : undefined,
+    ]);
+    return { view: { data: found, names: [found.hostname], table: () => hostBlocks(found, settings) } };
   },
 });
 

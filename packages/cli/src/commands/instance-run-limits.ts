@@ -28,6 +28,14 @@ const ownOptions: Readonly<Record<string, string>> = {
   autostart: '--autostart',
   name: '--name',
   'label.KEY': '--label',
+  profile: '--profile',
+  hugepages: '--hugepages',
+  placement: '--placement',
+  dedicated: '--dedicated',
+  'pin.VCPU': '--pin',
+  'pin.emulator': '--pin-emulator',
+  'pin.iothreads': '--pin-iothreads',
+  topology: '--topology',
 };
 
 /** Reads them, and gives what adds them to a spec, to its disks and cards too; that refuses names that there is no disk or card of. */

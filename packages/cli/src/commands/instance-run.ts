@@ -10,6 +10,7 @@ import { diskOptions, diskSpec, hasDisk } from './instance-run-disks.ts';
 import { limitOptions, limitsGiven } from './instance-run-limits.ts';
 import { metadataSpec, nicOptions, nicSpec } from './instance-run-nics.ts';
 import { cloudInitSpec, seedOptions } from './instance-run-seed.ts';
+import { tuningOptions, tuningSpec } from './instance-run-tuning.ts';
 import { actedView } from './side-by-side.ts';
 
 /** As in the contract, whose schemas are not loaded here. The daemon checks again. */
@@ -45,6 +46,7 @@ const options = {
   machine: { kind: 'choice', choices: ['q35', 'microvm'], summary: 'QEMU machine type (default q35)' },
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
+  ...tuningOptions,
   ...nicOptions,
   ...limitOptions,
   paused: { kind: 'flag', summary: 'Leave the processors stopped' },
@@ -122,6 +124,7 @@ async function bodyOf(
   checkDatasource(given);
   const nics = nicSpec(given);
   const metadata = metadataSpec(given);
+  const tuning = tuningSpec(given);
   const limited = await limitsGiven(given);
   const from = args.image === undefined ? 'nothing' : 'image';
   const disks = diskSpec(given, from);
@@ -139,6 +142,7 @@ async function bodyOf(
     ...(machine === undefined ? {} : { machine }),
     ...(accel === undefined ? {} : { accelerator: accel }),
     ...(cpu === undefined ? {} : { cpuModel: cpu }),
+    ...tuning,
     ...nics,
     ...metadata,
     ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),

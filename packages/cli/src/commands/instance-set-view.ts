@@ -11,6 +11,7 @@ import {
   valueText,
 } from '../limit-values.ts';
 import type { Cell } from '../table.ts';
+import { placedValue } from './tuning-view.ts';
 
 /** A row for each value, and one for each gap of a policy that was given. */
 export function setRows(instance: Instance, assignments: readonly Assignment[]): Cell[][] {
@@ -21,6 +22,7 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
   const { key, spec } = assignment;
   const wanted = wantedText(assignment);
   if (spec.when === 'record') return [[key, wanted, '', now]];
+  if (spec.place.in === 'tuning' || spec.place.in === 'pin') return [tuningRow(instance, assignment, wanted)];
   const { limits } = instance.status;
   if (limits === undefined) return [[key, wanted, '-', later(instance)]];
   const gaps = gapsOf(limits, key);
@@ -32,6 +34,14 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
   if (gap !== undefined) return [[key, wanted, inForce, gap.when], ...gaps.slice(1).map(gapRow)];
   if (spec.when === 'start') return [[key, wanted, inForce, { text: 'at its next start', tone: 'warn' }]];
   return [[key, wanted, inForce, isMissing(assignment, inForce) ? unseen : now]];
+}
+
+/** A guest keeps the place that it was given until it is started again. */
+function tuningRow({ status, ...instance }: Instance, { key, value }: Assignment, wanted: string): Cell[] {
+  if (status.placement === undefined) return [key, wanted, '-', later({ ...instance, status })];
+  const inForce = placedValue(status.placement, key);
+  const same = value !== null && inForce === wanted;
+  return [key, wanted, inForce ?? '', same ? now : { text: 'at its next start', tone: 'warn' }];
 }
 
 const now: Cell = { text: 'now', tone: 'good' };

@@ -3,13 +3,13 @@ import type { Instance, InstanceUpdate } from '@wirt/api';
 import { WirtError } from '@wirt/api/errors';
 import { type Commands, type Context, command, type Outcome } from '../command.ts';
 import { keyLines, keySpecs } from '../limit-keys.ts';
-import { type Assignment, labelsAfter, readAssignments, updateOf } from '../limit-patch.ts';
+import { type Assignment, labelsAfter, pinsAfter, readAssignments, updateOf } from '../limit-patch.ts';
 import { usageError } from '../parse.ts';
 import type { View } from '../print.ts';
 import { setRows } from './instance-set-view.ts';
 
 const words = { command: 'set', for: 'instance' } as const;
-/** For labels, which are read, changed and written: somebody else may be at it too. */
+/** For labels and pins, which are read, changed and written: somebody else may be at it too. */
 const attempts = 5;
 
 const set = command({
@@ -33,8 +33,8 @@ const set = command({
       does: 'All disks together read 10 MiB a second, and five times that for 10 s; each card sends 12.5 MB a second.',
     },
     {
-      line: 'wirt set demo policy=gold cpu.limit=',
-      does: 'It has the policy, and no processor limit of its own any more.',
+      line: 'wirt set demo profile=latency hugepages=2M pin.0=2-3',
+      does: 'How it is fitted to the hardware, from its next start on; empty values take out.',
     },
   ],
   notes: [
@@ -71,12 +71,21 @@ function keysView(): View {
 
 async function change(context: Context, name: string, assignments: readonly Assignment[]): Promise<Instance> {
   const body = updateOf(assignments);
-  if (!assignments.some(({ spec }) => spec.place.in === 'label')) return patch(context, name, body);
+  if (!assignments.some(({ spec }) => ['label', 'pin'].includes(spec.place.in)))
+    return patch(context, name, body);
   for (let attempt = 1; ; attempt += 1) {
     const before = await context.client.call('GET /v1/instances/{instance}', { params: { instance: name } });
     const labels = labelsAfter(assignments, before.labels);
+    const vcpuPins = pinsAfter(assignments, before.spec.tuning?.vcpuPins);
+    const whole: InstanceUpdate = {
+      ...body,
+      ...(labels && { labels }),
+      ...(vcpuPins !== undefined && {
+        spec: { ...body.spec, tuning: { ...body.spec?.tuning, vcpuPins } },
+      }),
+    };
     try {
-      return await patch(context, before.id, { ...body, ...(labels && { labels }) }, before.revision);
+      return await patch(context, before.id, whole, before.revision);
     } catch (error) {
       const again = error instanceof WirtError && error.code === 'request.revision_mismatch';
       if (!again || attempt === attempts) throw error;

@@ -6,6 +6,7 @@ import type { Block, Cell, Tone } from '../table.ts';
 import { ageText, mibText } from '../units.ts';
 import { diskBlock, type Known, seedFields } from './instance-disks-view.ts';
 import { metadataText, nicBlock } from './instance-nics-view.ts';
+import { placementFields, tuningFields } from './tuning-view.ts';
 
 const stateTones: Readonly<Record<InstanceState, Tone | undefined>> = {
   running: 'good',
@@ -93,6 +94,7 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
     ...(process === undefined
       ? []
       : [['Process', `pid ${process.pid}, uid ${process.uid}, gid ${process.gid}`] as const]),
+    ...placementFields(status.placement),
     ['Guest agent', status.agent ? 'answers' : 'does not answer'],
     ...(status.ready === undefined ? [] : [['Ready', status.ready ? 'yes' : 'not yet'] as const]),
     ...(status.restarts > 0 ? [['Restarts in a row', String(status.restarts)] as const] : []),
@@ -128,6 +130,7 @@ function specFields(spec: Instance['spec']): Field[] {
     ['Firmware', spec.firmware ?? 'what the image boots by'],
     ['Accelerator', spec.accelerator],
     ...(spec.cpuModel === undefined ? [] : [['CPU model', spec.cpuModel] as const]),
+    ...tuningFields(spec.tuning),
     ...(spec.nics.length === 0 ? [['Network', 'none'] as const] : []),
     ['Metadata', metadataText(spec.metadata)],
     ['Restart', spec.restart],

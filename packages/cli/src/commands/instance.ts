@@ -73,17 +73,29 @@ const show = command({
       kind: 'flag',
       summary: 'How its process is confined, read from /proc and cgroupfs at this moment',
     },
+    tuning: {
+      kind: 'flag',
+      summary:
+        'How it is fitted to the hardware: each setting, who chose it and why, and what would be better',
+    },
   },
   examples: [
     { line: 'wirt show demo', does: 'Spec, status, how the last run ended, and what can be done now.' },
+    { line: 'wirt show demo --tuning', does: 'Pages, places and processors, and why it has got these.' },
     {
       line: 'wirt show demo --isolation',
       does: 'Uid, capabilities, seccomp, cgroup, namespaces and open files.',
     },
-    { line: 'wirt show demo -o json', does: 'The record as the API has it.' },
   ],
   async run(context, { args, options }) {
     const params = { instance: args.name };
+    if (options.isolation && options.tuning)
+      throw usageError('show', '--isolation and --tuning exclude each other.');
+    if (options.tuning) {
+      const found = await context.client.call('GET /v1/instances/{instance}/tuning', { params });
+      const { tuningView } = await import('./tuning-view.ts');
+      return { view: tuningView(found) };
+    }
     if (options.isolation) {
       const found = await context.client.call('GET /v1/instances/{instance}/isolation', { params });
       const { isolationView } = await import('./isolation-view.ts');

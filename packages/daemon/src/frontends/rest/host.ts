@@ -6,6 +6,10 @@ export function mountHost(door: Door): void {
   const { host } = door.actions;
   mount(door, 'GET /v1/host', ({ request }) => host.inspect(request));
   mount(door, 'GET /v1/host/check', ({ request }) => host.check(request));
+  mount(door, 'GET /v1/host/capacity', ({ request }) => host.capacity(request));
+  mount(door, 'GET /v1/host/topology', ({ request }) => host.topology(request));
+  mount(door, 'GET /v1/host/settings', () => host.settings());
+  mount(door, 'PATCH /v1/host/settings', ({ request, body }) => host.updateSettings(request, body));
   mount(door, 'GET /v1/version', async () => door.version);
   mount(door, 'GET /v1/openapi.json', () => door.openapi());
 }

@@ -31,6 +31,9 @@ export function mountInstances(door: Door): void {
   mount(door, 'POST /v1/instances/{instance}/resume', ({ request, params }) =>
     instance.resume(request, params.instance),
   );
+  mount(door, 'GET /v1/instances/{instance}/tuning', ({ request, params }) =>
+    instance.tuning(request, params.instance),
+  );
   mount(door, 'GET /v1/instances/{instance}/isolation', ({ request, params }) =>
     instance.isolation(request, params.instance),
   );
