@@ -162,6 +162,7 @@ export const errorCatalogue = {
     title: 'The device cannot be separated from others that the host uses.',
   },
   'device.unsupported': { status: 409, title: 'This host or this device cannot do that.' },
+  'device.pool_exhausted': { status: 409, title: 'No virtual function of the pool is free.' },
   'device.bind_failed': { status: 500, title: 'The device could not be handed over.' },
 
   'event.compacted': { status: 410, title: 'The events since this revision are no longer kept.' },

@@ -1,4 +1,5 @@
 /** The whole route table: the contract of the REST door, of the OpenAPI document and of the typed client. */
+import { deviceRoutes } from './routes/device.ts';
 import { diskRoutes } from './routes/disk.ts';
 import { eventRoutes } from './routes/event.ts';
 import { guestRoutes } from './routes/guest.ts';
@@ -33,6 +34,7 @@ export const routes = {
   ...operationRoutes,
   ...eventRoutes,
   ...hostRoutes,
+  ...deviceRoutes,
 } as const;
 
 export type Routes = typeof routes;

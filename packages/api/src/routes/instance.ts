@@ -21,6 +21,16 @@ const shared = { tag: 'instance', params: instanceParams } as const;
 const changed = ['instance.not_found', 'instance.state_conflict'] as const;
 /** What a limit is refused with; `limit.failed` where it is accepted and the host does not do it. */
 const limitErrors = ['limit.invalid', 'limit.below_floor', 'limit.unsupported', 'limit.failed'] as const;
+/** Of `spec.devices`; those of the handing over only where it is started. */
+const deviceErrors = [
+  'device.not_found',
+  'device.in_use',
+  'device.group_shared',
+  'device.unsupported',
+  'device.pool_exhausted',
+  'device.bind_failed',
+  'pool.not_found',
+] as const;
 const started = [
   ...changed,
   'instance.start_failed',
@@ -30,6 +40,7 @@ const started = [
   'host.insufficient_huge_pages',
   'host.no_such_cpu',
   'host.cpus_taken',
+  ...deviceErrors,
   'instance.invalid_topology',
   'instance.too_many_vcpus',
   'host.kvm_unusable',
@@ -81,6 +92,8 @@ export const instanceRoutes = {
       'volume.not_attached',
       'network.no_such_nic',
       'host.insufficient_memory',
+      'device.not_found',
+      'pool.not_found',
     ],
   },
   'DELETE /v1/instances/{instance}': {
@@ -91,7 +104,7 @@ export const instanceRoutes = {
     query: waitQuery.extend({ force: z.stringbool().default(false).describe('Stop it by force first.') }),
     status: 202,
     response: operationSchema,
-    errors: changed,
+    errors: [...changed, 'device.bind_failed'],
   },
   'POST /v1/instances/{instance}/start': {
     ...shared,

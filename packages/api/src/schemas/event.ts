@@ -18,6 +18,7 @@ export const eventSchema = z
       'network',
       'security-group',
       'policy',
+      'device-pool',
       'operation',
     ]),
     id: idSchema,

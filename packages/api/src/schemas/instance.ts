@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
+import { deviceLeaseSchema, instanceDevicesSchema } from './device.ts';
 import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
 import {
@@ -61,6 +62,7 @@ export const instanceSpecSchema = z
     policy: nameSchema.optional().describe('Limits that it shares with others; its own win.'),
     limits: limitsSchema.optional().describe('Its own; they win over the policy’s.'),
     tuning: tuningSchema.optional(),
+    devices: instanceDevicesSchema.optional(),
     machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
     accelerator: z
       .enum(['auto', 'kvm', 'tcg'])
@@ -173,6 +175,7 @@ export const instanceStatusSchema = z
       .optional()
       .describe('What QEMU was started with, and up to what it can be raised.'),
     placement: placementSchema.optional().describe('Where it was put, while it runs.'),
+    devices: z.array(deviceLeaseSchema).optional().describe('Devices of the host that it has.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
     restartAt: timeSchema.optional().describe('When the next automatic restart is due.'),
@@ -216,6 +219,10 @@ export const instanceUpdateSchema = z
         policy: nameSchema.nullable().optional().describe('null: none.'),
         limits: limitsPatchSchema.optional(),
         tuning: tuningPatchSchema.nullable().optional().describe('null: none of its own.'),
+        devices: instanceDevicesSchema
+          .nullable()
+          .optional()
+          .describe('Replaces all; null: none. From the next start on.'),
         disks: z
           .record(z.string().max(20), z.strictObject({ limits: throttlePatchSchema.nullable() }))
           .optional()
