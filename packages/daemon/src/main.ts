@@ -70,14 +70,20 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
 
 /** What runs guests. */
 async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
-  const [clock, faults, qemu, cgroup, sandbox, host] = await Promise.all([
+  const [clock, faults, qemu, cgroup, sandbox, host, topology, pages, files, writes] = await Promise.all([
     import('./platform/clock.ts'),
     import('./platform/faults.ts'),
     import('./drivers/qemu/qemu.ts'),
     import('./drivers/cgroup/cgroup.ts'),
     import('./drivers/sandbox/sandbox.ts'),
     import('./drivers/host/host.ts'),
+    import('./drivers/topology/topology.ts'),
+    import('./drivers/topology/huge-pages.ts'),
+    import('./platform/host-files.ts'),
+    import('./platform/sysfs-writes.ts'),
   ]);
+  const hostFiles = files.createHostFiles();
+  const { mergePages } = await import('./drivers/host/tune.ts');
   const { stateDirectory, runDirectory, tag, qemuBinary, uidRange, cgroupParent, systemd } = config;
   const claimDirectory = config.uidClaimDirectory;
   const cacheDirectory = join(stateDirectory, 'cache');
@@ -88,6 +94,13 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
     resources: cgroup.createCgroupControl({ tag, parent: cgroupParent, systemd, logger }),
     sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, isLentTo: loans.isLentTo, logger }),
     host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger }),
+    topology: topology.createTopologyReader(hostFiles),
+    ...(config.tunesHost
+      ? {
+          hugePages: pages.createHugePageReserve({ files: hostFiles, writes: writes.createSysfsWrites() }),
+          mergePages: () => mergePages({ logger }),
+        }
+      : {}),
     // QEMU's start is processor time: more side by side than there are processors end no sooner.
     launchSlots: Math.max(2, availableParallelism()),
   };

@@ -25,7 +25,12 @@ export const hostSchema = z
       virtualization: z.enum(['vmx', 'svm', 'arm', 'none']),
     }),
     numa: z.array(z.object({ node: z.int(), cpus: z.string(), memoryMib: z.int(), freeMib: z.int() })),
-    memory: z.object({ totalMib: z.int(), availableMib: z.int(), swapTotalMib: z.int() }),
+    memory: z.object({
+      totalMib: z.int(),
+      availableMib: z.int(),
+      swapTotalMib: z.int(),
+      hugePagesMib: z.int().optional().describe('Of the total, what is set aside as huge pages.'),
+    }),
     hugePages: z.array(z.object({ sizeKib: z.int(), total: z.int(), free: z.int() })),
     kvm: z.object({ device: z.boolean(), opens: z.boolean(), usable: z.boolean(), why: z.string() }),
     accelerator: z.enum(['kvm', 'tcg']).describe('What `auto` takes.'),

@@ -82,6 +82,14 @@ export const placementSchema = z
     vcpuPins: z.record(z.string(), z.string()),
     emulatorPin: z.string().optional(),
     iothreadPin: z.string().optional(),
+    userPins: z
+      .object({
+        vcpus: z.record(z.string(), z.string()).optional(),
+        emulator: z.string().optional(),
+        iothreads: z.string().optional(),
+      })
+      .optional()
+      .describe('Pins that the instance itself named when it was started.'),
     topology: cpuTopologySchema,
     guestNodes: z.array(
       z.object({

@@ -16,6 +16,7 @@ import { createDiskActions } from './disk.ts';
 import { createEventActions } from './event.ts';
 import { createGuestActions } from './guest.ts';
 import { createHostActions } from './host.ts';
+import { HostSettingsRecord } from './host-settings.ts';
 import { createImageActions, imageWorks, recoverImages } from './image.ts';
 import { createInstanceActions } from './instance.ts';
 import { createLife } from './instance-life.ts';
@@ -30,6 +31,8 @@ import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
 import type { CoreParts, Shared } from './parts.ts';
+import { createPlacementWatch } from './placement-watch.ts';
+import { Placing } from './placing.ts';
 import { createPolicyActions } from './policy.ts';
 import { createPoolActions, ensureDefaultPool } from './pool.ts';
 import { Pools } from './pool-storage.ts';
@@ -79,13 +82,17 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     policies: new Records({ store, kind: 'policy', parse: (value) => policySchema.parse(value) }),
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
+    settings: new HostSettingsRecord(store),
   };
+  const placing = new Placing({ ...parts, instances: records.instances });
   const networking = new NetworkState(records);
-  const shared: Shared = { ...records, layers: createVolumeLayers(records), networking };
+  const shared: Shared = { ...records, layers: createVolumeLayers(records), networking, placing };
   for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
     await kind.load();
   for (const kind of [shared.networks, shared.groups, shared.policies]) await kind.load();
   await networking.load();
+  await shared.settings.load();
+  await placing.load();
   const life = createLife(shared);
   const { live } = life;
   const volumes = volumeWorks({ shared, live });
@@ -98,6 +105,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
   const transfers = transferWorks({ shared, life });
   const works = { ...volumes, ...snapshots, ...images, ...transfers };
   const limits = createLimitsWatch(shared, live);
+  const places = createPlacementWatch(shared, life.pinning);
   const usage = createUsage(shared, live);
   const answering = createAnswering(shared.operations, life);
   return {
@@ -117,7 +125,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       usage: usage.actions,
       operation: createOperationActions(shared),
       event: createEventActions(store),
-      host: createHostActions(parts.host),
+      host: createHostActions(shared),
       metadata: createMetadataActions(shared),
     },
     recover: async (signal) => {
@@ -131,12 +139,14 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       await resumeOperations(shared, life, works, open);
       await autostart(shared, life, open);
       limits.start();
+      places.start();
       usage.sampler.start();
     },
     stop: async (signal) => {
       life.watch.stop();
       life.space.stop();
       limits.stop();
+      places.stop();
       usage.sampler.stop();
       await shared.operations.stop(signal);
       late.stop();

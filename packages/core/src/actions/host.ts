@@ -1,14 +1,21 @@
-/** The machine below, as the host inspector sees it. */
-import type { HostInspector } from '../ports/host-inspector.ts';
+/** The machine below: what it is, what of it is promised, and up to what it may be. */
 import type { HostActions } from './actions.ts';
+import { capacityOf, topologyOf } from './capacity.ts';
+import type { Shared } from './parts.ts';
 
 const inspectDeadlineMs = 30_000;
+const lane = 'host-settings';
 
-export function createHostActions(host: HostInspector): HostActions {
+export function createHostActions(shared: Shared): HostActions {
+  const { host, settings, lanes } = shared;
   const deadline = (signal: AbortSignal): AbortSignal =>
     AbortSignal.any([signal, AbortSignal.timeout(inspectDeadlineMs)]);
   return {
     inspect: ({ signal }) => host.inspect(deadline(signal)),
     check: async ({ signal }) => ({ findings: await host.check(deadline(signal)) }),
+    capacity: () => capacityOf(shared),
+    topology: () => topologyOf(shared),
+    settings: () => Promise.resolve(settings.value),
+    updateSettings: (_request, input) => lanes.run(lane, () => settings.update(input)),
   };
 }

@@ -24,6 +24,7 @@ import { LiveGuests } from './live-guests.ts';
 import { attachNic, detachNic, updateNic } from './nic-work.ts';
 import { isStopping, type OperationStart, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
+import { createPinning, type Pinning } from './pinning.ts';
 import { commit, type Staged } from './records.ts';
 import { volumesOf } from './volume-layers.ts';
 import { makeVolumes } from './volume-make.ts';
@@ -42,6 +43,7 @@ export function isLifeKind(kind: Operation['kind']): kind is InstanceKind {
 
 export interface InstanceLife {
   readonly live: LiveGuests;
+  readonly pinning: Pinning;
   readonly ready: ReadyWatch;
   readonly space: SpaceWatch;
   readonly watch: WatchInstance;
@@ -72,7 +74,8 @@ interface LifeParts {
 export function createLife(shared: Shared): InstanceLife {
   const { instances } = shared;
   const live = new LiveGuests(shared);
-  const boot = createBoot(shared, live);
+  const pinning = createPinning(shared, live);
+  const boot = createBoot(shared, live, pinning);
   const stop = createStop(shared, live);
 
   const watch = createWatch(shared, stop.tearDown, async (id, restarts) => {
@@ -116,6 +119,7 @@ export function createLife(shared: Shared): InstanceLife {
 
   const life: InstanceLife = {
     live,
+    pinning,
     ready,
     space,
     watch,

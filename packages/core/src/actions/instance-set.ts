@@ -1,5 +1,13 @@
 /** Changes of what an instance is to be: the record with them, and what is looked at before it is stored. */
-import { type Disk, type Instance, type InstanceUpdate, type Nic, WirtError } from '@wirt/api';
+import {
+  type Disk,
+  type Instance,
+  type InstanceUpdate,
+  type Nic,
+  type Tuning,
+  type TuningPatch,
+  WirtError,
+} from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import { patched } from '../domain/limits/wanted.ts';
 import { requireAttached } from './disk-work.ts';
@@ -11,7 +19,7 @@ type SpecUpdate = NonNullable<InstanceUpdate['spec']>;
 
 /** Whether a change is of what limits do. */
 export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
-  const { restart: _restart, autostart: _autostart, ...rest } = spec;
+  const { restart: _restart, autostart: _autostart, tuning: _tuning, ...rest } = spec;
   return Object.values(rest).some((value) => value !== undefined);
 }
 
@@ -19,6 +27,7 @@ export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
 export function changedSpec(instance: Instance, input: SpecUpdate): Instance['spec'] {
   const { spec } = instance;
   const { restart, autostart, cpus, memoryMib, maxCpus, maxMemoryMib, policy, limits, disks, nics } = input;
+  const { tuning } = input;
   const changed: Instance['spec'] = {
     ...spec,
     restart: restart ?? spec.restart,
@@ -29,6 +38,7 @@ export function changedSpec(instance: Instance, input: SpecUpdate): Instance['sp
     ...taken(spec, 'maxMemoryMib', maxMemoryMib),
     ...taken(spec, 'policy', policy),
     ...(limits === undefined ? {} : { limits: patched(spec.limits, limits) }),
+    ...(tuning === undefined ? {} : { tuning: withTuning(spec.tuning, tuning) }),
     disks: withDisks(instance, disks ?? {}),
     nics: withNics(instance, nics ?? {}),
   };
@@ -46,6 +56,16 @@ function taken<K extends 'maxCpus' | 'maxMemoryMib' | 'policy'>(
   return { [key]: value === undefined ? spec[key] : (value ?? undefined) } as Partial<
     Pick<Instance['spec'], K>
   >;
+}
+
+/** In force from the next start. Undefined where nothing of its own is left. */
+function withTuning(before: Tuning | undefined, patch: TuningPatch | null): Tuning | undefined {
+  if (patch === null) return undefined;
+  const kept = Object.entries({ ...before, ...patch }).filter(
+    ([, value]) => value !== null && value !== undefined,
+  );
+  // Each field is of the schema of its own name, and null is taken out.
+  return kept.length === 0 ? undefined : (Object.fromEntries(kept) as Tuning);
 }
 
 function withDisks(instance: Instance, changes: NonNullable<SpecUpdate['disks']>): Disk[] {
@@ -99,7 +119,7 @@ export async function requireGrowth(
   const grownMib = changed.memoryMib - spec.memoryMib;
   if (grownMib <= 0 || status.process === undefined || changed.overcommit) return;
   const { totalMib, availableMib } = await shared.host.memory();
-  const promisedMib = promisedMemoryMib(shared.instances.after(), new Set());
+  const promisedMib = promisedMemoryMib(shared.instances.after(), new Map());
   const leftMib = Math.max(0, Math.min(availableMib, totalMib - promisedMib));
   if (grownMib <= leftMib) return;
   throw new WirtError(

@@ -7,9 +7,12 @@ import pLimit from 'p-limit';
 import type { Accelerator, LaunchPlan } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
+import { profileOf } from '../domain/tuning/profile.ts';
 import { Undo } from '../domain/undo.ts';
+import type { HostMemory } from '../ports/host-inspector.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
+import { reservePages } from './huge-pages.ts';
 import { requireReady } from './image-use.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
 import { inState } from './instance-state.ts';
@@ -19,6 +22,8 @@ import type { LiveGuests } from './live-guests.ts';
 import { requireDriver, requireNoListener } from './network-cards.ts';
 import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
+import type { Pinning } from './pinning.ts';
+import type { Placed } from './placing.ts';
 import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
 
@@ -39,13 +44,19 @@ export function requireHostMemory(
     name,
     spec,
   }: { readonly name: string; readonly spec: Pick<Instance['spec'], 'memoryMib' | 'overcommit'> },
-  host: { readonly totalMib: number; readonly availableMib: number },
+  host: HostMemory,
   promisedMib: number,
+  { factor = 1 }: { readonly factor?: number } = {},
 ): void {
   const { memoryMib, overcommit } = spec;
-  const { totalMib } = host;
+  // What is set aside as huge pages is nobody's who does not ask for them.
+  const totalMib = host.totalMib - (host.hugePagesMib ?? 0);
   const neededMib = memoryMib + qemuOverheadMib;
-  const availableMib = Math.max(0, Math.min(host.availableMib, totalMib - promisedMib));
+  const beyondMib = Math.floor(totalMib * (factor - 1));
+  const availableMib = Math.max(
+    0,
+    Math.min(host.availableMib + Math.max(0, beyondMib), totalMib + beyondMib - promisedMib),
+  );
   if (overcommit || neededMib <= availableMib) return;
   const promised = promisedMib > 0 ? `; ${promisedMib} MiB are promised to running guests` : '';
   throw new WirtError(
@@ -60,8 +71,16 @@ export function requireHostMemory(
 }
 
 /** As QEMU is started with it. */
-export function runOf({ spec }: Pick<Instance, 'spec'>): NonNullable<Instance['status']['run']> {
-  const { cpus, maxCpus = cpus, memoryMib, maxMemoryMib = memoryMib } = spec;
+export function runOf({
+  spec,
+  status,
+}: Pick<Instance, 'spec'> & { readonly status?: Instance['status'] }): NonNullable<
+  Instance['status']['run']
+> {
+  const { cpus, maxCpus = cpus, maxMemoryMib = 0 } = spec;
+  // In whole pages, where they are huge.
+  const memoryMib =
+    status?.placement?.guestNodes.reduce((sum, node) => sum + node.memoryMib, 0) ?? spec.memoryMib;
   return {
     cpus,
     maxCpus: Math.max(cpus, maxCpus),
@@ -70,16 +89,54 @@ export function runOf({ spec }: Pick<Instance, 'spec'>): NonNullable<Instance['s
   };
 }
 
-/** What the guests that run, or are admitted and being started, may take of the host's memory. */
-export function promisedMemoryMib(instances: Iterable<Instance>, admitted: ReadonlySet<string>): number {
+/**
+ * What the guests that run, or are being started, may take of the host's own memory. `admitted`: by id, what those have been promised that are
+ * being started. Huge pages are of an account of their own.
+ */
+export function promisedMemoryMib(
+  instances: Iterable<Instance>,
+  admitted: ReadonlyMap<string, number>,
+): number {
   let sumMib = 0;
   for (const { id, spec, status } of instances) {
-    if (status.process === undefined && !admitted.has(id)) continue;
+    const startingMib = admitted.get(id);
+    if (spec.overcommit || (status.process === undefined && startingMib === undefined)) continue;
+    const isHuge = status.placement?.pageSizeKib !== undefined;
     // What a guest has not given back yet is not another's.
-    const heldMib = Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
-    if (!spec.overcommit) sumMib += heldMib + qemuOverheadMib;
+    const heldMib = isHuge ? 0 : Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
+    sumMib += (status.process === undefined ? (startingMib ?? 0) : heldMib) + qemuOverheadMib;
   }
   return sumMib;
+}
+
+/** vCPUs of the guests that run, or are being started. */
+export function promisedVcpus(instances: Iterable<Instance>, admitted: ReadonlyMap<string, number>): number {
+  let sum = 0;
+  for (const { id, spec, status } of instances)
+    if (status.process !== undefined || admitted.has(id))
+      sum += status.run?.maxCpus ?? runOf({ spec }).maxCpus;
+  return sum;
+}
+
+/** Throws `host.insufficient_cpus` with the sum. */
+export function requireHostCpus(
+  instance: Pick<Instance, 'name' | 'spec'>,
+  host: { readonly online: number; readonly factor: number },
+  promised: number,
+): void {
+  const { name, spec } = instance;
+  const { maxCpus } = runOf({ spec });
+  const promisable = Math.floor(host.online * host.factor);
+  if (spec.overcommit || promised + maxCpus <= promisable) return;
+  throw new WirtError(
+    'host.insufficient_cpus',
+    `Instance ${name} may have ${maxCpus} vCPUs, and the host may promise ${promisable} (${host.online} processors, ${host.factor} times), ` +
+      `of which ${promised} are promised to running guests.`,
+    {
+      hint: `Stop other guests, or let the host promise more: \`wirt host set cpu-overcommit=${Math.ceil((promised + maxCpus) / host.online)}\`.`,
+      details: { maxCpus, promisable, promised, online: host.online },
+    },
+  );
 }
 
 /**
@@ -112,6 +169,11 @@ async function requireNetworks(shared: Shared, { spec, project }: Instance): Pro
   }
 }
 
+/** Of what a guest is admitted with, the memory that is no huge pages. */
+function ownPagesMib({ spec }: Instance, placed: Placed | undefined): number {
+  return placed?.record.pageSizeKib === undefined ? spec.memoryMib : 0;
+}
+
 interface Launched {
   readonly guest: Guest;
   readonly accelerator: Accelerator;
@@ -122,13 +184,11 @@ interface Admitted {
   readonly image: Image | undefined;
   readonly accelerator: Accelerator;
   readonly wanted: WantedLimits;
+  readonly placed: Placed | undefined;
 }
 
-interface PlanGround {
-  readonly image: Image | undefined;
-  readonly accelerator: Accelerator;
+interface PlanGround extends Admitted {
   readonly identity: Identity;
-  readonly wanted: WantedLimits;
   readonly progress: Progress;
 }
 
@@ -136,33 +196,65 @@ interface PlanGround {
 async function planOf(
   shared: Shared,
   instance: Instance,
-  { image, accelerator, identity, wanted, progress }: PlanGround,
+  { image, accelerator, identity, wanted, placed, progress }: PlanGround,
 ): Promise<LaunchPlan> {
   const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
   const pathOf = (file: string): string =>
     image === undefined ? file : shared.imageFiles.path(imageKey(image), file);
   const nics = shared.networking.planned(instance, instance.spec.nics);
   const { freePageReporting } = wanted;
-  return planLaunch(instance, { image, accelerator, nics, disks, firmware, freePageReporting, pathOf });
+  const placement = placed?.planned;
+  // The kernel merges no huge pages.
+  const mergeable = profileOf(instance.spec.tuning).mergeable && placement?.pageSizeKib === undefined;
+  if (mergeable) await shared.mergePages?.();
+  return planLaunch(instance, {
+    image,
+    accelerator,
+    nics,
+    disks,
+    firmware,
+    freePageReporting,
+    placement,
+    mergeable,
+    pathOf,
+  });
 }
 
-export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
+/** Notes where the guest goes before the host is changed for it, so that a daemon that dies in between leaves it to the next to undo. */
+async function makePlace(shared: Shared, instance: Instance, { record }: Placed): Promise<void> {
+  const { store, instances, faults } = shared;
+  const current = instances.require(instance.id);
+  await commit(store, [instances.put({ ...current, status: { ...current.status, placement: record } })]);
+  await faults.at('instance.start/place');
+  if (record.reserved !== undefined) await reservePages(shared, instance.name);
+}
+
+export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
-  /** Starts under way, whose records show no process yet. */
-  const admitted = new Set<string>();
+  /** Starts under way, whose records show no process yet, and how much of the host's memory they were promised, in MiB. */
+  const admitted = new Map<string, number>();
 
   async function admit(instance: Instance): Promise<Admitted> {
     const image = imageFor(shared, instance);
     await shared.host.requireQemu(AbortSignal.timeout(30_000));
+    const placed = await shared.placing.place(instance);
     const memory = await shared.host.memory();
-    requireHostMemory(instance, memory, promisedMemoryMib(instances.after(), admitted));
-    // At once, with no await since the check, so that guests started side by side see each other.
-    admitted.add(instance.id);
+    const { memoryOvercommit, cpuOvercommit } = shared.settings.value;
+    const memoryMib = ownPagesMib(instance, placed);
+    const { name, spec } = instance;
+    const promisedMib = promisedMemoryMib(instances.after(), admitted);
+    requireHostMemory({ name, spec: { ...spec, memoryMib } }, memory, promisedMib, {
+      factor: memoryOvercommit,
+    });
+    const cpus = { online: shared.placing.onlineCpus, factor: cpuOvercommit };
+    requireHostCpus(instance, cpus, promisedVcpus(instances.after(), admitted));
+    // At once, with no await since the checks, so that guests started side by side see each other.
+    admitted.set(instance.id, memoryMib);
     await requireNetworks(shared, instance);
     const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     requireClock(instance, accelerator);
-    return { image, accelerator, wanted: await requireLimits(shared, instance) };
+    return { image, accelerator, placed, wanted: await requireLimits(shared, instance) };
   }
 
   /** The steps that make things on the host. What a step makes is taken back by name, so that a half-made one goes too. */
@@ -179,7 +271,10 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
       await faults.at(`instance.start/${name}`);
       progress.signal.throwIfAborted();
     };
-    const { image, accelerator, wanted } = await admit(instance);
+    const ground = await admit(instance);
+    const { accelerator, wanted, placed } = ground;
+    if (placed !== undefined) await makePlace(shared, instance, placed);
+    if (placed?.record.dedicated !== undefined) await pinning.settle();
     // A uid that still has a process or may open a disk must not become another guest's: the next end of this one, or daemon, tries again.
     let isFree = true;
     const takeBack = (back: () => Promise<void>): void =>
@@ -205,7 +300,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     takeBack(() => hypervisor.clean(id));
     await step('disks');
     takeBack(() => closeDisks(shared, id));
-    const plan = await planOf(shared, instance, { image, accelerator, identity, wanted, progress });
+    const plan = await planOf(shared, instance, { ...ground, identity, progress });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
@@ -215,6 +310,7 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
     });
     live.add(guest);
     if (controlGroup.scopeUnit !== undefined) await holdGroup(shared, id, wanted, guest.process);
+    if (placed !== undefined) await guest.tuning.pin(placed.pins, progress.signal);
     const limits = await limitsOfRun(shared, guest, instances.require(id));
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
@@ -242,13 +338,14 @@ export function createBoot(shared: Shared, live: LiveGuests): BootInstance {
         restarts: input.restarts,
         ...(ssh === undefined ? {} : { ssh }),
         ...(limits === undefined ? {} : { limits }),
-        run: runOf(instance),
+        run: runOf(instances.require(id)),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
     } finally {
       admitted.delete(id);
+      shared.placing.ended(id);
     }
   };
 }

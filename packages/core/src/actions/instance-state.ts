@@ -31,6 +31,7 @@ export function inState(
     ssh: _ssh,
     limits: _limits,
     run: _run,
+    placement: _placement,
     pauseReason: _pauseReason,
     ...kept
   } = instance.status;
@@ -65,6 +66,7 @@ function pick({
   ssh,
   limits,
   run,
+  placement,
 }: InstanceStatus): Partial<InstanceStatus> & { agent: boolean } {
   return {
     agent,
@@ -77,6 +79,7 @@ function pick({
     ...(ssh === undefined ? {} : { ssh }),
     ...(limits === undefined ? {} : { limits }),
     ...(run === undefined ? {} : { run }),
+    ...(placement === undefined ? {} : { placement }),
   };
 }
 

@@ -17,6 +17,7 @@ import {
 import { nameFor } from '../domain/identity.ts';
 import { nicsOf } from '../domain/nic.ts';
 import { pageOf } from '../domain/page.ts';
+import { pageSizeOf } from '../domain/tuning/request.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
 import { requireReady, usesLane } from './image-use.ts';
@@ -33,6 +34,7 @@ import type { Shared } from './parts.ts';
 import { policiesLane } from './policy.ts';
 import { defaultPool } from './pool.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
+import { tuningOf } from './tuning.ts';
 import { answer } from './waiting.ts';
 
 const commandDeadlineMs = 10_000;
@@ -91,6 +93,7 @@ export function createInstanceActions(shared: Shared, life: InstanceLife): Insta
       command(shared, life, request, ref, 'pause', (guest, signal) => guest.pause(signal)),
     resume: async (request, ref) =>
       command(shared, life, request, ref, 'resume', (guest, signal) => guest.resume(signal)),
+    tuning: (_request, ref) => tuningOf(shared, instances.require(ref)),
     isolation: async (_request, ref) => {
       const instance = instances.require(ref);
       requireCan('isolation', instance);
@@ -149,6 +152,7 @@ async function create(
         const record = { ...instance, spec: { ...whole, nics } };
         requirePolicy(shared, record);
         await requireLimits(shared, record);
+        if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return life.start(request, 'instance.create', record, { start, startPaused }, staged);
       });
@@ -233,8 +237,11 @@ async function newInstance(
   }
   const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, nics = oneNic, ...wanted } = input.spec;
   const spec = { ...wanted, memoryMib: wanted.memoryMib ?? defaultMemoryMib(image) };
-  const { totalMib } = await host.memory();
-  requireHostMemory({ name, spec }, { totalMib, availableMib: totalMib }, 0);
+  const { totalMib, hugePagesMib = 0 } = await host.memory();
+  const ownMib = pageSizeOf({ spec }) === undefined ? spec.memoryMib : 0;
+  const room = { totalMib, hugePagesMib, availableMib: totalMib - hugePagesMib };
+  const factor = shared.settings.value.memoryOvercommit;
+  requireHostMemory({ name, spec: { ...spec, memoryMib: ownMib } }, room, 0, { factor });
   const now = clock.now();
   return {
     id,
@@ -289,6 +296,7 @@ function update(
     await lanes.runAll(held, async () => {
       requirePolicy(shared, changed);
       await requireLimits(shared, changed);
+      if (input.spec?.tuning) await shared.placing.require(changed);
       await requireGrowth(shared, instance, spec);
       await record();
     });

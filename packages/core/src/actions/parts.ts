@@ -12,6 +12,8 @@ import type { Downloader } from '../ports/downloader.ts';
 import type { Faults } from '../ports/faults.ts';
 import type { Firmware } from '../ports/firmware.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
+import type { HugePageReserve } from '../ports/host-memory.ts';
+import type { HostTopologyReader } from '../ports/host-topology.ts';
 import type { Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
@@ -23,8 +25,10 @@ import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
 import type { UsageHistoryStore } from '../ports/usage-history.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
+import type { HostSettingsRecord } from './host-settings.ts';
 import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
+import type { Placing } from './placing.ts';
 import type { Pools } from './pool-storage.ts';
 import type { Records, Staged } from './records.ts';
 
@@ -46,6 +50,11 @@ export interface CoreParts {
   readonly seeds: SeedFiles;
   readonly network: NetworkDriver;
   readonly usageHistory: UsageHistoryStore;
+  readonly topology: HostTopologyReader;
+  /** Absent where Wirt may not change how many huge pages the host has. */
+  readonly hugePages?: HugePageReserve;
+  /** Lets equal pages of guests that allow it be merged; absent where Wirt may not. */
+  readonly mergePages?: () => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -117,6 +126,8 @@ export interface Shared extends CoreParts {
   readonly storage: Pools;
   readonly layers: VolumeLayers;
   readonly networking: Networking;
+  readonly placing: Placing;
+  readonly settings: HostSettingsRecord;
   readonly lanes: Lanes;
   /** For what has come about already; `commit` for what begins. */
   readonly late: LateWrites;

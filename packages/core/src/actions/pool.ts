@@ -71,9 +71,9 @@ export function createPoolActions(shared: Shared): PoolActions {
   return {
     list: async ({ cursor, limit }) => {
       const { items, ...rest } = pageOf(pools.after(cursor), limit, () => true);
-      return { items: await Promise.all(items.map((pool) => observed(shared, pool))), ...rest };
+      return { items: await Promise.all(items.map((pool) => observedPool(shared, pool))), ...rest };
     },
-    get: async (ref) => observed(shared, pools.require(ref)),
+    get: async (ref) => observedPool(shared, pools.require(ref)),
     create: (_request, input) =>
       lanes.run('pools', async () => {
         if (pools.find(input.name) !== undefined) throw nameTaken('pool', input.name);
@@ -86,7 +86,7 @@ export function createPoolActions(shared: Shared): PoolActions {
           await taken.release();
           throw nameConflict(error, 'pool');
         }
-        return observed(shared, pools.require(pool.id));
+        return observedPool(shared, pools.require(pool.id));
       }),
     remove: async (_request, ref) =>
       lanes.runAll(['pools', pools.require(ref).id], async () => {
@@ -118,7 +118,7 @@ function volumesIn({ volumes }: Pick<Shared, 'volumes'>, pool: Pool): Volume[] {
   return [...volumes.after()].filter(({ spec }) => spec.pool === pool.name);
 }
 
-async function observed(shared: Shared, pool: Pool): Promise<Pool> {
+export async function observedPool(shared: Shared, pool: Pool): Promise<Pool> {
   const held = volumesIn(shared, pool);
   const provisionedBytes = held.reduce((sum, { spec }) => sum + spec.sizeBytes, 0);
   const counted = { provisionedBytes, volumes: held.length };

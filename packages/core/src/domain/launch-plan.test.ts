@@ -41,6 +41,8 @@ const parts: PlanParts = {
   disks: [],
   firmware: { kind: 'bios' },
   freePageReporting: false,
+  placement: undefined,
+  mergeable: false,
   pathOf: (file) => `/images/${file}`,
 };
 

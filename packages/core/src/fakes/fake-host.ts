@@ -14,6 +14,7 @@ import { cleanExit, controlOf, type FakeProcess, killedExit, openDisk, succeeded
 import { createFakeNetwork, type FakeNetwork } from './fake-network.ts';
 import { wordsOf } from './fake-pool.ts';
 import { createFakeStorage, type FakeStorage } from './fake-storage.ts';
+import { createFakeTopology, type FakeTopology } from './fake-topology.ts';
 import { createFakeTuning } from './fake-tuning.ts';
 
 export { killedExit } from './fake-guest.ts';
@@ -21,6 +22,7 @@ export { killedExit } from './fake-guest.ts';
 export interface FakeHost {
   readonly storage: FakeStorage;
   readonly network: FakeNetwork;
+  readonly topology: FakeTopology;
   readonly hypervisor: Hypervisor;
   readonly sandbox: Sandbox;
   readonly resources: ResourceControl;
@@ -51,6 +53,7 @@ export interface FakeHost {
 export function createFakeHost(): FakeHost {
   const storage = createFakeStorage();
   const network = createFakeNetwork();
+  const topology = createFakeTopology();
   const processes = new Map<string, FakeProcess>();
   const ended = new Map<string, GuestExit>();
   const uids = new Map<string, number>();
@@ -151,6 +154,7 @@ export function createFakeHost(): FakeHost {
 
   const host: FakeHost = {
     storage,
+    topology,
     network,
     hypervisor,
     sandbox: {

@@ -1,6 +1,6 @@
 /** What QEMU alone may change of a running guest, in memory: rates, balloon, processors and memory that a guest takes or does not. */
 import { type Throttle, WirtError } from '@wirt/api';
-import type { LaunchPlan } from '../domain/guest.ts';
+import type { GuestPins, LaunchPlan } from '../domain/guest.ts';
 import type { DiskCounters, GuestTuning } from '../ports/hypervisor.ts';
 
 export interface FakeTuning extends GuestTuning {
@@ -14,6 +14,7 @@ export interface FakeTuning extends GuestTuning {
   /** What every command fails with. */
   failure: Error | undefined;
   counters: readonly DiskCounters[];
+  pins: GuestPins | undefined;
 }
 
 export function createFakeTuning(
@@ -40,6 +41,11 @@ export function createFakeTuning(
     obliges: true,
     failure: undefined,
     counters: [],
+    pins: undefined,
+    pin: (pins) =>
+      answer(() => {
+        fake.pins = pins;
+      }),
     throttle: ({ all, each }) =>
       answer(() => {
         fake.all = all;

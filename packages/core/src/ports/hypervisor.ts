@@ -4,7 +4,7 @@
  */
 import type { Exec, ExecResult, InstanceProcess, Throttle } from '@wirt/api';
 import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
-import type { GuestExit, LaunchPlan, PlannedDisk, PlannedNic } from '../domain/guest.ts';
+import type { GuestExit, GuestPins, LaunchPlan, PlannedDisk, PlannedNic } from '../domain/guest.ts';
 import type { ControlGroup } from './resource-control.ts';
 import type { Identity } from './sandbox.ts';
 
@@ -136,6 +136,11 @@ export interface GuestTuning {
   ): Promise<{ readonly plugged: number; readonly max: number }>;
   /** Thread ids of the vCPUs that are plugged in, in their order. Kept: asks QEMU again only when their number may have changed. */
   vcpuThreads(signal: AbortSignal): Promise<readonly number[]>;
+  /**
+   * Lets the guest's threads use these processors of the host and no others, those of vCPUs that are plugged in later, too. Throws `limit.failed`,
+   * `host.tool_missing`.
+   */
+  pin(pins: GuestPins, signal: AbortSignal): Promise<void>;
   disks(signal: AbortSignal): Promise<readonly DiskCounters[]>;
 }
 

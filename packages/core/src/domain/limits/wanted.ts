@@ -1,5 +1,6 @@
 /** What an instance is to be held to: its own values over those of its policy, field by field; 0 is no limit, also over a policy. Pure. */
 import type { Instance, Limits, NicLimits, Policy, Rate, Throttle } from '@wirt/api';
+import { type Profile, profileOf } from '../tuning/profile.ts';
 import type { GroupLimits } from './group-limits.ts';
 import { qemuMemoryMib } from './qemu-memory.ts';
 
@@ -24,6 +25,9 @@ export interface Ground {
   readonly run?: { readonly maxCpus: number; readonly maxMemoryMib: number } | undefined;
 }
 
+/** Of control groups (Documentation/admin-guide/cgroup-v2.rst, cpu.weight). */
+const mostWeight = 10_000;
+
 type Fields = { readonly [key: string]: unknown };
 
 export function wantedLimits(
@@ -40,7 +44,7 @@ export function wantedLimits(
     group: withoutZeros({
       cores: cpu?.cores,
       burstMs: cpu?.cores ? cpu.burstMs : undefined,
-      weight: cpu?.weight,
+      weight: cpu?.weight ?? weightOf(spec),
       ceilingMib,
       reservationMib: memory?.reservationMib,
       // How much may be swapped may well be nothing: only absence is no limit.
@@ -55,8 +59,14 @@ export function wantedLimits(
     ),
     nics: wantedOfNics({ spec }, policy),
     balloonMib: memory?.balloonMib || undefined,
-    freePageReporting: memory?.freePageReporting ?? false,
+    freePageReporting: memory?.freePageReporting ?? profileOf(spec.tuning).freePageReporting,
   };
+}
+
+/** That of its profile, where neither it nor its policy says anything. */
+function weightOf({ cpus, tuning }: Instance['spec']): number | undefined {
+  const { weightPerVcpu }: Profile = profileOf(tuning);
+  return weightPerVcpu === undefined ? undefined : Math.min(weightPerVcpu * cpus, mostWeight);
 }
 
 /** By name of the card; of every card. */

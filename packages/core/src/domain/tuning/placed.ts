@@ -4,18 +4,25 @@ import type { GuestPins, PlannedPlacement } from '../guest.ts';
 import { parseCpuList, printCpuList } from '../placement/cpu-list.ts';
 import type { Placement } from '../placement/placement.ts';
 
-type Reserved = InstancePlacement['reserved'];
-
 export function recordOf(
   placement: Placement,
-  { pageSizeKib, reserved }: { readonly pageSizeKib: number | undefined; readonly reserved: Reserved },
+  {
+    pageSizeKib,
+    reserved,
+    userPins,
+  }: {
+    readonly pageSizeKib: number | undefined;
+    readonly reserved: NonNullable<InstancePlacement['reserved']>;
+    readonly userPins: InstancePlacement['userPins'];
+  },
 ): InstancePlacement {
   const { nodes, dedicated, groupCpus, emulatorPins, iothreadPins, topology, guestNodes, reasons } =
     placement;
   return {
     nodes: [...nodes],
     ...(pageSizeKib === undefined ? {} : { pageSizeKib }),
-    ...(reserved === undefined || reserved.length === 0 ? {} : { reserved }),
+    ...(reserved.length === 0 ? {} : { reserved }),
+    ...(userPins === undefined ? {} : { userPins }),
     ...(dedicated.length === 0 ? {} : { dedicated: printCpuList(dedicated) }),
     ...(groupCpus === undefined ? {} : { groupCpus: printCpuList(groupCpus) }),
     vcpuPins: Object.fromEntries(

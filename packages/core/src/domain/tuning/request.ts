@@ -1,11 +1,12 @@
 /** What the planner is asked for: the instance's own wishes over those of its profile. Pure. */
-import type { Instance } from '@wirt/api';
+import type { Instance, InstancePlacement } from '@wirt/api';
 import { parseCpuList } from '../placement/cpu-list.ts';
 import type { PlacementRequest } from '../placement/placement.ts';
 import type { HostTopology } from '../placement/topology.ts';
 import { pageSizesKib, profileOf } from './profile.ts';
 
 type Shape = Pick<Instance, 'name' | 'spec'>;
+type Wishes = { readonly spec: Pick<Instance['spec'], 'tuning'> };
 
 /** What of the host decides whether there is anything to plan. */
 export interface HostShape {
@@ -14,16 +15,16 @@ export interface HostShape {
   readonly isPartlyDedicated: boolean;
 }
 
-export function pageSizeOf({ spec }: Shape): number | undefined {
+export function pageSizeOf({ spec }: Wishes): number | undefined {
   const { hugePages = profileOf(spec.tuning).hugePages } = spec.tuning ?? {};
   return hugePages === 'none' ? undefined : pageSizesKib[hugePages];
 }
 
-export function isDedicated({ spec }: Shape): boolean {
+export function isDedicated({ spec }: Wishes): boolean {
   return spec.tuning?.dedicated ?? profileOf(spec.tuning).dedicated;
 }
 
-export function placementOf({ spec }: Shape): 'auto' | 'none' {
+export function placementOf({ spec }: Wishes): 'auto' | 'none' {
   return spec.tuning?.placement ?? profileOf(spec.tuning).placement;
 }
 
@@ -32,20 +33,39 @@ export function placementOf({ spec }: Shape): 'auto' | 'none' {
  * the host need not be looked at.
  */
 export function needsPlacing(instance: Shape, host: HostShape): boolean {
-  const { vcpuPins = {}, emulatorPin, iothreadPin, topology, placement } = instance.spec.tuning ?? {};
+  const { topology, placement } = instance.spec.tuning ?? {};
   return (
     host.isPartlyDedicated ||
     (placementOf(instance) === 'auto' && (host.nodes > 1 || placement === 'auto')) ||
     isDedicated(instance) ||
     pageSizeOf(instance) !== undefined ||
-    Object.keys(vcpuPins).length > 0 ||
-    emulatorPin !== undefined ||
-    iothreadPin !== undefined ||
+    userPinsOf(instance) !== undefined ||
     topology !== undefined
   );
 }
 
+type UserPins = NonNullable<InstancePlacement['userPins']>;
+
+/** Undefined where the user pins nothing. */
+export function userPinsOf({ spec }: Wishes): UserPins | undefined {
+  const { vcpuPins, emulatorPin, iothreadPin } = spec.tuning ?? {};
+  const pins = {
+    ...(vcpuPins === undefined ? {} : { vcpus: vcpuPins }),
+    ...(emulatorPin === undefined ? {} : { emulator: emulatorPin }),
+    ...(iothreadPin === undefined ? {} : { iothreads: iothreadPin }),
+  };
+  return Object.keys(pins).length === 0 ? undefined : pins;
+}
+
 const ids = (text: string): number[] => parseCpuList(text) ?? [];
+
+export function pinsOfUser({ vcpus = {}, emulator, iothreads }: UserPins): PlacementRequest['pins'] {
+  return {
+    vcpus: Object.fromEntries(Object.entries(vcpus).map(([vcpu, cpus]) => [vcpu, ids(cpus)])),
+    ...(emulator === undefined ? {} : { emulator: ids(emulator) }),
+    ...(iothreads === undefined ? {} : { iothreads: ids(iothreads) }),
+  };
+}
 
 /**
  * `pages`: whether Wirt may make huge pages of free memory. Pages that only the profile asks for are left out where the host has none
@@ -58,7 +78,7 @@ export function requestOf(
 ): PlacementRequest {
   const { name, spec } = instance;
   const { cpus, maxCpus = cpus, memoryMib, overcommit, tuning = {} } = spec;
-  const { vcpuPins = {}, emulatorPin, iothreadPin, topology } = tuning;
+  const { topology } = tuning;
   const sizeKib = pageSizeOf(instance);
   const hasPool = host.nodes.some(({ hugePages }) =>
     hugePages.some((pool) => pool.sizeKib === sizeKib && (pool.total > 0 || pages.mayReserve)),
@@ -73,11 +93,7 @@ export function requestOf(
     mayReservePages: pages.mayReserve,
     placement: placementOf(instance),
     dedicated: isDedicated(instance),
-    pins: {
-      vcpus: Object.fromEntries(Object.entries(vcpuPins).map(([vcpu, cpus]) => [vcpu, ids(cpus)])),
-      ...(emulatorPin === undefined ? {} : { emulator: ids(emulatorPin) }),
-      ...(iothreadPin === undefined ? {} : { iothreads: ids(iothreadPin) }),
-    },
+    pins: pinsOfUser(userPinsOf(instance) ?? {}),
     ...(topology === undefined ? {} : { topology }),
     overcommit,
   };

@@ -74,8 +74,8 @@ export function createHostInspector(
     inspect: async (signal) => (await facts(signal)).host,
     check: async (signal) => findingsOf(await facts(signal)),
     async memory() {
-      const { totalMib, availableMib } = await readMemory(files);
-      return { totalMib, availableMib };
+      const { totalMib, availableMib, hugePagesMib } = await readMemory(files);
+      return { totalMib, availableMib, hugePagesMib };
     },
     async accelerator(wanted) {
       if (wanted === 'tcg') return 'tcg';

@@ -8,10 +8,16 @@ describe('memory', () => {
   it('is told in MiB', async () => {
     const files = await filesOf({
       '/proc/meminfo':
-        'MemTotal:       24684068 kB\nMemFree: 1 kB\nMemAvailable:   23956000 kB\nSwapTotal:       1048576 kB\n',
+        'MemTotal:       24684068 kB\nMemFree: 1 kB\nMemAvailable:   23956000 kB\nSwapTotal:       1048576 kB\nHugetlb:           8192 kB\n',
     });
-    expect(await readMemory(files)).toEqual({ totalMib: 24105, availableMib: 23394, swapTotalMib: 1024 });
-    expect(await readMemory(await filesOf({}))).toEqual({ totalMib: 0, availableMib: 0, swapTotalMib: 0 });
+    expect(await readMemory(files)).toEqual({
+      totalMib: 24105,
+      availableMib: 23394,
+      swapTotalMib: 1024,
+      hugePagesMib: 8,
+    });
+    const nothing = { totalMib: 0, availableMib: 0, swapTotalMib: 0, hugePagesMib: 0 };
+    expect(await readMemory(await filesOf({}))).toEqual(nothing);
   });
 
   it('is told by node, in the order of their numbers', async () => {

@@ -10,12 +10,16 @@ export function parseMeminfo(text: string): ReadonlyMap<string, number> {
 
 const toMib = (kib: number | undefined): number => Math.floor((kib ?? 0) / 1024);
 
-export async function readMemory(files: HostFiles): Promise<Host['memory']> {
+export async function readMemory(
+  files: HostFiles,
+): Promise<Host['memory'] & { readonly hugePagesMib: number }> {
   const rows = parseMeminfo((await files.text('/proc/meminfo')) ?? '');
   return {
     totalMib: toMib(rows.get('MemTotal')),
     availableMib: toMib(rows.get('MemAvailable')),
     swapTotalMib: toMib(rows.get('SwapTotal')),
+    // Pages of all sizes (filesystems/proc.rst).
+    hugePagesMib: toMib(rows.get('Hugetlb')),
   };
 }
 

@@ -22,6 +22,13 @@ import { createTuning, type TuningLink } from './tuning.ts';
 /** For the shim's word after the process is gone. */
 const exitFileMs = 1_000;
 
+/** What the guest's own watchdog and kernel say; the reset or the end that follows is told on its own. */
+const guestTrouble = {
+  WATCHDOG: 'guest.watchdog_fired',
+  GUEST_PANICKED: 'guest.panicked',
+  GUEST_CRASHLOADED: 'guest.crash_kernel_loaded',
+} as const;
+
 export interface GuestParts {
   readonly target: QmpTarget;
   readonly paths: GuestPaths;
@@ -92,6 +99,11 @@ export function createGuest(parts: GuestParts): GuestHandle {
         if (event.data.action !== 'stop') return;
         processors.fail(event.data.nospace === true ? 'no-space' : 'io-error');
         return tellFailedDisks({ id, ask: control.ask, logger, emit });
+      case 'WATCHDOG':
+      case 'GUEST_PANICKED':
+      case 'GUEST_CRASHLOADED':
+        logger.warn(guestTrouble[event.event], { id, action: event.data.action });
+        return;
       case 'SHUTDOWN':
         shutdownReason = String(event.data.reason).slice(0, 40);
         return;
@@ -149,7 +161,14 @@ export function createGuest(parts: GuestParts): GuestHandle {
   });
   const nics: NicsLink = createNics({ id, ask: control.ask, logger, openTun: () => openTun(logger) });
   const hotplug = createHotplugAgent({ id, logger, agent });
-  const tuning: TuningLink = createTuning({ id, ask: control.ask, logger, disks, hotplug });
+  const tuning: TuningLink = createTuning({
+    id,
+    pid: parts.process.pid,
+    ask: control.ask,
+    logger,
+    disks,
+    hotplug,
+  });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {

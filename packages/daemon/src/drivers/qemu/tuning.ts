@@ -1,11 +1,12 @@
 // What is changed of a running guest by QEMU alone, and the counters that QEMU keeps. Put together from throttle, memory and vCPUs.
-import type { DiskCounters, GuestTuning, Logger } from '@wirt/core';
+import type { DiskCounters, GuestPins, GuestTuning, Logger } from '@wirt/core';
 import type { QmpEvent } from '@wirt/qemu';
 import type { HotplugAgent } from './agent-hotplug.ts';
 import type { Ask } from './control.ts';
 import { diskOfDevice } from './disk-names.ts';
 import type { DisksLink } from './disks.ts';
 import { type MemoryContext, readMemory, resizeMemory, setBalloon } from './memory.ts';
+import { pinThreads } from './pins.ts';
 import { readThrottles, setThrottles } from './throttle.ts';
 import { createVcpus } from './vcpus.ts';
 
@@ -15,6 +16,7 @@ export interface TuningLink extends GuestTuning {
 
 export interface TuningOptions {
   readonly id: string;
+  readonly pid: number;
   readonly ask: Ask;
   readonly logger: Logger;
   readonly disks: Pick<DisksLink, 'exclusively'>;
@@ -22,7 +24,8 @@ export interface TuningOptions {
 }
 
 export function createTuning(options: TuningOptions): TuningLink {
-  const { id, ask, logger, disks, hotplug } = options;
+  const { id, pid, ask, logger, disks, hotplug } = options;
+  let pins: GuestPins | undefined;
   const listeners = new Set<(event: QmpEvent) => void>();
   const vcpus = createVcpus({ id, ask, onlineVcpus: (plug, signal) => hotplug.onlineVcpus(plug, signal) });
   const throttled = { id, ask, logger, exclusively: disks.exclusively };
@@ -46,7 +49,16 @@ export function createTuning(options: TuningOptions): TuningLink {
     memory: (signal) => readMemory(ask, signal),
     resizeMemory: (targetMib, signal) => resizeMemory(memory, targetMib, signal),
     vcpus: (signal) => vcpus.vcpus(signal),
-    resizeVcpus: (target, signal) => vcpus.resizeVcpus(target, signal),
+    async resizeVcpus(target, signal) {
+      const now = await vcpus.resizeVcpus(target, signal);
+      // A new one has the processors of the thread that made it.
+      if (pins !== undefined) await pinThreads({ id, pid, ask }, pins, signal);
+      return now;
+    },
+    async pin(given, signal) {
+      await pinThreads({ id, pid, ask }, given, signal);
+      pins = given;
+    },
     vcpuThreads: (signal) => vcpus.vcpuThreads(signal),
     disks: (signal) => readCounters(ask, signal),
   };

@@ -1,0 +1,88 @@
+/** What of the host is promised to guests, added up from their records as a start adds it up, and who is placed where. */
+import type { HostCapacity, HostTopologyView } from '@wirt/api';
+import { printCpuList } from '../domain/placement/cpu-list.ts';
+import type { Holding } from '../domain/placement/placement.ts';
+import { promisedMemoryMib, promisedVcpus } from './instance-start.ts';
+import type { Shared } from './parts.ts';
+import { observedPool } from './pool.ts';
+
+const nobody: ReadonlyMap<string, number> = new Map();
+
+export async function capacityOf(shared: Shared): Promise<HostCapacity> {
+  const { placing, settings, instances, pools } = shared;
+  const [host, memory] = await Promise.all([placing.host(), shared.host.memory()]);
+  const { cpuOvercommit, memoryOvercommit } = settings.value;
+  const { hugePagesMib = 0, totalMib, availableMib } = memory;
+  const holdings = placing.holdings();
+  const all = [...instances.after()];
+  const running = all.filter(({ status }) => status.process !== undefined);
+  const dedicated = holdings.flatMap((holding) => holding.dedicated).toSorted((a, b) => a - b);
+  return {
+    settings: settings.value,
+    cpus: {
+      online: host.cpus.length,
+      promisable: Math.floor(host.cpus.length * cpuOvercommit),
+      promised: promisedVcpus(all, nobody),
+      dedicated: printCpuList(dedicated),
+    },
+    memory: {
+      totalMib,
+      availableMib,
+      promisableMib: Math.floor((totalMib - hugePagesMib) * memoryOvercommit),
+      promisedMib: promisedMemoryMib(all, nobody),
+      reservedMib: running.reduce(
+        (sum, { status }) => sum + (status.limits?.effective.memory?.reservationMib ?? 0),
+        0,
+      ),
+      hugePagesMib,
+    },
+    hugePages: host.nodes.flatMap((node) =>
+      node.hugePages.map(({ sizeKib, total, free }) => ({
+        node: node.id,
+        sizeKib,
+        total,
+        free,
+        promised: promisedPages(holdings, node.id, sizeKib),
+      })),
+    ),
+    pools: (await Promise.all([...pools.after()].map((pool) => observedPool(shared, pool)))).map(
+      ({ name, status }) => ({
+        name,
+        capacityBytes: status.capacityBytes ?? 0,
+        allocatedBytes: status.allocatedBytes ?? 0,
+        promisedBytes: status.provisionedBytes,
+      }),
+    ),
+  };
+}
+
+function promisedPages(holdings: readonly Holding[], node: number, sizeKib: number): number {
+  return holdings
+    .filter(({ pageSizeKib }) => pageSizeKib === sizeKib)
+    .reduce((sum, { memoryMib }) => sum + Math.ceil(((memoryMib[node] ?? 0) * 1024) / sizeKib), 0);
+}
+
+export async function topologyOf({ placing, instances }: Shared): Promise<HostTopologyView> {
+  const host = await placing.host();
+  const owners = new Map(
+    placing.holdings().flatMap(({ name, dedicated }) => dedicated.map((cpu) => [cpu, name])),
+  );
+  const placed = [...instances.after()].flatMap(({ name, status }) =>
+    status.placement === undefined ? [] : [{ name, nodes: status.placement.nodes }],
+  );
+  return {
+    nodes: host.nodes.map(({ id, totalMib, freeMib, distances, hugePages }) => ({
+      node: id,
+      cpus: printCpuList(host.cpus.filter((cpu) => cpu.node === id).map((cpu) => cpu.id)),
+      totalMib,
+      freeMib,
+      distances: Object.entries(distances).map(([node, distance]) => ({ node: Number(node), distance })),
+      hugePages: hugePages.map((pool) => ({ ...pool })),
+      instances: placed.filter(({ nodes }) => nodes.includes(id)).map(({ name }) => name),
+    })),
+    cpus: host.cpus.map(({ id, node, socket, core }) => {
+      const dedicatedTo = owners.get(id);
+      return { cpu: id, node, socket, core, ...(dedicatedTo === undefined ? {} : { dedicatedTo }) };
+    }),
+  };
+}

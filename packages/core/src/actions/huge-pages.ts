@@ -1,0 +1,121 @@
+/**
+ * Makes the host have the huge pages that guests were promised beyond what it had, and gives them back when those guests have ended. What
+ * the pools held before is in the store, so that a daemon that dies in between leaves them to the next; what somebody else adds or takes
+ * meanwhile is theirs, and stays.
+ */
+import { WirtError } from '@wirt/api';
+import { pageSizeText } from '../domain/tuning/profile.ts';
+import type { HugePageReserve } from '../ports/host-memory.ts';
+import type { Shared } from './parts.ts';
+
+const key = 'host/huge-pages';
+const setMs = 60_000;
+const lane = 'huge-pages';
+
+/** Of a pool that Wirt has enlarged. */
+interface Kept {
+  /** What others set, and what it goes back to. */
+  base: number;
+  /** What Wirt set last, or what the kernel made of it. */
+  set: number;
+}
+
+type Pools = Record<string, Kept>;
+type Parts = Pick<Shared, 'store' | 'lanes' | 'instances' | 'placing' | 'hugePages' | 'logger'>;
+
+const poolKey = ({ node, sizeKib }: { readonly node: number; readonly sizeKib: number }): string =>
+  `${node}/${sizeKib}`;
+
+function promised({ instances }: Parts): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const { status } of instances.after())
+    for (const { node, sizeKib, count } of status.placement?.reserved ?? [])
+      sums.set(poolKey({ node, sizeKib }), (sums.get(poolKey({ node, sizeKib })) ?? 0) + count);
+  return sums;
+}
+
+/**
+ * Makes the pools as large as the records of guests say. Throws `host.insufficient_huge_pages` where the kernel has less, which
+ * another has taken since it was looked at, or which is too scattered.
+ */
+export async function reservePages(parts: Parts, name: string): Promise<void> {
+  const { hugePages, lanes } = parts;
+  if (hugePages === undefined) return;
+  const short = await lanes.run(lane, () => settle(parts, hugePages));
+  const [first] = short;
+  if (first === undefined) return;
+  const { node, sizeKib, wanted, got } = first;
+  throw new WirtError(
+    'host.insufficient_huge_pages',
+    `Instance ${name} needs ${wanted - got} more huge pages of ${pageSizeText(sizeKib)} on node ${node} than the kernel could make of free memory.`,
+    {
+      hint: `Free memory and let the kernel put it together, \`echo 1 > /proc/sys/vm/compact_memory\`; or \`wirt set ${name} hugepages=none\`.`,
+      details: { node, sizeKib, wanted, got },
+    },
+  );
+}
+
+/** Gives back what nobody is promised any more. Costs nothing where Wirt has enlarged nothing. */
+export async function returnPages(parts: Parts): Promise<void> {
+  const { hugePages, lanes, placing, logger, store } = parts;
+  // What was looked at for a start that is under way stays until it has ended.
+  if (hugePages === undefined || placing.isPlacing || (await store.get(key)) === undefined) return;
+  await lanes
+    .run(lane, () => settle(parts, hugePages))
+    .catch((error: unknown) => logger.warn('host.huge_pages_not_returned', { error }));
+}
+
+interface Short {
+  readonly node: number;
+  readonly sizeKib: number;
+  readonly wanted: number;
+  readonly got: number;
+}
+
+async function settle(parts: Parts, hugePages: HugePageReserve): Promise<Short[]> {
+  const { store } = parts;
+  const signal = AbortSignal.timeout(setMs);
+  const before = ((await store.get(key))?.value ?? {}) as unknown as Pools;
+  const sums = promised(parts);
+  if (Object.keys(before).length === 0 && sums.size === 0) return [];
+  const now = new Map((await hugePages.pages(signal)).map((pool) => [poolKey(pool), pool]));
+  const after: Pools = {};
+  const changes: { readonly pool: string; readonly wanted: number }[] = [];
+  for (const pool of new Set([...Object.keys(before), ...sums.keys()])) {
+    // In surplus: in use, and not set any more.
+    const { total = 0, surplus = 0 } = now.get(pool) ?? {};
+    const kept = before[pool] ?? { base: total - surplus, set: total - surplus };
+    const base = Math.max(0, kept.base + (total - surplus - kept.set));
+    const wanted = base + (sums.get(pool) ?? 0);
+    after[pool] = { base, set: wanted };
+    if (wanted !== total - surplus) changes.push({ pool, wanted });
+  }
+  const short: Short[] = [];
+  // First what is intended: a daemon that dies in between finds it.
+  await write(store, after);
+  for (const { pool, wanted } of changes) {
+    const [node = 0, sizeKib = 0] = pool.split('/').map(Number);
+    const got = await hugePages.setTotal(node, sizeKib, wanted, signal);
+    const kept = after[pool];
+    if (got < wanted && kept !== undefined) {
+      kept.set = got;
+      short.push({ node, sizeKib, wanted, got });
+    }
+  }
+  for (const pool of Object.keys(after)) if (!sums.has(pool)) delete after[pool];
+  await write(store, after);
+  return short;
+}
+
+async function write(store: Parts['store'], pools: Pools): Promise<void> {
+  const before = await store.get(key);
+  if (Object.keys(pools).length === 0) {
+    if (before !== undefined) await store.write([{ type: 'delete', key }]);
+    return;
+  }
+  const value = Object.fromEntries(
+    Object.entries(pools).map(([pool, { base, set }]) => [pool, { base, set }]),
+  );
+  if (JSON.stringify(before?.value) !== JSON.stringify(value))
+    await store.write([{ type: 'put', key, value }]);
+}

@@ -1,0 +1,179 @@
+/**
+ * Places guests on the host's nodes, processors and huge pages: what is held is told from the records of those that run and from those being started, so
+ * that guests started side by side see each other. A guest that nothing need be planned for costs nothing here.
+ */
+import { type Instance, type InstancePlacement, WirtError } from '@wirt/api';
+import type { GuestPins, PlannedPlacement } from '../domain/guest.ts';
+import { requestRefusal } from '../domain/placement/check-request.ts';
+import { reconfine } from '../domain/placement/confine.ts';
+import { holdingOf } from '../domain/placement/holding.ts';
+import { pagesToReserve } from '../domain/placement/memory.ts';
+import type { Holding, PlacementGround, PlacementRequest, Refusal } from '../domain/placement/placement.ts';
+import { planPlacement } from '../domain/placement/plan.ts';
+import { sharedCpus, surveyOf } from '../domain/placement/survey.ts';
+import type { HostTopology } from '../domain/placement/topology.ts';
+import { pinsOf, placementOfRecord, plannedOf, recordOf } from '../domain/tuning/placed.ts';
+import { needsPlacing, pinsOfUser, requestOf, userPinsOf } from '../domain/tuning/request.ts';
+import type { CoreParts } from './parts.ts';
+import type { Records } from './records.ts';
+
+const readMs = 10_000;
+
+export interface Placed {
+  readonly record: InstancePlacement;
+  readonly planned: PlannedPlacement;
+  readonly pins: GuestPins;
+}
+
+interface Parts extends Pick<CoreParts, 'topology' | 'hugePages'> {
+  readonly instances: Records<Instance>;
+}
+
+export class Placing {
+  readonly #parts: Parts;
+  /** Of starts under way, whose records show nothing yet. */
+  readonly #starting = new Map<string, Holding>();
+  #nodes = 1;
+  #cpus = 1;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Learns what the host is. Call once, before the first guest. */
+  async load(): Promise<void> {
+    await this.host();
+  }
+
+  /** Processors that are online, as they were seen last. */
+  get onlineCpus(): number {
+    return this.#cpus;
+  }
+
+  async host(): Promise<HostTopology> {
+    const host = await this.#parts.topology.read(AbortSignal.timeout(readMs));
+    this.#nodes = host.nodes.length;
+    this.#cpus = host.cpus.length;
+    return host;
+  }
+
+  needs(instance: Instance): boolean {
+    return needsPlacing(instance, {
+      nodes: this.#nodes,
+      isPartlyDedicated: this.holdings(instance.id).some(({ dedicated }) => dedicated.length > 0),
+    });
+  }
+
+  /** Whether some start has been given its place and has not ended. */
+  get isPlacing(): boolean {
+    return this.#starting.size > 0;
+  }
+
+  /**
+   * Finds a place for a guest and holds it until `ended`. Undefined where nothing need be planned. Throws `host.insufficient_huge_pages`,
+   * `host.insufficient_memory`, `host.no_such_cpu`, `host.cpus_taken`, `instance.invalid_topology`.
+   */
+  async place(instance: Instance): Promise<Placed | undefined> {
+    if (!this.needs(instance)) return undefined;
+    const host = await this.host();
+    // No await from here on: who is placed next sees this one.
+    const { placed, holding } = this.#plan(instance, host);
+    this.#starting.set(instance.id, holding);
+    return placed;
+  }
+
+  /** As `place`, and holds nothing: what a guest would get. */
+  async preview(instance: Instance): Promise<Placed | undefined> {
+    return this.needs(instance) ? this.#plan(instance, await this.host()).placed : undefined;
+  }
+
+  /**
+   * Refuses what could not be placed on this host though no other guest ran: processors that are not there, a topology that does not add up.
+   * Throws `host.no_such_cpu`, `instance.invalid_topology`.
+   */
+  async require(instance: Instance): Promise<void> {
+    const host = await this.host();
+    const request = requestOf(instance, host, { mayReserve: this.#parts.hugePages !== undefined });
+    const refusal = requestRefusal(request, surveyOf({ host, holdings: [] }));
+    if (refusal !== undefined) throw refused(refusal);
+  }
+
+  /** Its record has what it holds now, or it holds nothing. */
+  ended(id: string): void {
+    this.#starting.delete(id);
+  }
+
+  #plan(instance: Instance, host: HostTopology): { readonly placed: Placed; readonly holding: Holding } {
+    const ground = { host, holdings: this.holdings(instance.id) };
+    const request = requestOf(instance, host, { mayReserve: this.#parts.hugePages !== undefined });
+    const result = planPlacement(request, ground);
+    if (result.kind === 'refused') throw refused(result.refusal);
+    const { placement } = result;
+    const { pageSizeKib } = request;
+    const reserved =
+      pageSizeKib === undefined
+        ? []
+        : pagesToReserve(placement, pageSizeKib, ground).map(({ node, sizeKib, missing }) => ({
+            node,
+            sizeKib,
+            count: missing,
+          }));
+    return {
+      placed: {
+        record: recordOf(placement, { pageSizeKib, reserved, userPins: userPinsOf(instance) }),
+        planned: plannedOf(placement, pageSizeKib),
+        pins: pinsOf(placement, sharedCpus(ground)),
+      },
+      holding: holdingOf(request, placement),
+    };
+  }
+
+  /** Of all guests that run or are being started, but one. */
+  holdings(except?: string): Holding[] {
+    const found: Holding[] = [];
+    for (const instance of this.#parts.instances.after()) {
+      if (instance.id === except) continue;
+      const starting = this.#starting.get(instance.id);
+      if (starting !== undefined) found.push(starting);
+      else if (instance.status.process !== undefined) found.push(heldBy(instance));
+    }
+    return found;
+  }
+
+  /** Where the threads of a guest that runs may be now; undefined where nobody has processors alone, and it is confined to none. */
+  pins(instance: Instance, host: HostTopology): GuestPins {
+    const ground: PlacementGround = { host, holdings: this.holdings(instance.id) };
+    const { placement: record } = instance.status;
+    const shared = sharedCpus(ground);
+    if (record === undefined) return { group: shared, vcpus: {} };
+    return pinsOf(reconfine(requestHeld(instance, record), placementOfRecord(record), ground), shared);
+  }
+}
+
+function refused({ code, message, hint, details }: Refusal): WirtError {
+  return new WirtError(code, `Instance ${message}`, { hint, details: { ...details } });
+}
+
+function heldBy(instance: Instance): Holding {
+  const { name, spec, status } = instance;
+  const { placement: record } = status;
+  const vcpus = status.run?.maxCpus ?? spec.cpus;
+  if (record === undefined) return { name, dedicated: [], vcpus, nodes: [], memoryMib: {} };
+  return holdingOf(requestHeld(instance, record), placementOfRecord(record));
+}
+
+/** As it was placed: what is asked for by now is of its next start. */
+function requestHeld({ name, spec, status }: Instance, record: InstancePlacement): PlacementRequest {
+  const { pageSizeKib, guestNodes, userPins } = record;
+  return {
+    name,
+    cpus: spec.cpus,
+    maxCpus: status.run?.maxCpus ?? spec.cpus,
+    memoryMib: guestNodes.reduce((sum, node) => sum + node.memoryMib, 0),
+    ...(pageSizeKib === undefined ? {} : { pageSizeKib }),
+    placement: record.nodes.length > 0 ? 'auto' : 'none',
+    dedicated: record.dedicated !== undefined,
+    pins: pinsOfUser(userPins ?? {}),
+    overcommit: spec.overcommit,
+  };
+}

@@ -1,0 +1,24 @@
+/** What a guest got of the host, setting by setting, and why; of one that does not run, what it would get. */
+import type { Instance, InstanceTuning } from '@wirt/api';
+import { explainTuning, profileName } from '../domain/tuning/explain.ts';
+import { wantedOf } from './limits.ts';
+import type { Shared } from './parts.ts';
+
+const inspectMs = 30_000;
+
+export async function tuningOf(shared: Shared, instance: Instance): Promise<InstanceTuning> {
+  const { status, spec, name } = instance;
+  const running = status.process !== undefined;
+  const host = await shared.host.inspect(AbortSignal.timeout(inspectMs));
+  const accelerator = status.accelerator ?? (await shared.host.accelerator(spec.accelerator));
+  const placement = running ? status.placement : (await shared.placing.preview(instance))?.record;
+  const { group } = await wantedOf(shared, instance);
+  const settings = explainTuning(instance, {
+    host,
+    accelerator,
+    whyAccelerator: host.kvm.why,
+    placement,
+    weight: group.weight,
+  });
+  return { instance: name, running, profile: profileName(instance), settings };
+}

@@ -1,0 +1,196 @@
+/** Says, setting by setting, what a guest got of the host, who chose it, why, and what it would have on a host with more. Pure. */
+import type { Host, Instance, InstancePlacement, TuningSetting } from '@wirt/api';
+import { defaultProfile, pageSizeText, profileOf, profiles } from './profile.ts';
+import { isDedicated, pageSizeOf, placementOf } from './request.ts';
+
+export interface TuningGround {
+  readonly host: Pick<Host, 'qemu' | 'ioUring' | 'vhostNet' | 'thp' | 'numa' | 'ksm' | 'cpu'>;
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly whyAccelerator: string;
+  /** Of the run, or of the next start; undefined where nothing is planned. */
+  readonly placement: InstancePlacement | undefined;
+  /** Of the control group, where something is asked for. */
+  readonly weight: number | undefined;
+}
+
+type From = TuningSetting['from'];
+
+export function explainTuning(instance: Instance, ground: TuningGround): TuningSetting[] {
+  return [
+    ...processors(instance, ground),
+    ...memory(instance, ground),
+    ...places(instance, ground),
+    ...devices(instance, ground),
+  ];
+}
+
+function processors(
+  { spec, status }: Instance,
+  { accelerator, whyAccelerator, placement, weight }: TuningGround,
+): TuningSetting[] {
+  const { cpus, maxCpus } = status.run ?? {
+    cpus: spec.cpus,
+    maxCpus: Math.max(spec.cpus, spec.maxCpus ?? 0),
+  };
+  const { sockets, cores, threads } = placement?.topology ?? { sockets: 1, cores: maxCpus, threads: 1 };
+  const profile = profileOf(spec.tuning);
+  const isOwn = spec.limits?.cpu?.weight !== undefined;
+  return [
+    {
+      setting: 'accelerator',
+      value: accelerator,
+      from: spec.accelerator === 'auto' ? 'host' : 'spec',
+      why: whyAccelerator,
+      ...(accelerator === 'tcg'
+        ? {
+            better:
+              'KVM, some ten times as fast, on a host whose processor offers virtualization: `wirt host check`.',
+          }
+        : {}),
+    },
+    {
+      setting: 'cpuModel',
+      value: spec.cpuModel ?? (accelerator === 'kvm' ? 'host' : 'max'),
+      from: spec.cpuModel === undefined ? 'default' : 'spec',
+      why:
+        spec.cpuModel === undefined
+          ? 'All that the processor, or its emulation, can do.'
+          : 'As asked for, so that it is the same on other hosts.',
+    },
+    { setting: 'cpus', value: `${cpus} of at most ${maxCpus}`, from: 'spec', why: 'As asked for.' },
+    {
+      setting: 'topology',
+      value: `${sockets} × ${cores} × ${threads}`,
+      from: spec.tuning?.topology === undefined ? 'default' : 'spec',
+      why: 'Sockets, cores of each, threads of each, as the guest’s scheduler sees them.',
+    },
+    {
+      setting: 'cpu.weight',
+      value: String(weight ?? 100),
+      from: isOwn ? 'spec' : weight === undefined ? 'default' : 'profile',
+      why: isOwn ? 'As asked for.' : profile.why.weight,
+    },
+  ];
+}
+
+function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSetting[] {
+  const profile = profileOf(spec.tuning);
+  const wanted = pageSizeOf({ spec });
+  const sizeKib = placement?.pageSizeKib;
+  const own = spec.tuning?.hugePages !== undefined;
+  const isShort = wanted !== undefined && sizeKib === undefined;
+  const pages: TuningSetting = {
+    setting: 'hugepages',
+    value: sizeKib === undefined ? 'none' : pageSizeText(sizeKib),
+    from: own ? 'spec' : spec.tuning?.profile === undefined ? 'default' : 'profile',
+    why: own ? 'As asked for.' : profile.why.hugePages,
+    ...(isShort
+      ? { better: `Pages of ${pageSizeText(wanted)}, on a host that has some set aside or lets Wirt do it.` }
+      : {}),
+  };
+  const thp: TuningSetting = {
+    setting: 'transparentHugePages',
+    value: sizeKib === undefined ? host.thp : 'not needed',
+    from: 'host',
+    why: 'Whether the kernel puts the guest’s memory together to huge pages as it is used.',
+    ...(sizeKib === undefined && host.thp === 'never'
+      ? { better: '`madvise`: `wirt host check` has the command.' }
+      : {}),
+  };
+  const merged = profile.mergeable && sizeKib === undefined;
+  return [
+    pages,
+    thp,
+    {
+      setting: 'memory.merge',
+      value: merged ? 'yes' : 'no',
+      from: spec.tuning?.profile === undefined ? 'default' : 'profile',
+      why: profile.why.mergeable,
+      ...(merged && !host.ksm
+        ? { better: 'Merging, once the kernel does it: `echo 1 > /sys/kernel/mm/ksm/run`.' }
+        : {}),
+    },
+    {
+      setting: 'memory.free-page-reporting',
+      value: (spec.limits?.memory?.freePageReporting ?? profile.freePageReporting) ? 'yes' : 'no',
+      from: spec.limits?.memory?.freePageReporting === undefined ? 'profile' : 'spec',
+      why: profile.why.freePageReporting,
+    },
+  ];
+}
+
+function places({ spec }: Instance, { host, placement }: TuningGround): TuningSetting[] {
+  const shape = { spec };
+  const profile = profileOf(spec.tuning);
+  const nodes = placement?.nodes ?? [];
+  const pins = Object.entries(placement?.vcpuPins ?? {});
+  const from = (own: unknown): From =>
+    own !== undefined ? 'spec' : spec.tuning?.profile === undefined ? 'default' : 'profile';
+  const isOnlyNode = host.numa.length <= 1;
+  const settings: TuningSetting[] = [
+    {
+      setting: 'placement',
+      value: nodes.length === 0 ? placementOf(shape) : `${placementOf(shape)}: node ${nodes.join(', ')}`,
+      from: from(spec.tuning?.placement),
+      why:
+        isOnlyNode && nodes.length === 0
+          ? 'The host has one node, which is near everywhere.'
+          : profile.why.placement,
+    },
+    {
+      setting: 'dedicated',
+      value: placement?.dedicated ?? (isDedicated(shape) ? 'yes' : 'no'),
+      from: from(spec.tuning?.dedicated),
+      why: profile.why.dedicated,
+    },
+  ];
+  if (pins.length > 0)
+    settings.push({
+      setting: 'pins',
+      value: pins.map(([vcpu, cpus]) => `${vcpu}: ${cpus}`).join(', '),
+      from: placement?.userPins?.vcpus === undefined ? 'default' : 'spec',
+      why: 'Where each vCPU runs.',
+    });
+  for (const reason of placement?.reasons ?? [])
+    settings.push({ setting: 'placement', value: '', from: 'default', why: reason });
+  return settings;
+}
+
+function devices({ spec }: Instance, { host, accelerator }: TuningGround): TuningSetting[] {
+  const queues = spec.machine === 'q35' ? Math.max(spec.cpus, spec.maxCpus ?? 0) : 1;
+  return [
+    {
+      setting: 'disk.aio',
+      value: host.ioUring ? 'io_uring' : 'native',
+      from: 'host',
+      why: 'Asynchronous, past the host’s cache, and one thread of its own for each disk.',
+      ...(host.ioUring
+        ? {}
+        : { better: 'io_uring, which the kernel or QEMU lacks or forbids: `wirt host check`.' }),
+    },
+    {
+      setting: 'disk.queues',
+      value: String(Math.min(queues, 64)),
+      from: 'default',
+      why: 'One for each vCPU, so that none waits for another.',
+    },
+    {
+      setting: 'network.vhost',
+      value: host.vhostNet ? 'yes' : 'no',
+      from: 'host',
+      why: 'Packets are carried by the kernel, and not by QEMU.',
+      ...(host.vhostNet ? {} : { better: 'vhost-net, once the module is loaded: `modprobe vhost_net`.' }),
+    },
+    {
+      setting: 'clock',
+      value: accelerator === 'kvm' ? 'kvm-clock' : 'HPET, ACPI timer',
+      from: 'default',
+      why: 'What the guest tells time by without leaving it.',
+    },
+  ];
+}
+
+/** The name of the profile that is in force. */
+export function profileName({ spec }: Pick<Instance, 'spec'>): keyof typeof profiles {
+  return spec.tuning?.profile ?? defaultProfile;
+}
