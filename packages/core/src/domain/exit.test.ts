@@ -41,6 +41,9 @@ describe('the reason of an end', () => {
       code: 1,
     });
     expect(explain({ shutdownReason: 'guest-panic' }).reason).toBe('error');
+    // As QEMU ends with it.
+    const panicked = { shutdownReason: 'guest-panic', process: { kind: 'exited', code: 1 } } as const;
+    expect(explain(panicked).message).toBe('The guest’s kernel panicked.');
   });
 
   it('is what was asked, when something was asked', () => {

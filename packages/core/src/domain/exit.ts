@@ -54,9 +54,9 @@ export function explainExit(facts: ExitFacts): InstanceExit {
 
 /** QEMU exits with 0 after any orderly shutdown; only the SHUTDOWN event's reason tells who asked (QAPI ShutdownCause). */
 function explainStatus(at: string, code: number, reason: string | undefined, said: string): InstanceExit {
+  if (reason === 'guest-panic') return { at, reason: 'error', code, message: 'The guest’s kernel panicked.' };
   if (code !== 0)
     return { at, reason: 'error', code, message: `QEMU failed with exit status ${code}.${said}` };
-  if (reason === 'guest-panic') return { at, reason: 'error', code, message: 'The guest’s kernel panicked.' };
   if (reason === 'host-signal') {
     return {
       at,

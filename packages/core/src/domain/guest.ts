@@ -36,6 +36,8 @@ export interface LaunchPlan {
   readonly uuid: string;
   /** The system's serial number in SMBIOS. */
   readonly serial?: string;
+  /** A UUID that changes when the guest goes on from an earlier state, or is another's copy: the system's generation (vmgenid). */
+  readonly generation: string;
   readonly machine: 'q35' | 'microvm';
   readonly accelerator: Accelerator;
   readonly cpuModel: string;
@@ -53,6 +55,8 @@ export interface LaunchPlan {
   readonly nics: readonly PlannedNic[];
   /** In the order of the slots they are plugged into. */
   readonly disks: readonly PlannedDisk[];
+  /** Of the host, bound and granted. None where absent. */
+  readonly devices?: readonly PlannedDevice[];
   readonly firmware:
     | { readonly kind: 'bios' }
     | { readonly kind: 'uefi'; readonly code: string; readonly vars: string };
@@ -69,6 +73,16 @@ export interface PlannedNic {
   readonly mtu: number;
   readonly bootIndex?: number;
   readonly backend: NicBackend;
+}
+
+/** A device of the host. The guest's memory is held in the host's for it (pinned). */
+export interface PlannedDevice {
+  readonly name: string;
+  /** Place among the ports for devices of the host. */
+  readonly slot: number;
+  readonly source:
+    | { readonly kind: 'pci'; readonly address: string }
+    | { readonly kind: 'mdev'; readonly uuid: string };
 }
 
 /** A drive of the guest. `name` is unique in the guest and also its serial number. */

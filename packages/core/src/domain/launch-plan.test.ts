@@ -53,6 +53,28 @@ describe('a plan', () => {
     expect(planLaunch(instanceWith({ cpuModel: 'EPYC' }), parts).cpuModel).toBe('EPYC');
   });
 
+  it('numbers the generation by what the first disk writes, so that a return to a snapshot is seen', () => {
+    const written = '01J0000000000000000000WXYZ';
+    const layer = (name: string) => ({
+      layer: name,
+      format: 'qcow2' as const,
+      location: { driver: 'file' as const, path: `/pool/${name}` },
+      direct: true,
+    });
+    const root = {
+      name: 'root',
+      device: 'disk',
+      bus: 'virtio',
+      readOnly: false,
+      serial: 'root',
+      slot: 0,
+    } as const;
+    const seed = { ...root, name: 'seed', device: 'cdrom', source: { layers: [layer('seed')] } } as const;
+    const disks = [seed, { ...root, source: { layers: [layer('base'), layer(written)] } }];
+    expect(planLaunch(instanceWith({}), { ...parts, disks }).generation).toBe(uuidOf(written));
+    expect(planLaunch(instanceWith({}), parts).generation).toBe(uuidOf(id));
+  });
+
   it('tells the guest that it is in EC2 only where it is to ask the metadata service', () => {
     const told = { hostname: 'web', sshKeys: [], password: false, userData: true, networkConfig: false };
     const plan = (datasource: 'seed' | 'metadata') =>

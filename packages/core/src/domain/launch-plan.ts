@@ -39,6 +39,15 @@ export interface PlanParts {
   pathOf(file: string): string;
 }
 
+/**
+ * The layer that the first disk writes: a new one after every return to a snapshot and in every copy, the same from one start to the
+ * next. A system that keeps count of its own writes (Active Directory) tells by it that it was turned back.
+ */
+function generationOf(id: string, disks: readonly PlannedDisk[]): string {
+  const first = disks.find(({ device, readOnly }) => device === 'disk' && !readOnly);
+  return uuidOf(first?.source?.layers.at(-1)?.layer ?? id);
+}
+
 export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
   const { id, spec } = instance;
   const { image, accelerator } = parts;
@@ -53,6 +62,7 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     id,
     uuid,
     ...(asEc2 ? { serial: uuid } : {}),
+    generation: generationOf(id, parts.disks),
     machine: spec.machine,
     accelerator,
     cpuModel: spec.cpuModel ?? defaultCpuModel[accelerator],

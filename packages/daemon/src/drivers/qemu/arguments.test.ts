@@ -8,6 +8,7 @@ const render = (given: LaunchPlan): string[] => qemuArguments(given, { tag: 'tag
 const plan: LaunchPlan = {
   id: '01K00000000000000000000001',
   uuid: '01980000-0000-0000-0000-000000000001',
+  generation: '01980000-0000-0000-0000-000000000002',
   machine: 'q35',
   accelerator: 'tcg',
   cpuModel: 'max',
@@ -72,6 +73,9 @@ const emptyDrive: PlannedDisk = {
 const cases: Record<string, LaunchPlan> = {
   'q35-tcg': plan,
   'q35-kvm': { ...plan, accelerator: 'kvm', cpuModel: 'host', cpus: 64, memoryMib: 2_097_152 },
+  'q35-tcg-2-tib': { ...plan, cpus: 64, maxCpus: 64, memoryMib: 2_097_152, maxMemoryMib: 2_097_152 },
+  'q35-tcg-1024-vcpus': { ...plan, cpus: 1024, maxCpus: 1024 },
+  'q35-kvm-1024-vcpus': { ...plan, accelerator: 'kvm', cpuModel: 'host', cpus: 1024, maxCpus: 1024 },
   'q35-growing': { ...plan, maxCpus: 8, maxMemoryMib: 1000, freePageReporting: true },
   'q35-growing-big': { ...plan, memoryMib: 65_536, maxMemoryMib: 65_537 },
   'q35-huge-pages-on-a-node': {
@@ -232,6 +236,39 @@ describe('the command line of QEMU', () => {
     // Two for each layer, and the throttle.
     expect(new Set(names).size).toBe(24 * 5);
     expect(names.filter((name) => name.length > 31)).toEqual([]);
+  });
+
+  it('gives a guest no more bits of address than its memory takes, and the host’s own processor none', () => {
+    const cpu = (change: Partial<LaunchPlan>): string => {
+      const argv = render({ ...plan, ...change });
+      return argv[argv.indexOf('-cpu') + 1] ?? '';
+    };
+    const tib = 1024 * 1024;
+    expect(cpu({ memoryMib: tib - 50 * 1024 })).toBe('max');
+    expect(cpu({ memoryMib: tib })).toBe('max,phys-bits=42');
+    expect(cpu({ maxMemoryMib: 4 * tib })).toBe('max,phys-bits=43');
+    expect(cpu({ memoryMib: 64 * tib, cpuModel: 'EPYC' })).toBe('EPYC,phys-bits=47');
+    expect(cpu({ memoryMib: 64 * tib, cpuModel: 'host,-avx' })).toBe('host,-avx');
+  });
+
+  it('remaps interrupts of a guest whose processors are numbered beyond 254, and of no other', () => {
+    const remaps = (change: Partial<LaunchPlan>): boolean =>
+      render({ ...plan, ...change }).some((word) => word.startsWith('intel-iommu'));
+    expect(remaps({ maxCpus: 255 })).toBe(false);
+    expect(remaps({ maxCpus: 256 })).toBe(true);
+    const placement = { nodes: [], topology: { sockets: 2, cores: 40, threads: 3 } };
+    expect(remaps({ maxCpus: 240, placement })).toBe(true);
+  });
+
+  it('leaves the last place of a microvm to its disks', () => {
+    const random = (disks: number): boolean =>
+      render({
+        ...plan,
+        machine: 'microvm',
+        disks: Array.from({ length: disks }, (_disk, slot) => disk(`disk${slot}`, { slot })),
+      }).some((word) => word.includes('virtio-rng'));
+    expect(random(20)).toBe(true);
+    expect(random(21)).toBe(false);
   });
 
   it('denies all four groups of system calls', () => {

@@ -12,9 +12,11 @@ import {
 } from './disk-devices.ts';
 import { iothreadOf } from './disk-names.ts';
 import { type AioChoice, type BlockNode, diskNodes, isThrottled, throttleGroup } from './disk-nodes.ts';
+import { interruptRemapping, irqchip, processor } from './many-vcpus.ts';
 import { balloon, memoryHotplug } from './memory-devices.ts';
 import { machineMemory, memoryObjects } from './memory-nodes.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
+import { platformDevices } from './platform-devices.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
 export const inheritedFds = { qmp: 3, console: 4, agent: 5 } as const;
@@ -49,7 +51,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...['-sandbox', sandbox],
     ...['-machine', machine(plan)],
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
-    ...['-cpu', plan.cpuModel],
+    ...['-cpu', processor(plan)],
     ...['-smp', vcpus(plan)],
     ...['-m', memorySize(plan)],
     ...memoryObjects(plan),
@@ -58,12 +60,14 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...kernel(plan),
     ...firmware(plan),
     ...transport(plan),
+    ...interruptRemapping(plan),
     ...control(),
     ...console(),
     ...agent(plan),
     ...memoryDevices(plan),
     ...nics(plan),
     ...disks(plan, aio),
+    ...platformDevices(plan),
   ];
 }
 
@@ -97,7 +101,7 @@ function machine(plan: LaunchPlan): string {
   switch (type) {
     case 'q35': {
       const flash = kind === 'uefi' ? [`pflash0=${firmwareNodes.code}`, `pflash1=${firmwareNodes.vars}`] : [];
-      return ['q35', ...shared, 'vmport=off', ...flash].join(',');
+      return ['q35', ...shared, 'vmport=off', ...irqchip(plan), ...flash].join(',');
     }
     case 'microvm':
       // ACPI tells the guest where its virtio-mmio devices are, and carries the power button. The timer, the interrupt

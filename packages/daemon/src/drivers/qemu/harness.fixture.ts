@@ -69,6 +69,7 @@ export async function createQemuHarness(): Promise<QemuHarness> {
       return {
         id,
         uuid: uuidOf(id),
+        generation: '01980000-0000-0000-0000-000000000002',
         machine: 'q35',
         accelerator: 'tcg',
         cpuModel: 'max',

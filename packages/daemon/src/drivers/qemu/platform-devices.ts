@@ -1,0 +1,47 @@
+// What every guest is given beside processors, memory, disks and cards: a source of randomness, a watchdog, a way to say that its kernel
+// has panicked, and the number of its generation. Pure. Their places on the root bus are kept, whatever else is plugged in.
+// Source: QEMU docs/specs/{pvpanic,vmgenid}.rst, hw/virtio/virtio-rng.c, hw/isa/lpc_ich9.c and hw/acpi/ich9_tco.c; qemu-options.hx (-action).
+import type { LaunchPlan } from '@wirt/core';
+import type { DeviceProperties } from './disk-devices.ts';
+
+type Plan = Pick<LaunchPlan, 'machine' | 'generation' | 'nics' | 'disks'>;
+
+const rngBackend = 'rng0';
+
+/** A guest seeds its own generator and asks seldom; one that asks without end gets 64 KiB a second, and costs nobody else. */
+const randomness = { 'max-bytes': 65_536, period: 1000 } as const;
+
+/** Of virtio-mmio, those of a microvm (QEMU hw/i386/microvm.c); two are the agent's port and the balloon. */
+const microvmTransports = 24;
+const takenTransports = 2;
+
+export function platformDevices(plan: Plan): string[] {
+  return [...rng(plan), ...(plan.machine === 'q35' ? q35Devices(plan) : [])];
+}
+
+function rng({ machine, nics, disks }: Plan): string[] {
+  const onPci = machine === 'q35';
+  // A microvm has this many places and no more, and its disks and cards come first.
+  if (!onPci && takenTransports + nics.length + disks.length >= microvmTransports) return [];
+  // QEMU's own: no file to open, and none that a guest could drain.
+  const backend = { 'qom-type': 'rng-builtin', id: rngBackend };
+  const device: DeviceProperties = {
+    driver: onPci ? 'virtio-rng-pci' : 'virtio-rng-device',
+    id: 'random0',
+    ...(onPci ? { 'disable-legacy': 'on', bus: 'pcie.0', addr: '0x5' } : {}),
+    rng: rngBackend,
+    ...randomness,
+  };
+  return ['-object', JSON.stringify(backend), '-device', JSON.stringify(device)];
+}
+
+function q35Devices({ generation }: Plan): string[] {
+  return [
+    // The chipset has a watchdog of its own (TCO), which every Linux knows; this lets it reset the guest when it is not fed.
+    ...['-global', 'ICH9-LPC.noreboot=off'],
+    ...['-device', JSON.stringify({ driver: 'pvpanic-pci', id: 'panic0', bus: 'pcie.0', addr: '0x6' })],
+    ...['-device', JSON.stringify({ driver: 'vmgenid', id: 'generation0', guid: generation })],
+    // By its exit status a panic is told from a shutdown also when no daemon was there to see it.
+    ...['-action', 'watchdog=reset,panic=exit-failure'],
+  ];
+}
