@@ -31,7 +31,10 @@ describe('completion', () => {
     expect(await completed('')).not.toContain('complete');
     expect(await completed('re')).toEqual(['restart', 'reset', 'resume', 'rename']);
     expect(await completed('image', '')).toEqual(['ls', 'show', 'build', 'import', 'pull', 'export', 'rm']);
-    expect(await completed('host', '')).toEqual(['check']);
+    expect(await completed('host', '')).toEqual(
+      expect.arrayContaining(['check', 'capacity', 'topology', 'settings', 'set']),
+    );
+    expect(await completed('host', 'set', 'mem')).toEqual(['memory-overcommit=']);
     expect(await completed('--socket', '/x', 'sh')).toEqual(['show']);
   });
 
@@ -67,6 +70,14 @@ describe('completion', () => {
       'memory.ceiling=auto',
       'memory.ceiling=none',
     ]);
+    expect(await completed('set', 'demo', 'hug')).toEqual(['hugepages=']);
+    expect(await completed('set', 'demo', 'pin')).toEqual(['pin.emulator=', 'pin.iothreads=']);
+    expect(await completed('set', 'demo', 'hugepages=')).toEqual([
+      'hugepages=none',
+      'hugepages=2M',
+      'hugepages=1G',
+    ]);
+    expect(await completed('set', 'demo', 'dedicated=y')).toEqual(['dedicated=yes']);
     expect(await completed('policy', 'create', 'gold', 'cpu')).not.toContain('cpus=');
     expect(await completed('policy', 'create', 'gold', 'cpu.c')).toEqual(['cpu.cores=']);
     expect(await completed('policy', 'show', '')).toEqual(['gold']);

@@ -11,11 +11,11 @@ export const hostKeys: readonly HostKey[] = [
   {
     key: 'cpu-overcommit',
     field: 'cpuOvercommit',
-    summary: 'vCPUs that may be promised, as a multiple of the processors that are shared',
+    summary: 'vCPUs that may be promised, as a multiple of the processors',
   },
   {
     key: 'memory-overcommit',
     field: 'memoryOvercommit',
-    summary: 'Memory that may be promised, as a multiple of what the host has',
+    summary: 'Memory that may be promised, as a multiple of what is in no pool of huge pages',
   },
 ];

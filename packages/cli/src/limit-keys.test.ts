@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { instanceUpdateSchema, policyUpdateSchema } from '@wirt/api';
+import { instanceUpdateSchema, policyUpdateSchema, tuningPatchSchema, tuningSchema } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
 import { findKey, isShared, type KeySpec, keyAliases, keySpecs, unitTexts } from './limit-keys.ts';
-import { limitsPatchOf, readAssignments, updateOf } from './limit-patch.ts';
+import { limitsPatchOf, pinsAfter, readAssignments, updateOf } from './limit-patch.ts';
 
 const words = { command: 'set', for: 'instance' } as const;
 
@@ -11,7 +11,7 @@ function setting({ key, unit }: KeySpec, value?: string): string {
   const examples: Partial<Record<KeySpec['unit'], string>> = { text: 'other', weight: '300' };
   const example = examples[unit] ?? unitTexts[unit].split(', ')[0] ?? '';
   const name = unit === 'optional-text' ? 'gold' : example;
-  return `${key.replace('NAME', 'root').replace('NIC', 'nic0').replace('KEY', 'a.b/c')}=${value ?? name}`;
+  return `${key.replace('NAME', 'root').replace('NIC', 'nic0').replace('KEY', 'a.b/c').replace('VCPU', '3')}=${value ?? name}`;
 }
 
 describe('the keys', () => {
@@ -21,7 +21,7 @@ describe('the keys', () => {
       const assignments = readAssignments([setting(spec)], words);
       const update = updateOf(assignments);
       expect(instanceUpdateSchema.parse(update)).toEqual(update);
-      if (spec.place.in !== 'label') expect(update).not.toEqual({});
+      if (!['label', 'pin'].includes(spec.place.in)) expect(update).not.toEqual({});
       if (isShared(spec)) {
         const limits = limitsPatchOf(assignments);
         expect(policyUpdateSchema.parse({ limits })).toEqual({ limits });
@@ -36,6 +36,23 @@ describe('the keys', () => {
       if (fixed.includes(spec.key)) expect(taken, spec.key).toThrow('always has a value');
       else expect(instanceUpdateSchema.safeParse(updateOf(taken())).success, spec.key).toBe(true);
     }
+  });
+
+  it('cover every field of the tuning', () => {
+    const paths = keySpecs.flatMap(({ place }) =>
+      place.in === 'tuning' ? place.path : place.in === 'pin' ? ['vcpuPins'] : [],
+    );
+    expect(paths.toSorted()).toEqual(Object.keys(tuningSchema.shape).toSorted());
+  });
+
+  it('pin single vCPUs beside those that are pinned, and take them out', () => {
+    const pins = (...texts: string[]) => pinsAfter(readAssignments(texts, words), { 0: '2', 1: '3' });
+    expect(pins('pin.1=4-5', 'pin.07=6')).toEqual({ 0: '2', 1: '4-5', 7: '6' });
+    expect(pins('pin.0=')).toEqual({ 1: '3' });
+    expect(pins('pin.0=', 'pin.1=')).toBeNull();
+    expect(pins('pin.emulator=0')).toBeUndefined();
+    for (const update of [pins('pin.1=4-5'), pins('pin.0=', 'pin.1=')])
+      expect(tuningPatchSchema.safeParse({ vcpuPins: update }).success).toBe(true);
   });
 
   it('cover every limit of the contract', () => {
@@ -54,6 +71,8 @@ describe('the keys', () => {
     expect(findKey('disk.read')).toMatchObject({ spec: { key: 'disk.read' } });
     expect(findKey('network.nic0.egress-burst')).toMatchObject({ name: 'nic0' });
     expect(findKey('label.a.b/c')).toMatchObject({ name: 'a.b/c' });
+    expect(findKey('pin.12')).toMatchObject({ name: '12', spec: { key: 'pin.VCPU' } });
+    expect(findKey('pin.emulator')).toMatchObject({ spec: { key: 'pin.emulator' } });
     expect(findKey('cpu.limit')).toMatchObject({ key: 'cpu.cores' });
     for (const wrong of [
       'disk.NAME.read',
@@ -61,6 +80,9 @@ describe('the keys', () => {
       'disk.a.b.read',
       'network.x.y',
       'label.',
+      'pin.x',
+      'pin.-1',
+      'pin.12345',
       'toString',
       '',
     ])

@@ -76,6 +76,23 @@ export const anInstanceWithDisks = {
   },
 };
 
+/** A guest of four vCPUs with processors of its own, in huge pages on both nodes. */
+export const aPlacement = {
+  nodes: [0, 1],
+  pageSizeKib: 2048,
+  dedicated: '2-5',
+  groupCpus: '0-5',
+  vcpuPins: { '0': '2', '1': '3', '2': '4', '3': '5' },
+  emulatorPin: '0-1',
+  iothreadPin: '0-1',
+  topology: { sockets: 2, cores: 2, threads: 1 },
+  guestNodes: [
+    { memoryMib: 1024, vcpus: '0-1', hostNode: 0, cpuNodes: [0], distances: [10, 21] },
+    { memoryMib: 1024, vcpus: '2-3', hostNode: 1, cpuNodes: [1], distances: [21, 10] },
+  ],
+  reasons: ['No single node has 2 GiB free.'],
+};
+
 export const aNetwork = {
   id: '01KATESTTESTTESTTESTTESTN1',
   name: 'default',

@@ -70,6 +70,17 @@ describe('wirt host', () => {
     expect((await runWirt(['host'], { daemon })).stdout).toMatch(/QEMU +not found/);
   });
 
+  it('shows how much may be promised, where the daemon tells it', async () => {
+    const settings = { cpuOvercommit: 4, memoryOvercommit: 1.2 };
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/host': () => ({ json: host }),
+      'GET /v1/host/settings': () => ({ json: settings }),
+    });
+    const { stdout } = await runWirt(['host'], { daemon });
+    expect(stdout).toMatch(/May be promised +vCPUs × 4, memory × 1\.2 \(wirt host capacity\)\n/);
+    expect(JSON.parse((await runWirt(['host', '-o', 'json'], { daemon })).stdout)).toEqual(host);
+  });
+
   it('check prints the worst first, with why and the command that mends it', async () => {
     await using daemon = await startScriptedDaemon({ 'GET /v1/host/check': () => ({ json: { findings } }) });
     const { code, stdout } = await runWirt(['host', 'check'], { daemon });

@@ -37,11 +37,13 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
 }
 
 /** A guest keeps the place that it was given until it is started again. */
-function tuningRow({ status, ...instance }: Instance, { key, value }: Assignment, wanted: string): Cell[] {
-  if (status.placement === undefined) return [key, wanted, '-', later({ ...instance, status })];
-  const inForce = placedValue(status.placement, key);
-  const same = value !== null && inForce === wanted;
-  return [key, wanted, inForce ?? '', same ? now : { text: 'at its next start', tone: 'warn' }];
+function tuningRow({ status }: Instance, { key, value }: Assignment, wanted: string): Cell[] {
+  const { placement } = status;
+  const inForce = placement === undefined ? '-' : (placedValue(placement, key) ?? '');
+  const isSame = value !== null && inForce === wanted;
+  const down = ['stopped', 'crashed'].includes(status.state);
+  const next: Cell = down ? 'at its next start' : { text: 'at its next start', tone: 'warn' };
+  return [key, wanted, inForce, isSame ? now : next];
 }
 
 const now: Cell = { text: 'now', tone: 'good' };

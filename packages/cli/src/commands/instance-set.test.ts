@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { anInstance, problem, runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
-import { anInstanceWithDisks } from '../scripted-records.ts';
+import { anInstanceWithDisks, aPlacement } from '../scripted-records.ts';
 
 const answered = (more: object) => ({ ...anInstance, status: { ...anInstance.status, ...more } });
 
@@ -118,6 +118,12 @@ describe('wirt set', () => {
     ['cpus=', 'cpus always has a value'],
     ['cpus', 'takes KEY=VALUE'],
     ['disk.a b.read=1MiB', 'knows no key'],
+    ['profile=fast', 'takes balanced, latency, density'],
+    ['hugepages=4M', 'takes none, 2M, 1G'],
+    ['dedicated=true', 'takes yes or no'],
+    ['topology=4', 'takes SOCKETS,CORES,THREADS'],
+    ['pin.0=3-2', 'write 2-3'],
+    ['pin.emu=0', 'knows no key'],
   ])('refuses %s before it asks anything', async (setting, ...says) => {
     const { code, stderr, asked } = await ran(['cpus=2', setting], anInstance);
     expect([code, asked]).toEqual([2, []]);
@@ -144,6 +150,54 @@ describe('wirt set', () => {
     const patches = daemon.asked.filter(({ method }) => method === 'PATCH');
     expect(patches.map(({ headers }) => headers['if-match'])).toEqual(['"7"', '"8"']);
     expect(patches[1]?.json).toEqual({ labels: { owner: 'me' }, spec: { cpus: 3 } });
+  });
+
+  it('sends how it is fitted to the hardware, and takes out what is empty', async () => {
+    const settings = ['profile=latency', 'hugepages=2M', 'placement=auto', 'dedicated=yes', 'topology=1,4,2'];
+    const { asked } = await ran([...settings, 'pin.emulator=0-1', 'pin.iothreads='], anInstance);
+    expect(asked).toHaveLength(1);
+    expect(asked[0]?.json).toEqual({
+      spec: {
+        tuning: {
+          ...{ profile: 'latency', hugePages: '2M', placement: 'auto', dedicated: true },
+          ...{ topology: { sockets: 1, cores: 4, threads: 2 }, emulatorPin: '0-1', iothreadPin: null },
+        },
+      },
+    });
+  });
+
+  it('adds the pin of a vCPU to those that are there, at their revision', async () => {
+    const spec = { ...anInstance.spec, tuning: { profile: 'latency', vcpuPins: { '0': '2', '1': '3' } } };
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: { ...anInstance, spec } }),
+      [`PATCH /v1/instances/${anInstance.id}`]: () => ({ json: anInstance }),
+    });
+    const run = (...settings: string[]) => runWirt(['set', 'demo', ...settings], { daemon });
+    expect((await run('pin.1=4-5', 'dedicated=', 'label.a=b')).code).toBe(0);
+    await run('pin.0=', 'pin.1=');
+    const patches = daemon.asked.filter(({ method }) => method === 'PATCH');
+    expect(patches[0]?.headers['if-match']).toBe('"7"');
+    expect(patches[0]?.json).toEqual({
+      labels: { tier: 'web', a: 'b' },
+      spec: { tuning: { dedicated: null, vcpuPins: { '0': '2', '1': '4-5' } } },
+    });
+    expect(patches[1]?.json).toEqual({ spec: { tuning: { vcpuPins: null } } });
+  });
+
+  it('says what a running guest was given, and that what differs is in force from its next start', async () => {
+    const settings = ['profile=density', 'hugepages=1G', 'dedicated=yes', 'topology=2,2,1', 'placement='];
+    const { stdout } = await ran(settings, answered({ placement: aPlacement }));
+    expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
+      'KEY        WANTED       IN FORCE  WHEN',
+      'profile    density                at its next start',
+      'hugepages  1G           2M        at its next start',
+      'dedicated  yes          yes       now',
+      'topology   2,2,1        2,2,1     now',
+      'placement  (taken out)  auto      at its next start',
+      '',
+    ]);
+    const unplaced = await ran(['hugepages=2M'], anInstance);
+    expect(unplaced.stdout).toMatch(/hugepages +2M +- +at its next start\n/);
   });
 
   it('gives programs the record, and prints the keys when it is given none', async () => {

@@ -15,7 +15,7 @@ const sources = {
 export function tuningView(found: InstanceTuning): View {
   return {
     data: found,
-    names: found.settings.map(({ setting }) => setting),
+    names: [...new Set(found.settings.map(({ setting }) => setting))],
     table: () => tuningBlocks(found),
   };
 }
@@ -29,12 +29,7 @@ function tuningBlocks({ instance, running, profile, settings }: InstanceTuning):
     {
       kind: 'table',
       columns: ['SETTING', 'VALUE', 'FROM', 'WHY'],
-      rows: settings.map(({ setting, value, from, why }) => [
-        setting,
-        { text: value, tone: 'bold' },
-        sources[from],
-        why,
-      ]),
+      rows: settings.map((each, at) => settingRow(each, settings[at - 1])),
       below: settings.map(({ better }) => (better === undefined ? undefined : betterLine(better))),
       empty: 'There is nothing to tell of it.',
     },
@@ -43,6 +38,19 @@ function tuningBlocks({ instance, running, profile, settings }: InstanceTuning):
       lines: [`Change it: wirt set ${instance} KEY=VALUE${running ? ', in force from its next start' : ''}`],
     },
   ];
+}
+
+/** One reason more for the setting above has a line of its own, without a value. */
+function settingRow({ setting, value, from, why }: TuningSetting, before: TuningSetting | undefined): Cell[] {
+  if (value === '' && setting === before?.setting) return ['', '', '', why];
+  return [setting, { text: shortened(value), tone: 'bold' }, sources[from], why];
+}
+
+const shownCharacters = 40;
+
+/** The pins of a wide guest would push all else out of sight; programs get them whole. */
+function shortened(value: string): string {
+  return value.length > shownCharacters ? `${value.slice(0, shownCharacters)}…` : value;
 }
 
 function betterLine(better: string): Cell {
