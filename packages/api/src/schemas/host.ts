@@ -57,7 +57,8 @@ export const hostSchema = z
     ioUring: z.boolean(),
     vhostNet: z.boolean(),
     ksm: z.boolean(),
-    thp: z.string(),
+    thp: z.string().describe('Transparent huge pages, for private memory.'),
+    shmemThp: z.string().optional().describe('The same for shared memory, which guests’ memory is.'),
   })
   .meta({ id: 'Host' });
 

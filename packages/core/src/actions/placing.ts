@@ -140,13 +140,21 @@ export class Placing {
     return found;
   }
 
-  /** Where the threads of a guest that runs may be now; undefined where nobody has processors alone, and it is confined to none. */
-  pins(instance: Instance, host: HostTopology): GuestPins {
+  /** Where the threads of a guest that runs may be now, and its placement with that. */
+  confined(
+    instance: Instance,
+    host: HostTopology,
+  ): { readonly pins: GuestPins; readonly record: InstancePlacement | undefined } {
     const ground: PlacementGround = { host, holdings: this.holdings(instance.id) };
-    const { placement: record } = instance.status;
+    const { placement: before } = instance.status;
     const shared = sharedCpus(ground);
-    if (record === undefined) return { group: shared, vcpus: {} };
-    return pinsOf(reconfine(requestHeld(instance, record), placementOfRecord(record), ground), shared);
+    if (before === undefined) return { pins: { group: shared, vcpus: {} }, record: undefined };
+    const { pageSizeKib, reserved = [], userPins } = before;
+    const placement = reconfine(requestHeld(instance, before), placementOfRecord(before), ground);
+    return {
+      pins: pinsOf(placement, shared),
+      record: recordOf(placement, { pageSizeKib, reserved, userPins }),
+    };
   }
 }
 

@@ -1,10 +1,10 @@
 /** Says, setting by setting, what a guest got of the host, who chose it, why, and what it would have on a host with more. Pure. */
 import type { Host, Instance, InstancePlacement, TuningSetting } from '@wirt/api';
-import { defaultProfile, pageSizeText, profileOf, profiles } from './profile.ts';
+import { defaultProfile, type Profile, pageSizeText, profileOf, profiles } from './profile.ts';
 import { isDedicated, pageSizeOf, placementOf } from './request.ts';
 
 export interface TuningGround {
-  readonly host: Pick<Host, 'qemu' | 'ioUring' | 'vhostNet' | 'thp' | 'numa' | 'ksm' | 'cpu'>;
+  readonly host: Pick<Host, 'ioUring' | 'vhostNet' | 'thp' | 'shmemThp' | 'numa' | 'ksm'>;
   readonly accelerator: 'kvm' | 'tcg';
   readonly whyAccelerator: string;
   /** Of the run, or of the next start; undefined where nothing is planned. */
@@ -78,6 +78,9 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   const wanted = pageSizeOf({ spec });
   const sizeKib = placement?.pageSizeKib;
   const own = spec.tuning?.hugePages !== undefined;
+  // What is merged is private memory, all else is shared.
+  const merged = profile.mergeable && sizeKib === undefined;
+  const thpText = merged ? host.thp : (host.shmemThp ?? 'never');
   const isShort = wanted !== undefined && sizeKib === undefined;
   const pages: TuningSetting = {
     setting: 'hugepages',
@@ -90,14 +93,13 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   };
   const thp: TuningSetting = {
     setting: 'transparentHugePages',
-    value: sizeKib === undefined ? host.thp : 'not needed',
+    value: sizeKib === undefined ? thpText : 'not needed',
     from: 'host',
     why: 'Whether the kernel puts the guest’s memory together to huge pages as it is used.',
-    ...(sizeKib === undefined && host.thp === 'never'
-      ? { better: '`madvise`: `wirt host check` has the command.' }
+    ...(sizeKib === undefined && thpText === 'never'
+      ? { better: '`advise`: `wirt host check` has the command, or `wirtd --host-tuning auto`.' }
       : {}),
   };
-  const merged = profile.mergeable && sizeKib === undefined;
   return [
     pages,
     thp,
@@ -135,13 +137,13 @@ function places({ spec }: Instance, { host, placement }: TuningGround): TuningSe
       why:
         isOnlyNode && nodes.length === 0
           ? 'The host has one node, which is near everywhere.'
-          : profile.why.placement,
+          : whyOf(profile, 'placement', placementOf(shape)),
     },
     {
       setting: 'dedicated',
       value: placement?.dedicated ?? (isDedicated(shape) ? 'yes' : 'no'),
       from: from(spec.tuning?.dedicated),
-      why: profile.why.dedicated,
+      why: whyOf(profile, 'dedicated', isDedicated(shape)),
     },
   ];
   if (pins.length > 0)
@@ -188,6 +190,12 @@ function devices({ spec }: Instance, { host, accelerator }: TuningGround): Tunin
       why: 'What the guest tells time by without leaving it.',
     },
   ];
+}
+
+/** The reason that goes with what is chosen: of its own profile, or of one that chooses the same. */
+function whyOf<K extends 'placement' | 'dedicated'>(own: Profile, key: K, value: Profile[K]): string {
+  const same = [own, ...Object.values(profiles)].find((profile: Profile) => profile[key] === value);
+  return (same ?? own).why[key];
 }
 
 /** The name of the profile that is in force. */

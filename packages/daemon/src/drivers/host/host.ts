@@ -160,6 +160,7 @@ async function readFacts(
       vhostNet: await files.exists('/dev/vhost-net'),
       ksm: pages.ksmRun === 1,
       thp: pages.thp,
+      ...(pages.shmemThp === undefined ? {} : { shmemThp: pages.shmemThp }),
     },
     vendor: cpu.vendor,
     governor: cpu.governor,
