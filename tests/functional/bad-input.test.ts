@@ -65,7 +65,7 @@ describe('a request to create an instance is refused', () => {
     ['memoryMib', 1e300],
     ['memoryMib', null],
     ['restart', 'sometimes'],
-    ['cpuModel', 'host,+vmx'],
+    ['cpuModel', 'host,migratable=off'],
     ['image', 'no/such'],
   ])('when %s is %j, and names the field', async (field, value) => {
     const problem = await refusal({ name: 'web', spec: { ...spec, [field]: value } });

@@ -149,6 +149,10 @@ export const errorCatalogue = {
   'host.qemu_too_old': { status: 500, title: 'The QEMU binary lacks a feature that Wirt needs.' },
   'host.firmware_missing': { status: 500, title: 'No UEFI firmware for guests was found.' },
   'host.kvm_unusable': { status: 409, title: 'KVM was asked for and cannot be used here.' },
+  'host.cpu_model_unusable': {
+    status: 409,
+    title: 'Guests cannot have this CPU model, or a feature of it, on this host.',
+  },
   'host.permission_denied': { status: 500, title: 'The daemon may not do this on the host.' },
   'host.storage_full': { status: 507, title: 'A file system of the host is full.' },
   'host.storage_read_only': { status: 500, title: 'A file system of the host is read-only.' },

@@ -25,6 +25,7 @@ export * from './routes/volume.ts';
 export * from './routes.ts';
 export * from './schemas/capacity.ts';
 export * from './schemas/cloud-init.ts';
+export * from './schemas/cpu-model.ts';
 export * from './schemas/device.ts';
 export * from './schemas/disk.ts';
 export * from './schemas/event.ts';

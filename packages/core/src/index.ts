@@ -12,6 +12,7 @@ export * from './domain/limits/group-limits.ts';
 export * from './domain/machine/manifest.ts';
 export { memberNames } from './domain/machine/ovf-envelope.ts';
 export { decodeText } from './domain/machine/xml.ts';
+export * from './domain/cpu-baseline/baseline.ts';
 export { needsWideApic } from './domain/machine-limits/apic.ts';
 export * from './domain/network-plan.ts';
 export { maxNics } from './domain/nic.ts';

@@ -7,6 +7,12 @@ import {
   hostSettingsUpdateSchema,
   hostTopologySchema,
 } from '../schemas/capacity.ts';
+import {
+  cpuBaselineCreateSchema,
+  cpuBaselineSchema,
+  hostCpuModelsSchema,
+  hostCpuQuery,
+} from '../schemas/cpu-model.ts';
 import { hostCheckSchema, hostSchema, versionSchema } from '../schemas/host.ts';
 
 export const hostRoutes = {
@@ -51,6 +57,23 @@ export const hostRoutes = {
     summary: 'Change how much may be promised; guests that run stay',
     body: hostSettingsUpdateSchema,
     response: hostSettingsSchema,
+    errors: [],
+  },
+  'GET /v1/host/cpu': {
+    tag: 'host',
+    operationId: 'getHostCpu',
+    summary: 'Processors that guests can have on this machine',
+    query: hostCpuQuery,
+    response: hostCpuModelsSchema,
+    errors: ['host.qemu_missing', 'host.qemu_broken', 'host.kvm_unusable'],
+  },
+  'POST /v1/host/cpu-baseline': {
+    tag: 'host',
+    operationId: 'computeCpuBaseline',
+    summary: 'The processor that guests can have on each of several machines',
+    description: 'Computed from what is given; nothing is kept.',
+    body: cpuBaselineCreateSchema,
+    response: cpuBaselineSchema,
     errors: [],
   },
   'GET /v1/version': {

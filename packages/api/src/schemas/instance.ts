@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
 import { deviceLeaseSchema, instanceDevicesSchema } from './device.ts';
+import { cpuModelSchema } from './cpu-model.ts';
 import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
 import {
@@ -68,14 +69,11 @@ export const instanceSpecSchema = z
       .enum(['auto', 'kvm', 'tcg'])
       .default('auto')
       .describe('`auto` takes KVM where it is truly usable.'),
-    cpuModel: z
-      .string()
-      .regex(
-        /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-        'must be a CPU model name as in `qemu-system-x86_64 -cpu help`',
-      )
+    cpuModel: cpuModelSchema
       .optional()
-      .describe('QEMU CPU model; without it `host` under KVM and `max` under TCG.'),
+      .describe(
+        'QEMU CPU model, with features added or taken out (`EPYC-v1,+avx2,-svm`); without it `host` under KVM and `max` under TCG.',
+      ),
     nics: z.array(nicSchema).max(8).default([]),
     firmware: z
       .enum(['bios', 'uefi'])

@@ -3,6 +3,8 @@
  * does its own authorisation, takes the lane of its target, and leaves an operation where it takes longer than a moment.
  */
 import type {
+  CpuBaseline,
+  CpuBaselineCreate,
   DiskAttach,
   DiskExport,
   Event,
@@ -13,6 +15,10 @@ import type {
   Host,
   HostCapacity,
   HostCheck,
+  HostCpuModels,
+  HostCpuQuery,
+  HostDevice,
+  HostDeviceListQuery,
   HostSettings,
   HostSettingsUpdate,
   HostTopologyView,
@@ -60,6 +66,7 @@ import type {
   UsageHistoryQuery,
   UsageList,
   UsageListQuery,
+  VirtualFunctions,
   Volume,
   VolumeCreate,
   VolumeListQuery,
@@ -271,6 +278,19 @@ export interface HostActions {
   settings(): Promise<HostSettings>;
   /** Guests that run stay, even where more is promised to them than may be from now on. */
   updateSettings(request: Request, input: HostSettingsUpdate): Promise<HostSettings>;
+  /** Throws `host.kvm_unusable` when `accelerator` is `kvm` and it cannot be used. */
+  cpu(request: Request, query: HostCpuQuery): Promise<HostCpuModels>;
+  /** Throws `request.invalid` for hosts between which no guest migrates. */
+  cpuBaseline(input: CpuBaselineCreate): CpuBaseline;
+}
+
+export interface DeviceActions {
+  /** By address. */
+  list(request: Request, query: HostDeviceListQuery): Promise<Page<HostDevice>>;
+  get(request: Request, address: string): Promise<HostDevice>;
+  /** Splits a device, and puts the functions into a pool; made again whenever they are not there. */
+  createVfs(request: Request, address: string, input: VirtualFunctions): Promise<HostDevice>;
+  removeVfs(request: Request, address: string): Promise<void>;
 }
 
 /** For the service at 169.254.169.254. Who asks is known by network and address, of which anti-spoofing lets a guest have only its own. */
@@ -318,5 +338,6 @@ export interface Actions {
   readonly operation: OperationActions;
   readonly event: EventActions;
   readonly host: HostActions;
+  readonly device: DeviceActions;
   readonly metadata: MetadataActions;
 }

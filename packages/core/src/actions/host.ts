@@ -1,4 +1,5 @@
 /** The machine below: what it is, what of it is promised, and up to what it may be. */
+import { cpuBaseline } from '../domain/cpu-baseline/baseline.ts';
 import type { HostActions } from './actions.ts';
 import { capacityOf, topologyOf } from './capacity.ts';
 import type { Shared } from './parts.ts';
@@ -15,6 +16,11 @@ export function createHostActions(shared: Shared): HostActions {
     check: async ({ signal }) => ({ findings: await host.check(deadline(signal)) }),
     capacity: () => capacityOf(shared),
     topology: () => topologyOf(shared),
+    async cpu({ signal }, { accelerator }) {
+      const until = deadline(signal);
+      return host.cpuModels(await host.accelerator(accelerator), until);
+    },
+    cpuBaseline: ({ hosts }) => cpuBaseline(hosts),
     settings: () => Promise.resolve(settings.value),
     updateSettings: (_request, input) => lanes.run(lane, () => settings.update(input)),
   };

@@ -4,7 +4,7 @@
  */
 import { type Image, type Instance, type LimitsStatus, WirtError } from '@wirt/api';
 import pLimit from 'p-limit';
-import type { Accelerator, LaunchPlan } from '../domain/guest.ts';
+import type { Accelerator, LaunchPlan, PlannedDevice } from '../domain/guest.ts';
 import { planLaunch, qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
 import { profileOf } from '../domain/tuning/profile.ts';
@@ -14,7 +14,9 @@ import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
 import { reservePages } from './huge-pages.ts';
 import { requireReady } from './image-use.ts';
+import { giveDevicesBack, hasDevices, lendDevices, requireDevices } from './instance-devices.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
+import { requireProcessors } from './instance-machine.ts';
 import { inState } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
 import { holdGroup, limitsOfRun } from './limits-hold.ts';
@@ -188,6 +190,7 @@ interface Admitted {
 }
 
 interface PlanGround extends Admitted {
+  readonly devices: readonly PlannedDevice[];
   readonly identity: Identity;
   readonly progress: Progress;
 }
@@ -196,7 +199,7 @@ interface PlanGround extends Admitted {
 async function planOf(
   shared: Shared,
   instance: Instance,
-  { image, accelerator, identity, wanted, placed, progress }: PlanGround,
+  { image, accelerator, devices, identity, wanted, placed, progress }: PlanGround,
 ): Promise<LaunchPlan> {
   const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
   const pathOf = (file: string): string =>
@@ -212,6 +215,7 @@ async function planOf(
     accelerator,
     nics,
     disks,
+    devices,
     firmware,
     freePageReporting,
     placement,
@@ -237,23 +241,27 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
 
   async function admit(instance: Instance): Promise<Admitted> {
     const image = imageFor(shared, instance);
-    await shared.host.requireQemu(AbortSignal.timeout(30_000));
+    const qemu = await shared.host.requireQemu(AbortSignal.timeout(30_000));
+    const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     const placed = await shared.placing.place(instance);
+    const topology = placed?.planned.topology;
+    await requireProcessors(shared, instance, { accelerator, qemu, topology });
     const memory = await shared.host.memory();
     const { memoryOvercommit, cpuOvercommit } = shared.settings.value;
     const memoryMib = ownPagesMib(instance, placed);
     const { name, spec } = instance;
     const promisedMib = promisedMemoryMib(instances.after(), admitted);
     requireHostMemory({ name, spec: { ...spec, memoryMib } }, memory, promisedMib, {
-      factor: memoryOvercommit,
+      // All of its memory is held from the start, for its devices.
+      factor: hasDevices(instance) ? 1 : memoryOvercommit,
     });
     const cpus = { online: shared.placing.onlineCpus, factor: cpuOvercommit };
     requireHostCpus(instance, cpus, promisedVcpus(instances.after(), admitted));
     // At once, with no await since the checks, so that guests started side by side see each other.
     admitted.set(instance.id, memoryMib);
     await requireNetworks(shared, instance);
-    const accelerator = await shared.host.accelerator(instance.spec.accelerator);
     requireClock(instance, accelerator);
+    await requireDevices(shared, instance);
     return { image, accelerator, placed, wanted: await requireLimits(shared, instance) };
   }
 
@@ -298,9 +306,12 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     takeBack(() => networking.unplug(id));
     await networking.plug(instance, identity);
     takeBack(() => hypervisor.clean(id));
+    if (hasDevices(instance)) await step('devices');
+    takeBack(() => giveDevicesBack(shared, id));
+    const devices = await lendDevices(shared, id, identity, progress.signal);
     await step('disks');
     takeBack(() => closeDisks(shared, id));
-    const plan = await planOf(shared, instance, { ...ground, identity, progress });
+    const plan = await planOf(shared, instance, { ...ground, devices, identity, progress });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );

@@ -2,7 +2,7 @@
  * A host in memory, for tests of actions: hypervisor, sandbox, control groups, image files and inspector over one set of
  * objects, so that a test can ask what is left. It outlives the actions, as a real host outlives the daemon.
  */
-import { WirtError } from '@wirt/api';
+import { type HostCpuModels, WirtError } from '@wirt/api';
 import type { GuestExit, LaunchPlan } from '../domain/guest.ts';
 import type { GroupLimitKey, GroupLimits } from '../domain/limits/group-limits.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
@@ -10,6 +10,7 @@ import type { GuestEvent, Hypervisor } from '../ports/hypervisor.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Sandbox } from '../ports/sandbox.ts';
+import { createFakeDevices, type FakeDevices } from './fake-devices.ts';
 import { cleanExit, controlOf, type FakeProcess, killedExit, openDisk, succeeded } from './fake-guest.ts';
 import { createFakeNetwork, type FakeNetwork } from './fake-network.ts';
 import { wordsOf } from './fake-pool.ts';
@@ -19,9 +20,22 @@ import { createFakeTuning } from './fake-tuning.ts';
 
 export { killedExit } from './fake-guest.ts';
 
+/** A processor with two features, and a model with one of them and one that it lacks. */
+const fakeCpu: HostCpuModels = {
+  architecture: 'x86_64',
+  accelerator: 'tcg',
+  qemuVersion: 'fake',
+  vendor: 'Fake',
+  features: ['aes', 'sse'],
+  unmigratable: [],
+  models: [{ name: 'Fake-v1', vendor: 'Fake', features: ['avx', 'sse'], unavailable: ['avx'] }],
+  aliases: { Fake: 'Fake-v1' },
+};
+
 export interface FakeHost {
   readonly storage: FakeStorage;
   readonly network: FakeNetwork;
+  readonly devices: FakeDevices;
   readonly topology: FakeTopology;
   readonly hypervisor: Hypervisor;
   readonly sandbox: Sandbox;
@@ -152,8 +166,11 @@ export function createFakeHost(): FakeHost {
     readLog: async function* () {},
   };
 
+  const devices = createFakeDevices();
+
   const host: FakeHost = {
     storage,
+    devices,
     topology,
     network,
     hypervisor,
@@ -196,7 +213,9 @@ export function createFakeHost(): FakeHost {
     inspector: {
       inspect: () => Promise.reject(new WirtError('internal', 'A fake host is not inspected.')),
       check: () => Promise.resolve([]),
-      requireQemu: () => Promise.resolve({ version: 'fake' }),
+      requireQemu: () => Promise.resolve({ version: 'fake', maxCpus: { q35: 288, microvm: 288 } }),
+      acceleratorVcpus: () => Promise.resolve(255),
+      cpuModels: (accelerator) => Promise.resolve({ ...fakeCpu, accelerator }),
       memory: () => Promise.resolve({ totalMib: 4096, availableMib: host.availableMib }),
       accelerator: () => Promise.resolve('tcg'),
       bootId: () => Promise.resolve(host.bootId),
@@ -224,6 +243,7 @@ export function createFakeHost(): FakeHost {
       ...[...uids.keys()].map((id) => `uid ${id}`),
       ...[...groups.keys()].map((id) => `group ${id}`),
       ...[...runFiles].map((id) => `run files ${id}`),
+      ...devices.remains(),
       ...network.plan.ports.map(({ nic, instance }) => `port ${nic} ${instance}`),
     ],
     runOutOfMemory: (id) => {

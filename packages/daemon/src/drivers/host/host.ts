@@ -15,6 +15,7 @@ import { type KvmFacts, readKvm } from './kvm.ts';
 import { readHugePages, readMemory, readNuma, readPages } from './memory.ts';
 import { readIommu, readSriovDevices } from './pci.ts';
 import { createQemuProbe, installQemu, type Qemu, requireFeatures } from './qemu-binary.ts';
+import { createQemuTrial } from './qemu-trial.ts';
 import { readCgroup, readIoUring, readSecurityModules } from './security.ts';
 import { findClashes } from './uid-clashes.ts';
 
@@ -42,6 +43,7 @@ export function createHostInspector(
 ): Omit<HostInspector, 'requireQemu'> & QemuInspector {
   const { files = createHostFiles(), uidRange } = options;
   const qemu = createQemuProbe(options);
+  const trial = createQemuTrial();
   const isPrivileged = (): boolean => process.geteuid?.() === 0;
   const bootId = async (): Promise<string> =>
     (await files.line('/proc/sys/kernel/random/boot_id')) ?? 'unknown';
@@ -87,6 +89,8 @@ export function createHostInspector(
       return withoutKvmBuild(seen, found).kvm.usable ? 'kvm' : 'tcg';
     },
     bootId,
+    acceleratorVcpus: async (of, signal) => trial.acceleratorVcpus(await qemu.probe(signal), of),
+    cpuModels: async (accelerator, signal) => trial.cpuModels(await qemu.probe(signal), accelerator),
     requireQemu: async (signal) => requireFeatures(await qemu.probe(signal)),
   };
 }
