@@ -1,5 +1,6 @@
 /** Builds the actions from the ports. What they share (cache, lanes, operations) is made here once. */
 import {
+  devicePoolSchema,
   imageSchema,
   instanceSchema,
   networkSchema,
@@ -12,6 +13,8 @@ import {
 } from '@wirt/api';
 import { Lanes } from '../domain/lanes.ts';
 import type { Actions } from './actions.ts';
+import { createDeviceActions } from './device.ts';
+import { devicesLane, restoreFunctions } from './device-pool.ts';
 import { createDiskActions } from './disk.ts';
 import { createEventActions } from './event.ts';
 import { createGuestActions } from './guest.ts';
@@ -79,6 +82,11 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       kind: 'security-group',
       parse: (value) => securityGroupSchema.parse(value),
     }),
+    devicePools: new Records({
+      store,
+      kind: 'device-pool',
+      parse: (value) => devicePoolSchema.parse(value),
+    }),
     policies: new Records({ store, kind: 'policy', parse: (value) => policySchema.parse(value) }),
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
@@ -89,7 +97,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
   const shared: Shared = { ...records, layers: createVolumeLayers(records), networking, placing };
   for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])
     await kind.load();
-  for (const kind of [shared.networks, shared.groups, shared.policies]) await kind.load();
+  for (const kind of [shared.networks, shared.groups, shared.policies, shared.devicePools]) await kind.load();
   await networking.load();
   await shared.settings.load();
   await placing.load();
@@ -126,6 +134,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       operation: createOperationActions(shared),
       event: createEventActions(store),
       host: createHostActions(shared),
+      device: createDeviceActions(shared),
       metadata: createMetadataActions(shared),
     },
     recover: async (signal) => {
@@ -135,6 +144,9 @@ export async function createActions(parts: CoreParts): Promise<Core> {
       await adoptNetworks(shared);
       await networking.recover();
       await recoverInstances(shared, life, open, signal);
+      await lanes
+        .run(devicesLane, () => restoreFunctions(shared))
+        .catch((error: unknown) => logger.error('device.recovery_failed', { error }));
       await recoverVolumes(shared, live, open);
       await resumeOperations(shared, life, works, open);
       await autostart(shared, life, open);

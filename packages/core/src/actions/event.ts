@@ -1,5 +1,6 @@
 /** Events: the store's changes of resources, as people and programs follow them. */
 import {
+  type DevicePool,
   type Event,
   eventSchema,
   type Image,
@@ -65,9 +66,10 @@ function tell(kind: Event['kind'], record: unknown, change: Event['change']): To
       return { name, project, state: status.state, ...(message === undefined ? {} : { detail: message }) };
     }
     case 'policy':
+    case 'device-pool':
     case 'pool':
     case 'security-group': {
-      const { name, project } = record as Policy | Pool | SecurityGroup;
+      const { name, project } = record as Policy | Pool | SecurityGroup | DevicePool;
       return { name, project };
     }
     case 'network': {

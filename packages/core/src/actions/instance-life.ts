@@ -13,6 +13,7 @@ import {
 } from '@wirt/api';
 import type { Request } from './actions.ts';
 import { attachDisk, changeMedium, detachDisk } from './disk-work.ts';
+import { requireGivenBack } from './instance-devices.ts';
 import { removeDisks, requireRemovable } from './instance-disks.ts';
 import { createReady, type ReadyWatch } from './instance-ready.ts';
 import { createSpaceWatch, type SpaceWatch } from './instance-space.ts';
@@ -252,6 +253,7 @@ function remove({ shared, stop, watch }: LifeParts, id: string): Work {
     await mark();
     progress.stage('tear-down');
     await stop.tearDown(id, 'instance.remove');
+    if (!force) requireGivenBack(instances.require(id));
     await faults.at('instance.remove/forget');
     await hypervisor.forget(id);
     await faults.at('instance.remove/disks');

@@ -6,6 +6,7 @@ import { type Instance, type LimitsStatus, type Operation, WirtError } from '@wi
 import pLimit from 'p-limit';
 import type { FoundGuest, Guest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
+import { holdersOf } from './instance-devices.ts';
 import { type InstanceLife, isLifeKind } from './instance-life.ts';
 import { runOf } from './instance-start.ts';
 import { inState, observedState } from './instance-state.ts';
@@ -135,7 +136,9 @@ async function clearOrphans(
     await apart(shared, guest.id, () => hypervisor.kill(guest, AbortSignal.timeout(deadlineMs)));
   }
   const owners = await Promise.all([hypervisor.list(), resources.list(), sandbox.claimed()]);
-  for (const id of new Set(owners.flat())) {
+  // After a boot nothing else is left of a run.
+  const lent = holdersOf(shared).map(({ id }) => id);
+  for (const id of new Set([...owners.flat(), ...lent])) {
     if (life.live.get(id) !== undefined) continue;
     logger.info('instance.orphan_cleared', { instance: id });
     await apart(shared, id, async () => {

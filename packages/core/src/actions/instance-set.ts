@@ -19,7 +19,7 @@ type SpecUpdate = NonNullable<InstanceUpdate['spec']>;
 
 /** Whether a change is of what limits do. */
 export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
-  const { restart: _restart, autostart: _autostart, tuning: _tuning, ...rest } = spec;
+  const { restart: _restart, autostart: _autostart, tuning: _tuning, devices: _devices, ...rest } = spec;
   return Object.values(rest).some((value) => value !== undefined);
 }
 
@@ -27,7 +27,7 @@ export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
 export function changedSpec(instance: Instance, input: SpecUpdate): Instance['spec'] {
   const { spec } = instance;
   const { restart, autostart, cpus, memoryMib, maxCpus, maxMemoryMib, policy, limits, disks, nics } = input;
-  const { tuning } = input;
+  const { tuning, devices } = input;
   const changed: Instance['spec'] = {
     ...spec,
     restart: restart ?? spec.restart,
@@ -39,6 +39,7 @@ export function changedSpec(instance: Instance, input: SpecUpdate): Instance['sp
     ...taken(spec, 'policy', policy),
     ...(limits === undefined ? {} : { limits: patched(spec.limits, limits) }),
     ...(tuning === undefined ? {} : { tuning: withTuning(spec.tuning, tuning) }),
+    ...(devices === undefined ? {} : { devices: devices ?? undefined }),
     disks: withDisks(instance, disks ?? {}),
     nics: withNics(instance, nics ?? {}),
   };

@@ -6,6 +6,7 @@ import { type Instance, type InstanceStop, WirtError } from '@wirt/api';
 import { explainExit } from '../domain/exit.ts';
 import type { GuestExit } from '../domain/guest.ts';
 import type { Guest } from '../ports/hypervisor.ts';
+import { giveDevicesBack } from './instance-devices.ts';
 import { closeDisks } from './instance-disks.ts';
 import { inState, observedState } from './instance-state.ts';
 import type { LiveGuests } from './live-guests.ts';
@@ -43,11 +44,16 @@ export function createStop(shared: Shared, live: LiveGuests): StopInstance {
     );
     await faults.at(`${action}/clean`);
     await hypervisor.clean(id);
+    await faults.at(`${action}/devices`);
+    const isGivenBack = await giveDevicesBack(shared, id).then(
+      () => true,
+      () => false,
+    );
     await faults.at(`${action}/close-disks`);
     await closeDisks(shared, id);
     await faults.at(`${action}/release-uid`);
-    // A card’s end that is still there may be opened by whoever has the uid: it is kept until there is a new daemon or start.
-    if (isUnplugged) await sandbox.release(id);
+    // A card’s end or a device that is still there may be opened by whoever has the uid: it is kept until there is a new daemon or start.
+    if (isUnplugged && isGivenBack) await sandbox.release(id);
   }
 
   /** Presses the power button until the guest has ended or the grace period is over; undefined when it did not end. */

@@ -21,6 +21,7 @@ import { pageSizeOf } from '../domain/tuning/request.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
 import { requireReady, usesLane } from './image-use.ts';
+import { requireDevicesFit, requireDevicesKnown } from './instance-devices.ts';
 import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
 import { changedSpec, isOfLimits, memoryLane, requireGrowth } from './instance-set.ts';
@@ -152,6 +153,8 @@ async function create(
         const record = { ...instance, spec: { ...whole, nics } };
         requirePolicy(shared, record);
         await requireLimits(shared, record);
+        requireDevicesFit(record);
+        await requireDevicesKnown(shared, record);
         if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return life.start(request, 'instance.create', record, { start, startPaused }, staged);
@@ -296,6 +299,10 @@ function update(
     await lanes.runAll(held, async () => {
       requirePolicy(shared, changed);
       await requireLimits(shared, changed);
+      if (input.spec?.devices) {
+        requireDevicesFit(changed);
+        await requireDevicesKnown(shared, changed);
+      }
       if (input.spec?.tuning) await shared.placing.require(changed);
       await requireGrowth(shared, instance, spec);
       await record();

@@ -1,5 +1,16 @@
 /** What the actions are built from: the ports, given by main, and what they share among themselves. */
-import type { Image, Instance, Network, Nic, Policy, Pool, SecurityGroup, Snapshot, Volume } from '@wirt/api';
+import type {
+  DevicePool,
+  Image,
+  Instance,
+  Network,
+  Nic,
+  Policy,
+  Pool,
+  SecurityGroup,
+  Snapshot,
+  Volume,
+} from '@wirt/api';
 import type { DiskSource } from '../domain/disk-source.ts';
 import type { PlannedNic } from '../domain/guest.ts';
 import type { Lanes } from '../domain/lanes.ts';
@@ -11,6 +22,7 @@ import type { DiskTransfer } from '../ports/disk-transfer.ts';
 import type { Downloader } from '../ports/downloader.ts';
 import type { Faults } from '../ports/faults.ts';
 import type { Firmware } from '../ports/firmware.ts';
+import type { HostDevices } from '../ports/host-devices.ts';
 import type { HostInspector } from '../ports/host-inspector.ts';
 import type { HugePageReserve } from '../ports/host-memory.ts';
 import type { HostTopologyReader } from '../ports/host-topology.ts';
@@ -55,6 +67,7 @@ export interface CoreParts {
   readonly hugePages?: HugePageReserve;
   /** Lets equal pages of guests that allow it be merged; absent where Wirt may not. */
   readonly mergePages?: () => Promise<void>;
+  readonly devices: HostDevices;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly faults: Faults;
@@ -123,6 +136,7 @@ export interface Shared extends CoreParts {
   readonly networks: Records<Network>;
   readonly groups: Records<SecurityGroup>;
   readonly policies: Records<Policy>;
+  readonly devicePools: Records<DevicePool>;
   readonly storage: Pools;
   readonly layers: VolumeLayers;
   readonly networking: Networking;

@@ -49,7 +49,8 @@ export type RecordKind =
   | 'snapshot'
   | 'network'
   | 'security-group'
-  | 'policy';
+  | 'policy'
+  | 'device-pool';
 
 export interface RecordsOptions<T> {
   readonly store: Store;
@@ -152,8 +153,11 @@ export class Records<T extends RecordHead> {
 }
 
 /** How the error catalogue calls it. */
-function nounOf<K extends RecordKind>(kind: K): K extends 'security-group' ? 'group' : K;
+function nounOf<K extends RecordKind>(
+  kind: K,
+): K extends 'security-group' ? 'group' : K extends 'device-pool' ? 'pool' : K;
 function nounOf(kind: RecordKind): string {
+  if (kind === 'device-pool') return 'pool';
   return kind === 'security-group' ? 'group' : kind;
 }
 
@@ -170,6 +174,8 @@ const whereToLook = {
   network: 'See `wirt network ls`.',
   'security-group': 'See `wirt security-group ls`.',
   policy: 'See `wirt policy ls`.',
+  'device-pool':
+    'See `wirt host device ls`; make one with `wirt host device create-vfs ADDRESS --count N --pool NAME`.',
 } as const satisfies Record<RecordKind, string>;
 
 /** The refusal of a name that another has. */
@@ -183,6 +189,7 @@ export function nameTaken(kind: RecordKind, name: string): WirtError {
     network: `wirt network rm ${name}`,
     'security-group': `wirt security-group rm ${name}`,
     policy: `wirt policy rm ${name}`,
+    'device-pool': 'wirt host device remove-vfs ADDRESS',
   } as const satisfies Record<RecordKind, string>;
   return new WirtError(`${nounOf(kind)}.name_taken`, `There is another ${said(kind)} named ${name}.`, {
     hint: `Choose another name, or remove it: \`${remove[kind]}\`.`,

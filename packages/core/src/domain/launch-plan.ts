@@ -1,6 +1,13 @@
 /** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
 import type { Image, Instance } from '@wirt/api';
-import type { Accelerator, LaunchPlan, PlannedDisk, PlannedNic, PlannedPlacement } from './guest.ts';
+import type {
+  Accelerator,
+  LaunchPlan,
+  PlannedDevice,
+  PlannedDisk,
+  PlannedNic,
+  PlannedPlacement,
+} from './guest.ts';
 import { ec2Uuid, ulidBytes, uuidOf } from './identity.ts';
 
 /** CPU model by accelerator where none was chosen: all that the host has, or all that TCG can do. */
@@ -31,6 +38,7 @@ export interface PlanParts {
   readonly accelerator: Accelerator;
   readonly nics: readonly PlannedNic[];
   readonly disks: readonly PlannedDisk[];
+  readonly devices?: readonly PlannedDevice[];
   readonly firmware: LaunchPlan['firmware'];
   readonly freePageReporting: boolean;
   readonly placement: PlannedPlacement | undefined;
@@ -75,6 +83,7 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     ...(parts.mergeable ? { mergeable: true } : {}),
     nics: parts.nics,
     disks: parts.disks,
+    ...(parts.devices === undefined || parts.devices.length === 0 ? {} : { devices: parts.devices }),
     firmware: parts.firmware,
     ...(kernel === undefined
       ? {}

@@ -94,6 +94,7 @@ export async function createFakeCore(
       sandbox: own.wrap('sandbox', host.sandbox),
       resources: own.wrap('resources', host.resources),
       host: own.wrap('host', host.inspector),
+      devices: own.wrap('devices', host.devices),
       topology: own.wrap('topology', host.topology),
       hugePages: own.wrap('hugePages', host.topology),
       imageFiles: own.wrap('imageFiles', host.imageFiles),

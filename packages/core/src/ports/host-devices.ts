@@ -1,5 +1,6 @@
 /** Port: the host's PCI devices, and handing them over to guests and back. Who has leased which one is core's business. */
 import type { PciDevice } from '../domain/devices/pci-device.ts';
+import type { Identity } from './sandbox.ts';
 
 /**
  * Calls for devices of one IOMMU group, and for a device and its virtual functions, come one after the other. All are safe
@@ -12,16 +13,24 @@ export interface HostDevices {
   /**
    * Takes the device from its driver and binds it to vfio-pci. Answers the former driver, undefined where it had none;
    * `vfio-pci` where it was there already and this object did not do it. Whoever has to survive a crash writes
-   * the `driver` of the inventory down before. What fails is put back to the former driver.
+   * the `driver` of the inventory down before. What fails is put back to the former driver. `together`: others of its group
+   * that are bound with it, and so no reason to refuse.
    * Throws `device.in_use`, `device.group_shared`, `device.unsupported` (bridge, no IOMMU, no vfio-pci).
    */
-  bind(address: string, signal: AbortSignal): Promise<string | undefined>;
+  bind(address: string, signal: AbortSignal, together?: readonly string[]): Promise<string | undefined>;
   /**
    * Resets the device and gives it back to `formerDriver`; undefined leaves it without one. A device that somebody else has
    * bound meanwhile stays there, and one that is gone needs nothing: neither is an error. One that cannot be reset stays
    * with vfio-pci, where no driver of the host meets what a guest left in it.
    */
   release(address: string, formerDriver: string | undefined, signal: AbortSignal): Promise<void>;
+  /**
+   * Lets a guest's process open the devices of an IOMMU group, all of which are bound, and nobody else but the daemon. Again is
+   * fine. Throws `device.bind_failed` when the group has no door, `host.permission_denied`.
+   */
+  grant(iommuGroup: number, identity: Identity): Promise<void>;
+  /** Takes that back. A group that is gone, or nobody's, is fine. */
+  revoke(iommuGroup: number): Promise<void>;
   /**
    * Makes so many virtual functions of a physical one, bound to no driver, and answers their addresses, in the order of
    * their numbers. Other ones that there are go first. Throws `device.in_use` when one of those is with VFIO or used by the host,

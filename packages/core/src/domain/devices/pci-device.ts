@@ -32,6 +32,8 @@ export interface MediatedDevice {
   readonly type: string;
   /** Address of the PCI device. */
   readonly parent: string;
+  /** A group of its own. Absent: no driver for guests has it. */
+  readonly iommuGroup?: number;
 }
 
 export interface PciDevice {

@@ -9,9 +9,21 @@ export interface DeviceRefusal {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** The first reason, the gravest before the others; undefined: it can be bound. */
-export function bindRefusal(device: PciDevice, inventory: readonly PciDevice[]): DeviceRefusal | undefined {
-  return kindRefusal(device) ?? useRefusal(device) ?? iommuRefusal(device) ?? groupRefusal(device, inventory);
+/**
+ * The first reason, the gravest before the others; undefined: it can be bound. `together`: addresses of others that leave the
+ * host with it.
+ */
+export function bindRefusal(
+  device: PciDevice,
+  inventory: readonly PciDevice[],
+  together: readonly string[] = [],
+): DeviceRefusal | undefined {
+  return (
+    kindRefusal(device) ??
+    useRefusal(device) ??
+    iommuRefusal(device) ??
+    groupRefusal(device, inventory, together)
+  );
 }
 
 export function refusalError({ code, message, hint, details }: DeviceRefusal): WirtError {
@@ -61,10 +73,15 @@ function iommuRefusal({ address, iommuGroup }: PciDevice): DeviceRefusal | undef
  * members that have no driver or that are with VFIO (Linux, driver-api/vfio.rst). The group then still belongs to one
  * process: two guests cannot have two of its members.
  */
-export function groupRefusal(device: PciDevice, inventory: readonly PciDevice[]): DeviceRefusal | undefined {
+export function groupRefusal(
+  device: PciDevice,
+  inventory: readonly PciDevice[],
+  together: readonly string[] = [],
+): DeviceRefusal | undefined {
   const members = inventory.filter(
     (other) =>
       device.groupMembers.includes(other.address) &&
+      !(together.includes(other.address) && other.inUse.length === 0) &&
       !isPciBridge(other) &&
       other.driver !== undefined &&
       other.driver !== 'pci-stub' &&

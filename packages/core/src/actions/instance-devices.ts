@@ -1,0 +1,176 @@
+/**
+ * Devices of the host, lent to a guest for the time that it runs. The lease is in the instance's record before the device is
+ * taken from the host, and leaves it when the device is back: whoever dies in between leaves it to the next daemon to give back.
+ */
+import { type Instance, type InstanceDevice, WirtError } from '@wirt/api';
+import { chooseLeases, findMediated, type Holder, noSuchMediated } from '../domain/devices/lending.ts';
+import { noSuchDevice, refusalError } from '../domain/devices/refusals.ts';
+import type { PlannedDevice } from '../domain/guest.ts';
+import type { Identity } from '../ports/sandbox.ts';
+import { deviceDeadlineMs, devicesLane, functionsOf, restoreFunctions } from './device-pool.ts';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+type Asking = Pick<Instance, 'name' | 'spec'>;
+
+export function hasDevices({ spec }: Pick<Instance, 'spec'>): boolean {
+  return (spec.devices ?? []).length > 0;
+}
+
+/** Throws `request.invalid` for what could never start. */
+export function requireDevicesFit({ name, spec }: Asking): void {
+  const { devices = [] } = spec;
+  if (devices.length === 0) return;
+  const refuse = (message: string, hint: string): WirtError =>
+    new WirtError('request.invalid', message, { hint });
+  if (spec.machine === 'microvm')
+    throw refuse(
+      `Instance ${name} is a microvm, which has no PCI bus for devices of the host.`,
+      'Create it with `--machine q35`, or without `--device`.',
+    );
+  if (spec.overcommit)
+    throw refuse(
+      `Instance ${name} cannot have devices of the host and overcommit its memory: a device reaches all of it at any time, so the host holds all of it from the start.`,
+      'Leave out `--overcommit` or `--device`.',
+    );
+  for (const [what, words] of [
+    ['name', devices.map((each) => each.name)],
+    ['device', devices.flatMap((each) => sourceText(each) ?? [])],
+  ] as const) {
+    const twice = words.find((word, at) => words.indexOf(word) !== at);
+    if (twice !== undefined)
+      throw refuse(`Two devices of instance ${name} have the same ${what}: ${twice}.`, 'Leave one out.');
+  }
+}
+
+function sourceText(device: InstanceDevice): string | undefined {
+  if ('pool' in device) return undefined;
+  return 'mdev' in device ? device.mdev : device.address;
+}
+
+/** Looks for misspellings only: whether they are free is asked at the start. Throws `device.not_found`, `pool.not_found`. */
+export async function requireDevicesKnown(shared: Shared, { spec }: Asking): Promise<void> {
+  const { devices = [] } = spec;
+  if (devices.length === 0) return;
+  const inventory = await shared.devices.inventory(AbortSignal.timeout(deviceDeadlineMs));
+  for (const device of devices) {
+    if ('pool' in device) shared.devicePools.require(device.pool);
+    else if ('mdev' in device) {
+      if (findMediated(inventory, device.mdev) === undefined) throw refusalError(noSuchMediated(device.mdev));
+    } else if (!inventory.some(({ address }) => address === device.address))
+      throw noSuchDevice(device.address);
+  }
+}
+
+/** All leases but those of `besides`. */
+export function holdersOf(
+  { instances }: Pick<Shared, 'instances'>,
+  besides?: string,
+): (Holder & { id: string })[] {
+  return [...instances.after()].flatMap(({ id, name, status }) =>
+    id === besides ? [] : (status.devices ?? []).map((lease) => ({ id, instance: name, lease })),
+  );
+}
+
+/** What can be seen to be in the way before anything is made. Throws as `lendDevices`. */
+export async function requireDevices(shared: Shared, instance: Instance): Promise<void> {
+  if (!hasDevices(instance)) return;
+  requireDevicesFit(instance);
+  await shared.lanes.run(devicesLane, async () => {
+    chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+  });
+}
+
+async function groundOf(shared: Shared, { id, spec }: Instance) {
+  const pools = (spec.devices ?? []).flatMap((each) => ('pool' in each ? each.pool : []));
+  for (const pool of pools) shared.devicePools.require(pool);
+  if (pools.length > 0) await restoreFunctions(shared, pools);
+  const inventory = await shared.devices.inventory(AbortSignal.timeout(deviceDeadlineMs));
+  return {
+    inventory,
+    holders: holdersOf(shared, id),
+    functionsOf: (pool: string) => functionsOf(shared, pool, inventory),
+  };
+}
+
+/**
+ * Lends, binds and grants what the instance asks for; none where it asks for none. Taken back by `giveDevicesBack`, also when it
+ * failed half-way. Throws `device.*`, `pool.not_found`, `host.permission_denied`.
+ */
+export async function lendDevices(
+  shared: Shared,
+  id: string,
+  identity: Identity,
+  signal: AbortSignal,
+): Promise<PlannedDevice[]> {
+  const { store, instances, devices, faults, lanes } = shared;
+  if (!hasDevices(instances.require(id))) return [];
+  // What an earlier run could not give back.
+  await giveDevicesBack(shared, id);
+  return lanes.run(devicesLane, async () => {
+    const instance = instances.require(id);
+    const leases = chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+    await commit(store, [instances.put({ ...instance, status: { ...instance.status, devices: leases } })]);
+    await faults.at('instance.start/bind-devices');
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(deviceDeadlineMs)]);
+    const bound = leases.filter(({ mdev }) => mdev === undefined).map(({ address }) => address);
+    for (const address of bound) await devices.bind(address, deadline, bound);
+    await faults.at('instance.start/grant-devices');
+    for (const group of new Set(leases.map(({ iommuGroup }) => iommuGroup)))
+      await devices.grant(group, identity);
+    return leases.map(({ name, address, mdev }, slot) => ({
+      name,
+      slot,
+      source: mdev === undefined ? { kind: 'pci', address } : { kind: 'mdev', uuid: mdev },
+    }));
+  });
+}
+
+/**
+ * Gives back whatever is lent to the instance. There must be no process. What cannot be given back stays lent, where no driver
+ * of the host meets what the guest left in it, and is tried again by the next start, removal or daemon; the first failure is thrown.
+ */
+export async function giveDevicesBack(shared: Shared, id: string): Promise<void> {
+  const { store, instances, devices, faults, lanes, logger } = shared;
+  if ((instances.get(id)?.status.devices ?? []).length === 0) return;
+  await lanes.run(devicesLane, async () => {
+    const leases = instances.get(id)?.status.devices ?? [];
+    const elsewhere = new Set(holdersOf(shared, id).map(({ lease }) => lease.iommuGroup));
+    const kept: typeof leases = [];
+    const failures: unknown[] = [];
+    for (const lease of leases) {
+      const { address, mdev, iommuGroup, formerDriver } = lease;
+      try {
+        // After a boot the number may be another group's.
+        if (!elsewhere.has(iommuGroup)) await devices.revoke(iommuGroup);
+        const deadline = AbortSignal.timeout(deviceDeadlineMs);
+        if (mdev === undefined) await devices.release(address, formerDriver, deadline);
+      } catch (error) {
+        logger.error('device.not_given_back', { instance: id, address, error });
+        kept.push(lease);
+        failures.push(error);
+      }
+    }
+    await faults.at('instance.end/record-devices');
+    const instance = instances.get(id);
+    if (instance === undefined) return;
+    const { devices: _lent, ...status } = instance.status;
+    const left = kept.length === 0 ? {} : { devices: kept };
+    await commit(store, [instances.put({ ...instance, status: { ...status, ...left } })]);
+    if (failures.length > 0) throw failures[0];
+  });
+}
+
+/** Refuses to forget what could not be given back, so that it can be tried again. Throws `device.bind_failed`. */
+export function requireGivenBack({ name, status }: Pick<Instance, 'name' | 'status'>): void {
+  const left = (status.devices ?? []).map(({ address }) => address);
+  if (left.length === 0) return;
+  throw new WirtError(
+    'device.bind_failed',
+    `Instance ${name} still has ${left.join(', ')}, which could not be given back to the host.`,
+    {
+      hint: `See \`dmesg | tail\`, and try again; \`wirt rm --force ${name}\` leaves it with vfio-pci until the host boots.`,
+      details: { devices: left },
+    },
+  );
+}
