@@ -34,7 +34,8 @@ export function confine({ pins }: PlacementRequest, placed: Placed, survey: Surv
     survey.nodes
       .filter(({ node }) => nodes.includes(node.id))
       .flatMap(({ cpus }) => cpus)
-      .filter((cpu) => !own.has(cpu));
+      .filter((cpu) => !own.has(cpu))
+      .sort((a, b) => a - b);
   const everywhere = (): number[] => sharedOn(survey.nodes.map(({ node }) => node.id));
   const cpuNodes = [...new Set(guestNodes.flatMap((node) => node.cpuNodes))];
   const isBound = cpuNodes.length > 0;

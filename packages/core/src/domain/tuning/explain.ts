@@ -139,6 +139,10 @@ function places({ spec }: Instance, { host, placement }: TuningGround): TuningSe
           ? 'The host has one node, which is near everywhere.'
           : whyOf(profile, 'placement', placementOf(shape)),
     },
+    // Each is a line of its own below it.
+    ...(placement?.reasons ?? []).map(
+      (why): TuningSetting => ({ setting: 'placement', value: '', from: 'default', why }),
+    ),
     {
       setting: 'dedicated',
       value: placement?.dedicated ?? (isDedicated(shape) ? 'yes' : 'no'),
@@ -153,8 +157,6 @@ function places({ spec }: Instance, { host, placement }: TuningGround): TuningSe
       from: placement?.userPins?.vcpus === undefined ? 'default' : 'spec',
       why: 'Where each vCPU runs.',
     });
-  for (const reason of placement?.reasons ?? [])
-    settings.push({ setting: 'placement', value: '', from: 'default', why: reason });
   return settings;
 }
 

@@ -1,0 +1,175 @@
+// What `wirt show --tuning` tells: every setting once, who chose it, and what a host with more would give.
+import type { Instance, InstancePlacement, Tuning, TuningSetting } from '@wirt/api';
+import { describe, expect, it } from 'vitest';
+import { explainTuning, profileName, type TuningGround } from './explain.ts';
+
+function guest(tuning?: Tuning, more: Partial<Instance['spec']> = {}): Instance {
+  const spec = { cpus: 2, memoryMib: 1024, machine: 'q35', accelerator: 'auto', overcommit: false, ...more };
+  // Only these fields of an instance are looked at.
+  return {
+    name: 'web',
+    spec: { ...spec, ...(tuning === undefined ? {} : { tuning }) },
+    status: { state: 'stopped' },
+  } as unknown as Instance;
+}
+
+const best: TuningGround = {
+  host: {
+    ioUring: true,
+    vhostNet: true,
+    thp: 'always',
+    shmemThp: 'advise',
+    ksm: true,
+    numa: [{ node: 0, cpus: '0-7', memoryMib: 4096, freeMib: 4096 }],
+  },
+  accelerator: 'kvm',
+  whyAccelerator: 'KVM runs a guest here.',
+  placement: undefined,
+  weight: undefined,
+};
+const poorest: TuningGround = {
+  ...best,
+  accelerator: 'tcg',
+  host: { ...best.host, ioUring: false, vhostNet: false, thp: 'never', shmemThp: 'never', ksm: false },
+};
+const placed: InstancePlacement = {
+  nodes: [1],
+  pageSizeKib: 2048,
+  dedicated: '4-5',
+  vcpuPins: { '0': '4', '1': '5' },
+  topology: { sockets: 1, cores: 2, threads: 1 },
+  guestNodes: [],
+  reasons: ['It fits on node 1.', 'Processors 4-5 are its own.'],
+};
+
+const names = (settings: readonly TuningSetting[]): string[] =>
+  settings.filter(({ value }) => value !== '').map(({ setting }) => setting);
+const all = [
+  'accelerator',
+  'cpuModel',
+  'cpus',
+  'topology',
+  'cpu.weight',
+  'hugepages',
+  'transparentHugePages',
+  'memory.merge',
+  'memory.free-page-reporting',
+  'placement',
+  'dedicated',
+  'disk.aio',
+  'disk.queues',
+  'network.vhost',
+  'clock',
+];
+
+function find(settings: readonly TuningSetting[], name: string): TuningSetting | undefined {
+  return settings.find(({ setting }) => setting === name);
+}
+
+describe('the tuning of a guest', () => {
+  it.each(['balanced', 'latency', 'density'] as const)('names every setting once, for %s', (profile) => {
+    const settings = explainTuning(guest({ profile }), best);
+    expect(names(settings).toSorted()).toEqual(all.toSorted());
+    const again = explainTuning(guest({ profile }), { ...best, placement: placed });
+    expect(names(again).toSorted()).toEqual([...all, 'pins'].toSorted());
+    for (const { why, from } of again) {
+      expect(why).toMatch(/\.$/);
+      expect(['spec', 'profile', 'host', 'default']).toContain(from);
+    }
+  });
+
+  it('has the planner’s reasons right below the placement, in their order', () => {
+    const settings = explainTuning(guest(), { ...best, placement: placed });
+    const at = settings.findIndex(({ setting }) => setting === 'placement');
+    expect(settings[at]?.value).toBe('auto: node 1');
+    expect(settings.slice(at + 1, at + 3)).toMatchObject(
+      placed.reasons.map((why) => ({ setting: 'placement', value: '', why })),
+    );
+    expect(settings.filter(({ value }) => value === '')).toHaveLength(2);
+  });
+
+  it('says who chose what', () => {
+    const from = (settings: TuningSetting[], name: string) => find(settings, name)?.from;
+    const own = explainTuning(guest({ hugePages: '2M', dedicated: true, placement: 'none' }), best);
+    expect(['hugepages', 'dedicated', 'placement'].map((name) => from(own, name))).toEqual(
+      Array.from({ length: 3 }, () => 'spec'),
+    );
+    const byProfile = explainTuning(guest({ profile: 'latency' }), best);
+    expect(['hugepages', 'dedicated', 'placement'].map((name) => from(byProfile, name))).toEqual(
+      Array.from({ length: 3 }, () => 'profile'),
+    );
+    expect(from(explainTuning(guest(), best), 'hugepages')).toBe('default');
+    expect(from(explainTuning(guest(), best), 'disk.aio')).toBe('host');
+    const limits = { cpu: { weight: 7 } };
+    expect(from(explainTuning(guest(undefined, { limits }), { ...best, weight: 7 }), 'cpu.weight')).toBe(
+      'spec',
+    );
+    expect(from(explainTuning(guest({ profile: 'density' }), { ...best, weight: 200 }), 'cpu.weight')).toBe(
+      'profile',
+    );
+  });
+
+  it('shows what it has', () => {
+    const settings = explainTuning(guest({ profile: 'latency' }), { ...best, placement: placed });
+    expect(settings).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ setting: 'hugepages', value: '2M' }),
+        expect.objectContaining({ setting: 'dedicated', value: '4-5' }),
+        expect.objectContaining({ setting: 'pins', value: '0: 4, 1: 5' }),
+        expect.objectContaining({ setting: 'topology', value: '1 × 2 × 1' }),
+      ]),
+    );
+    expect(find(settings, 'transparentHugePages')?.better).toBeUndefined();
+  });
+
+  it('gives the reason that goes with what is chosen, and not with what the profile would choose', () => {
+    const why = (tuning: Tuning, name: string) => find(explainTuning(guest(tuning), best), name)?.why;
+    expect(why({ dedicated: true }, 'dedicated')).toBe(why({ profile: 'latency' }, 'dedicated'));
+    expect(why({ dedicated: true }, 'dedicated')).not.toBe(why({}, 'dedicated'));
+    expect(why({ profile: 'latency', dedicated: false }, 'dedicated')).toBe(why({}, 'dedicated'));
+  });
+});
+
+describe('what a guest would have on a host with more', () => {
+  const better = (instance: Instance, ground: TuningGround): string[] =>
+    explainTuning(instance, ground).flatMap(({ setting, better: text }) =>
+      text === undefined ? [] : [setting],
+    );
+
+  it('is nothing where the host has it all', () => {
+    expect(better(guest(), best)).toEqual([]);
+    expect(better(guest({ profile: 'density' }), best)).toEqual([]);
+    expect(better(guest({ profile: 'latency' }), { ...best, placement: placed })).toEqual([]);
+  });
+
+  it('is told of everything that the host lacks', () => {
+    expect(better(guest(), poorest)).toEqual([
+      'accelerator',
+      'transparentHugePages',
+      'disk.aio',
+      'network.vhost',
+    ]);
+    expect(better(guest({ profile: 'density' }), poorest)).toContain('memory.merge');
+  });
+
+  it('are huge pages, where its profile would have them and the host has none', () => {
+    expect(better(guest({ profile: 'latency' }), best)).toEqual(['hugepages']);
+    expect(find(explainTuning(guest({ profile: 'latency' }), best), 'hugepages')?.value).toBe('none');
+  });
+
+  it('looks at the kind of memory that the guest has: merged memory is private, other is shared', () => {
+    const onlyPrivate = { ...best, host: { ...best.host, thp: 'always', shmemThp: 'never' } };
+    expect(better(guest(), onlyPrivate)).toEqual(['transparentHugePages']);
+    expect(better(guest({ profile: 'density' }), onlyPrivate)).toEqual([]);
+    const value = (tuning: Tuning) =>
+      find(explainTuning(guest(tuning), onlyPrivate), 'transparentHugePages')?.value;
+    expect([value({}), value({ profile: 'density' })]).toEqual(['never', 'always']);
+  });
+});
+
+describe('the profile in force', () => {
+  it('is balanced where none is named', () => {
+    expect(profileName(guest())).toBe('balanced');
+    expect(profileName(guest({ profile: 'density' }))).toBe('density');
+  });
+});
