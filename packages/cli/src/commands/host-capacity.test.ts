@@ -110,7 +110,7 @@ describe('wirt host set', () => {
   });
 
   it.each([
-    [[], 'needs KEY=VALUE'],
+    [[], 'needs SETTINGS: KEY=VALUE'],
     [['cpu-overcomit=4'], 'Did you mean cpu-overcommit?'],
     [['cpu-overcommit'], 'takes KEY=VALUE'],
     [['cpu-overcommit=x'], 'takes a factor such as 1.5'],

@@ -52,7 +52,7 @@ const settings = command({
 
 const set = command({
   arguments: {
-    settings: { summary: 'KEY=VALUE', many: true, optional: true, complete: 'host-setting' },
+    settings: { summary: 'KEY=VALUE, one or more', many: true, complete: 'host-setting' },
   },
   options: {},
   examples: [
@@ -69,11 +69,6 @@ const set = command({
     'When one value is wrong, none is changed. Processors that a guest has alone, and huge pages, are promised once, whatever the factors say.',
   ],
   async run(context, { args }) {
-    if (args.settings.length === 0)
-      throw usageError(
-        'host set',
-        `wirt host set needs KEY=VALUE: ${hostKeys.map(({ key }) => key).join(', ')}.`,
-      );
     const body = updateOf(args.settings);
     return { view: settingsView(await context.client.call('PATCH /v1/host/settings', { body })) };
   },
