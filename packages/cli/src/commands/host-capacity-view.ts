@@ -16,6 +16,10 @@ function amount(mib: number): string {
   return bytesText(mib * 1_048_576);
 }
 
+function vcpus(count: number): string {
+  return `${count} vCPU${count === 1 ? '' : 's'}`;
+}
+
 /** What is promised beyond what there is to promise is shown as such: a factor can have been lowered. */
 function left(most: number, promised: number, text: (count: number) => string): Cell {
   if (promised > most) return { text: `${text(promised - most)} too many`, tone: 'bad' };
@@ -31,9 +35,9 @@ function promiseBlock({ cpus, memory, settings }: HostCapacity): Block {
         'Processors',
         String(cpus.online),
         `× ${settings.cpuOvercommit}`,
-        `${cpus.promisable} vCPUs`,
-        `${cpus.promised} vCPUs`,
-        left(cpus.promisable, cpus.promised, (count) => `${count} vCPUs`),
+        vcpus(cpus.promisable),
+        vcpus(cpus.promised),
+        left(cpus.promisable, cpus.promised, vcpus),
       ],
       [
         'Memory',
