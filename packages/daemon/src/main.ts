@@ -70,18 +70,21 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
 
 /** What runs guests. */
 async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
-  const [clock, faults, qemu, cgroup, sandbox, host, topology, pages, files, writes] = await Promise.all([
-    import('./platform/clock.ts'),
-    import('./platform/faults.ts'),
-    import('./drivers/qemu/qemu.ts'),
-    import('./drivers/cgroup/cgroup.ts'),
-    import('./drivers/sandbox/sandbox.ts'),
-    import('./drivers/host/host.ts'),
-    import('./drivers/topology/topology.ts'),
-    import('./drivers/topology/huge-pages.ts'),
-    import('./platform/host-files.ts'),
-    import('./platform/sysfs-writes.ts'),
-  ]);
+  const [clock, faults, qemu, cgroup, sandbox, host, topology, pages, files, writes, pci] = await Promise.all(
+    [
+      import('./platform/clock.ts'),
+      import('./platform/faults.ts'),
+      import('./drivers/qemu/qemu.ts'),
+      import('./drivers/cgroup/cgroup.ts'),
+      import('./drivers/sandbox/sandbox.ts'),
+      import('./drivers/host/host.ts'),
+      import('./drivers/topology/topology.ts'),
+      import('./drivers/topology/huge-pages.ts'),
+      import('./platform/host-files.ts'),
+      import('./platform/sysfs-writes.ts'),
+      import('./drivers/pci/pci.ts'),
+    ],
+  );
   const hostFiles = files.createHostFiles();
   const { mergePages } = await import('./drivers/host/tune.ts');
   const { stateDirectory, runDirectory, tag, qemuBinary, uidRange, cgroupParent, systemd } = config;
@@ -95,6 +98,7 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
     sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, isLentTo: loans.isLentTo, logger }),
     host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger }),
     topology: topology.createTopologyReader(hostFiles),
+    devices: pci.createHostDevices({ files: hostFiles, writes: writes.createSysfsWrites() }),
     ...(config.tunesHost
       ? {
           hugePages: pages.createHugePageReserve({ files: hostFiles, writes: writes.createSysfsWrites() }),

@@ -23,7 +23,7 @@ const aNic = (more: Partial<PciDevice> = {}) =>
 /** Whoever waits for an operation is thrown its error. */
 function outcome(
   operation: Promise<Operation>,
-): Promise<Pick<Operation, 'state' | 'target'> & { error?: object }> {
+): Promise<Pick<Operation, 'state' | 'target'> & { error?: object | undefined }> {
   return operation.catch((error: unknown) => {
     if (!(error instanceof WirtError)) throw error;
     const { code, message: detail, hint } = error;

@@ -24,9 +24,10 @@ export async function bindToVfio(
   device: PciDevice,
   inventory: readonly PciDevice[],
   signal: AbortSignal,
+  together: readonly string[] = [],
 ): Promise<void> {
   const { address, driver } = device;
-  const refusal = bindRefusal(device, inventory);
+  const refusal = bindRefusal(device, inventory, together);
   if (refusal !== undefined) throw refusalError(refusal);
   await requireVfio(sysfs.files, address);
   try {

@@ -73,6 +73,7 @@ describe('the inventory', () => {
         [`${type}/available_instances`]: '1',
         [`${type}/device_api`]: 'vfio-pci',
         [`${uuid}/mdev_type`]: `-> ../${type}`,
+        [`${uuid}/iommu_group`]: '-> ../../../../kernel/iommu_groups/40',
       },
     });
     const devices = join(bus.root, 'sys/bus/mdev/devices');
@@ -82,7 +83,7 @@ describe('the inventory', () => {
     const kind = { id: 'i915-GVTg_V5_4', name: 'GVTg_V5_4', available: 1, deviceApi: 'vfio-pci' };
     expect(graphics).toMatchObject({
       mediatedTypes: [kind],
-      mediatedDevices: [{ uuid, type: 'i915-GVTg_V5_4', parent: '0000:00:02.0' }],
+      mediatedDevices: [{ uuid, type: 'i915-GVTg_V5_4', parent: '0000:00:02.0', iommuGroup: 40 }],
       inUse: [{ kind: 'mediated', name: uuid }],
     });
   });

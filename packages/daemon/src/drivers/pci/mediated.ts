@@ -25,7 +25,10 @@ export async function readMediatedDevices(files: HostFiles): Promise<readonly Me
     (await files.list(directory)).map(async (uuid) => {
       const type = await files.linkName(`${directory}/${uuid}/mdev_type`);
       const [parent] = devicesOfPath(await files.realPath(`${directory}/${uuid}`));
-      return parent === undefined ? undefined : { uuid, type: type ?? 'unknown', parent };
+      if (parent === undefined) return undefined;
+      const group = await files.linkName(`${directory}/${uuid}/iommu_group`);
+      const own = group === undefined ? {} : { iommuGroup: Number(group) };
+      return { uuid, type: type ?? 'unknown', parent, ...own };
     }),
   );
   return read.filter((device) => device !== undefined);

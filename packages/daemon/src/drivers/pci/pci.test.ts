@@ -63,6 +63,18 @@ describe('handing over a device', () => {
     ]);
   });
 
+  it('of several of one group is no matter of the order, when all of them are', async () => {
+    const sound = { address: disk, class: '0x040300', driver: 'ahci', group: 7 };
+    const bus = await hostWith(sound);
+    const devices = devicesOn(bus);
+    await expect(devices.bind(card, signal())).rejects.toMatchObject({ code: 'device.group_shared' });
+    for (const address of [card, disk]) await devices.bind(address, signal(), [card, disk]);
+    expect([bus.driverOf(card), bus.driverOf(disk)]).toEqual(['vfio-pci', 'vfio-pci']);
+    await devices.release(card, 'igb', signal());
+    await devices.release(disk, 'ahci', signal());
+    expect([bus.driverOf(card), bus.driverOf(disk)]).toEqual(['igb', 'ahci']);
+  });
+
   it('is refused where the host’s disk is in the group, and nothing is touched', async () => {
     const bus = await hostWith({ address: disk, class: '0x010601', driver: 'ahci', group: 7 });
     bus.addChild(disk, 'ata1/block/sda', { dev: '8:0\n' });

@@ -3,6 +3,7 @@ import { type HostDevices, isPciAddress, noSuchDevice } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
 import { bindToVfio, releaseFromVfio, requireDevice } from './binding.ts';
+import { createDoors } from './doors.ts';
 import { makeFunctions, removeFunctions } from './functions.ts';
 import { hostAddresses, type ReadAddresses } from './interface-facts.ts';
 import { readInventory } from './inventory.ts';
@@ -13,14 +14,18 @@ export interface HostDevicesOptions {
   readonly writes: SysfsWrites;
   /** Of the host's network interfaces; another's in tests. */
   readonly addresses?: ReadAddresses;
+  /** Where VFIO has its doors; another in tests. */
+  readonly vfioDirectory?: string;
 }
 
 export function createHostDevices({
   files,
   writes,
   addresses = hostAddresses,
+  vfioDirectory,
 }: HostDevicesOptions): HostDevices {
   const sysfs = { files, writes };
+  const doors = createDoors(vfioDirectory);
   /** What each device had; undefined: none. */
   const former = new Map<string, string | undefined>();
 
@@ -37,10 +42,10 @@ export function createHostDevices({
 
   return {
     inventory: read,
-    async bind(address, signal) {
+    async bind(address, signal, together) {
       const { inventory, device } = await find(address, signal);
       if (device.driver === 'vfio-pci') return former.has(address) ? former.get(address) : 'vfio-pci';
-      await bindToVfio(sysfs, device, inventory, signal);
+      await bindToVfio(sysfs, device, inventory, signal, together);
       former.set(address, device.driver);
       return device.driver;
     },
@@ -52,6 +57,8 @@ export function createHostDevices({
       });
       former.delete(address);
     },
+    grant: (group, identity) => doors.grant(group, identity),
+    revoke: (group) => doors.revoke(group),
     async createVfs(address, count, signal) {
       const { inventory, device } = await find(address, signal);
       return makeFunctions(sysfs, device, inventory, count, signal);

@@ -180,6 +180,15 @@ const cases: Record<string, LaunchPlan> = {
       }),
     ],
   },
+  'q35-host-devices': {
+    ...plan,
+    accelerator: 'kvm',
+    cpuModel: 'host',
+    devices: [
+      { name: 'gpu0', slot: 0, source: { kind: 'pci', address: '0000:01:00.0' } },
+      { name: 'vgpu', slot: 1, source: { kind: 'mdev', uuid: '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001' } },
+    ],
+  },
   'microvm-tcg-disk': { ...plan, machine: 'microvm', disks: [disk('root')] },
   'microvm-kvm-disk': {
     ...plan,

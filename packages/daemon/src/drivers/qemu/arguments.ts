@@ -17,6 +17,7 @@ import { balloon, memoryHotplug } from './memory-devices.ts';
 import { machineMemory, memoryObjects } from './memory-nodes.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 import { platformDevices } from './platform-devices.ts';
+import { vfioDevices } from './vfio-devices.ts';
 
 /** The descriptors that QEMU inherits, each a listening socket. */
 export const inheritedFds = { qmp: 3, console: 4, agent: 5 } as const;
@@ -68,6 +69,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...nics(plan),
     ...disks(plan, aio),
     ...platformDevices(plan),
+    ...vfioDevices(plan),
   ];
 }
 

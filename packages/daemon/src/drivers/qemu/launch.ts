@@ -22,6 +22,7 @@ import { type GuestPaths, guestPaths } from './paths.ts';
 import { readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
 import { openTun } from './tun.ts';
+import { lockedBytes } from './vfio-devices.ts';
 
 /** QEMU with a big guest takes a third of a second; a hundred started at once on two cores take ten. */
 const connectDeadlineMs = 30_000;
@@ -73,7 +74,7 @@ export async function launchQemu(
   return untilUnlocked(async () => {
     attempts += 1;
     if (attempts > 1) await makeDirectory(paths, confinement);
-    const shim = await spawnShim(context, plan.id, confinement, { paths, argv });
+    const shim = await spawnShim(context, plan, confinement, { paths, argv });
     try {
       options.onSpawned();
       if (attempts === 1) await options.onStep('connect');
@@ -104,7 +105,7 @@ interface Shim {
 
 async function spawnShim(
   context: LaunchContext,
-  id: string,
+  plan: LaunchPlan,
   confinement: Confinement,
   { paths, argv }: { readonly paths: GuestPaths; readonly argv: readonly string[] },
 ): Promise<Shim> {
@@ -118,11 +119,12 @@ async function spawnShim(
       for (const listener of listeners) listener.close();
     });
     const command = shimCommand({
-      id,
+      id: plan.id,
       runDirectory: paths.run,
       confinement,
       qemuBinary: context.qemuBinary,
       qemuArguments: argv,
+      lockedBytes: lockedBytes(plan),
       privileged: process.geteuid?.() === 0,
     });
     const child = spawn(command.program, [...command.arguments], {
@@ -136,7 +138,7 @@ async function spawnShim(
     await once(child, 'spawn');
     return { child, exit };
   } catch (error) {
-    throw spawnError(error, id, paths);
+    throw spawnError(error, plan.id, paths);
   }
 }
 

@@ -5,7 +5,15 @@ import { type LaunchPlan, needsWideApic } from '@wirt/core';
 
 type Plan = Pick<
   LaunchPlan,
-  'machine' | 'accelerator' | 'cpuModel' | 'cpus' | 'maxCpus' | 'memoryMib' | 'maxMemoryMib' | 'placement'
+  | 'machine'
+  | 'accelerator'
+  | 'cpuModel'
+  | 'cpus'
+  | 'maxCpus'
+  | 'memoryMib'
+  | 'maxMemoryMib'
+  | 'placement'
+  | 'devices'
 >;
 
 function isWide({ machine, cpus, maxCpus, placement }: Plan): boolean {
@@ -23,7 +31,11 @@ export function irqchip(plan: Plan): string[] {
  * the host can be passed on. Linux understands such a one since 5.11.
  */
 export function interruptRemapping(plan: Plan): string[] {
-  return isWide(plan) ? ['-device', 'intel-iommu,intremap=on,eim=on,dma-translation=off,id=iommu0'] : [];
+  // QEMU starts no guest with an IOMMU and a device of the host without it (vtd_machine_done_notify_one).
+  const caching = (plan.devices ?? []).length === 0 ? '' : ',caching-mode=on';
+  return isWide(plan)
+    ? ['-device', `intel-iommu,intremap=on,eim=on,dma-translation=off${caching},id=iommu0`]
+    : [];
 }
 
 /** What every processor has where nothing is said (QEMU, TCG_PHYS_ADDR_BITS). */

@@ -42,6 +42,13 @@ describe('the command that starts a guest', () => {
     ]);
   });
 
+  it('may lock as much of the host’s memory as a device of the host needs', () => {
+    const confinement = { identity: own, controlGroup: { joinFiles: [] } };
+    const { arguments: args } = shimCommand({ ...options, confinement, lockedBytes: 1_342_177_280 });
+    expect(afterText(args).slice(4, 7)).toEqual(['prlimit', '--memlock=1342177280:1342177280', 'setpriv']);
+    expect(command(confinement)).not.toContain('prlimit');
+  });
+
   it('has the groups for devices and the SELinux label where there are any', () => {
     const identity = { ...own, groups: [104, 36], selinuxLabel: 'system_u:system_r:svirt_t:s0:c1,c2' };
     const argv = command({ identity, controlGroup: { joinFiles: [] } });

@@ -37,6 +37,8 @@ export interface ShimOptions {
   readonly confinement: Confinement;
   readonly qemuBinary: string;
   readonly qemuArguments: readonly string[];
+  /** How much QEMU may lock of the host's memory; undefined: what the daemon may. */
+  readonly lockedBytes?: number | undefined;
   /** Whether wirtd runs as root: decides which systemd is asked for the scope. */
   readonly privileged: boolean;
 }
@@ -51,10 +53,16 @@ export function shimCommand(options: ShimOptions): ShimCommand {
   const sh = [
     ...['sh', '-c', script],
     ...[shimMarker, options.id, options.runDirectory, String(joinFiles.length), ...joinFiles],
+    // Before privileges are dropped: afterwards nobody could raise it.
+    ...memoryLock(options.lockedBytes),
     ...setpriv(options.confinement.identity),
     ...['--', options.qemuBinary, ...options.qemuArguments],
   ];
   const [program = 'sh', ...rest] =
     scopeUnit === undefined ? sh : [...scope(scopeUnit, options.privileged), ...sh];
   return { program, arguments: rest };
+}
+
+function memoryLock(bytes: number | undefined): string[] {
+  return bytes === undefined ? [] : ['prlimit', `--memlock=${bytes}:${bytes}`];
 }

@@ -34,6 +34,7 @@ export function fakeActions(given: Given): Actions {
     operation: noun('operation', given.operation),
     event: noun('event', given.event),
     host: noun('host', given.host),
+    device: noun('device', given.device),
     metadata: noun('metadata', given.metadata),
   };
 }

@@ -9,6 +9,7 @@ import type { Actions } from '@wirt/core';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { answerError, rawProblem, routeNotFound } from './answer-error.ts';
 import { registerWebsocket } from './console.ts';
+import { mountDevices } from './device.ts';
 import { mountDisks } from './disk.ts';
 import { type Door, defaultLimits, type RestLimits, type RestLogger } from './door.ts';
 import { mountEvents } from './event.ts';
@@ -112,6 +113,7 @@ export async function createRestServer(options: RestServerOptions): Promise<Rest
   mountUsage(door);
   mountEvents(door);
   mountHost(door);
+  mountDevices(door);
   mountMetrics(door);
   await app.ready();
   // Connections are handed to it by the socket file, so it never listens itself; this starts its timeouts.
