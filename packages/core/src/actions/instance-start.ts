@@ -321,7 +321,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     });
     live.add(guest);
     if (controlGroup.scopeUnit !== undefined) await holdGroup(shared, id, wanted, guest.process);
-    if (placed !== undefined) await guest.tuning.pin(placed.pins, progress.signal);
+    await pinning.join(guest, progress.signal);
     const limits = await limitsOfRun(shared, guest, instances.require(id));
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);

@@ -303,7 +303,10 @@ function update(
         requireDevicesFit(changed);
         await requireDevicesKnown(shared, changed);
       }
-      if (input.spec?.tuning) await shared.placing.require(changed);
+      // Pins and topology are of as many vCPUs as it may have.
+      const { tuning, cpus, maxCpus } = input.spec ?? {};
+      if (spec.tuning !== undefined && [tuning, cpus, maxCpus].some((given) => given !== undefined))
+        await shared.placing.require(changed);
       await requireGrowth(shared, instance, spec);
       await record();
     });

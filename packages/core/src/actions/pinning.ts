@@ -2,8 +2,9 @@
  * Keeps guests off the processors that others have alone: when such a guest comes or goes, the threads of all that run are told where
  * they may be now. Where nobody has processors alone, nothing is done.
  */
-import type { InstancePlacement } from '@wirt/api';
 import { printCpuList } from '../domain/placement/cpu-list.ts';
+import type { HostTopology } from '../domain/placement/topology.ts';
+import type { Guest } from '../ports/hypervisor.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
@@ -14,6 +15,8 @@ const lane = 'pinning';
 export interface Pinning {
   /** In force on all guests that run when it returns; on those that cannot be told, with the next pass. */
   settle(): Promise<void>;
+  /** Of a guest that is being started, in its lane: others may have taken processors since it was given its place. */
+  join(guest: Guest, signal: AbortSignal): Promise<void>;
 }
 
 export function createPinning(
@@ -31,15 +34,22 @@ export function createPinning(
         holding.dedicated.length === 0 ? [] : `${holding.name}:${printCpuList(holding.dedicated)}`,
       )
       .join(' ');
-  /** What the record shows is what was done. */
-  async function note(id: string, record: InstancePlacement | undefined): Promise<void> {
+  /** What the record shows is what was done. In the lane of the instance. */
+  async function note(id: string, host: HostTopology): Promise<void> {
     const instance = instances.get(id);
     const { placement } = instance?.status ?? {};
-    if (instance === undefined || placement === undefined || record === undefined) return;
+    if (instance === undefined || placement === undefined) return;
     // Why it was placed as it was is told as it was then.
-    const changed = { ...record, reasons: placement.reasons };
+    const changed = { ...placing.confined(instance, host).record, reasons: placement.reasons };
     if (JSON.stringify(changed) === JSON.stringify(placement)) return;
-    await commit(store, [instances.put({ ...instance, status: { ...instance.status, placement: changed } })]);
+    const status = { ...instance.status, placement: { ...placement, ...changed } };
+    await commit(store, [instances.put({ ...instance, status })]);
+  }
+  /** Nobody waits for it: who settles may be in the way of that lane. */
+  function noteLater(id: string, host: HostTopology): void {
+    lanes
+      .run(id, () => note(id, host))
+      .catch((error: unknown) => logger.warn('instance.place_not_noted', { instance: id, error }));
   }
   return {
     async settle() {
@@ -53,18 +63,26 @@ export function createPinning(
         let isWhole = true;
         for (const guest of live.all()) {
           const instance = instances.get(guest.id);
-          if (instance?.status.process === undefined) continue;
+          // One that is being started has been given its place before who is new here.
+          if (instance?.status.process === undefined && instance?.status.state !== 'starting') continue;
           if (onlyPlaced && instance.status.placement === undefined) continue;
           try {
-            const { pins, record } = placing.confined(instance, host);
-            await guest.tuning.pin(pins, AbortSignal.timeout(pinMs));
-            await note(guest.id, record);
+            await guest.tuning.pin(placing.confined(instance, host).pins, AbortSignal.timeout(pinMs));
+            noteLater(guest.id, host);
           } catch (error) {
             isWhole = false;
             logger.warn('instance.not_pinned', { instance: guest.id, error });
           }
         }
         if (isWhole) applied = wanted;
+      });
+    },
+    async join(guest, signal) {
+      if (!placing.needs(instances.require(guest.id))) return;
+      await lanes.run(lane, async () => {
+        const host = await placing.host();
+        await guest.tuning.pin(placing.confined(instances.require(guest.id), host).pins, signal);
+        await note(guest.id, host);
       });
     },
   };

@@ -22,7 +22,6 @@ const readMs = 10_000;
 export interface Placed {
   readonly record: InstancePlacement;
   readonly planned: PlannedPlacement;
-  readonly pins: GuestPins;
 }
 
 interface Parts extends Pick<CoreParts, 'topology' | 'hugePages'> {
@@ -122,7 +121,6 @@ export class Placing {
       placed: {
         record: recordOf(placement, { pageSizeKib, reserved, userPins: userPinsOf(instance) }),
         planned: plannedOf(placement, pageSizeKib),
-        pins: pinsOf(placement, sharedCpus(ground)),
       },
       holding: holdingOf(request, placement),
     };
