@@ -23,6 +23,7 @@ const policy = () => import('./commands/policy.ts');
 const usage = () => import('./commands/usage.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
+const hostCpu = () => import('./commands/host-cpu.ts');
 const hostCapacity = () => import('./commands/host-capacity.ts');
 const operation = () => import('./commands/operation.ts');
 const event = () => import('./commands/event.ts');
@@ -247,6 +248,18 @@ export const catalogue: readonly Entry[] = [
     group: 'Host',
     summary: 'Show nodes and processors, and who is placed on them',
     load: hostCapacity,
+  },
+  {
+    name: 'host cpu',
+    group: 'Host',
+    summary: 'Show processors that guests can have on this machine',
+    load: hostCpu,
+  },
+  {
+    name: 'host cpu-baseline',
+    group: 'Host',
+    summary: 'Compute the processor that guests can have on several machines',
+    load: hostCpu,
   },
   {
     name: 'host settings',
