@@ -12,6 +12,7 @@ import { type Figure, median, ms, percentile, printTable, timeMs, times } from '
 import { network } from './network.ts';
 import { qos } from './qos.ts';
 import { storage } from './storage.ts';
+import { tuning } from './tuning.ts';
 import { usage } from './usage.ts';
 
 const runs = 20;
@@ -253,7 +254,7 @@ async function thousand(): Promise<Figure[]> {
   return [...(await launch(daemon)), ...(await listing(daemon)), ...(await firstPage(daemon))];
 }
 
-const groups = { thousand, crowd, boot, storage, network, qos, usage, diskIo } as const;
+const groups = { thousand, crowd, boot, storage, network, qos, usage, diskIo, tuning } as const;
 const wanted = process.argv.slice(2);
 const figures: Figure[] = [];
 for (const [name, group] of Object.entries(groups))

@@ -14,7 +14,8 @@ import { sharedCpus, surveyOf } from '../domain/placement/survey.ts';
 import type { HostTopology } from '../domain/placement/topology.ts';
 import { pinsOf, placementOfRecord, plannedOf, recordOf } from '../domain/tuning/placed.ts';
 import { needsPlacing, pinsOfUser, requestOf, userPinsOf } from '../domain/tuning/request.ts';
-import type { CoreParts } from './parts.ts';
+import type { HugePageReserve } from '../ports/host-memory.ts';
+import type { HostTopologyReader } from '../ports/host-topology.ts';
 import type { Records } from './records.ts';
 
 const readMs = 10_000;
@@ -24,8 +25,10 @@ export interface Placed {
   readonly planned: PlannedPlacement;
 }
 
-interface Parts extends Pick<CoreParts, 'topology' | 'hugePages'> {
-  readonly instances: Records<Instance>;
+interface Parts {
+  readonly topology: HostTopologyReader;
+  readonly hugePages?: HugePageReserve;
+  readonly instances: Pick<Records<Instance>, 'after'>;
 }
 
 export class Placing {

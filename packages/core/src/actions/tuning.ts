@@ -1,5 +1,5 @@
 /** What a guest got of the host, setting by setting, and why; of one that does not run, what it would get. */
-import type { Instance, InstanceTuning } from '@wirt/api';
+import { type Instance, type InstancePlacement, type InstanceTuning, WirtError } from '@wirt/api';
 import { explainTuning, profileName } from '../domain/tuning/explain.ts';
 import { wantedOf } from './limits.ts';
 import type { Shared } from './parts.ts';
@@ -11,7 +11,7 @@ export async function tuningOf(shared: Shared, instance: Instance): Promise<Inst
   const running = status.process !== undefined;
   const host = await shared.host.inspect(AbortSignal.timeout(inspectMs));
   const accelerator = status.accelerator ?? (await shared.host.accelerator(spec.accelerator));
-  const placement = running ? status.placement : (await shared.placing.preview(instance))?.record;
+  const { placement, refusal } = running ? { placement: status.placement } : await preview(shared, instance);
   const { group } = await wantedOf(shared, instance);
   const settings = explainTuning(instance, {
     host,
@@ -19,6 +19,20 @@ export async function tuningOf(shared: Shared, instance: Instance): Promise<Inst
     whyAccelerator: host.kvm.why,
     placement,
     weight: group.weight,
+    refusal,
   });
   return { instance: name, running, profile: profileName(instance), settings };
+}
+
+/** Of the next start, as things are now. */
+async function preview(
+  { placing }: Shared,
+  instance: Instance,
+): Promise<{ placement?: InstancePlacement | undefined; refusal?: { message: string; hint: string } }> {
+  try {
+    return { placement: (await placing.preview(instance))?.record };
+  } catch (error) {
+    if (!(error instanceof WirtError)) throw error;
+    return { refusal: { message: error.message, hint: error.hint ?? '' } };
+  }
 }

@@ -94,7 +94,7 @@ function pinnedCpuRefusal({ name, pins }: PlacementRequest, survey: Survey): Ref
       return {
         code: 'host.no_such_cpu',
         message: `${name} pins ${what} to processor ${printCpuList(missing)}, which the host does not have online: it has ${online}.`,
-        hint: 'Pin it to one of those; `wirt host` shows them by node.',
+        hint: 'Pin it to one of those; `wirt host topology` shows them by node.',
         details: { missing: printCpuList(missing), online },
       };
     }

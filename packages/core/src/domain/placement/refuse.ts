@@ -51,21 +51,25 @@ function hugePageRefusal(
   return {
     code: 'host.insufficient_huge_pages',
     message: `${name} needs ${needed} huge ${needed === 1 ? 'page' : 'pages'} of ${sizeKib} KiB, and the nodes have ${sum(free)} free${spare}: ${byNode(nodes, free)}.`,
-    hint: hugePageHint(pools, sizeKib, needed - sum(free)),
+    hint: hugePageHint(name, pools, { sizeKib, missing: needed - sum(free) }),
     details: { neededPages: needed, pageSizeKib: sizeKib, ...details(nodes, free) },
   };
 }
 
 /** What to write, for the node with the most memory to make pages of. */
-function hugePageHint(pools: readonly NodeSurvey[], sizeKib: number, missing: number): string {
+function hugePageHint(
+  name: string,
+  pools: readonly NodeSurvey[],
+  { sizeKib, missing }: { readonly sizeKib: number; readonly missing: number },
+): string {
   const [first, ...others] = pools;
   if (first === undefined) {
-    return `The host has no pages of ${sizeKib} KiB; use another size, or \`--hugepages none\`.`;
+    return `The host has no pages of ${sizeKib} KiB; use another size, or none: \`wirt set ${name} hugepages=none\`.`;
   }
   const roomiest = others.reduce((best, next) => (freeMib(next) > freeMib(best) ? next : best), first);
   const total = (poolOf(roomiest, sizeKib)?.total ?? 0) + Math.max(1, missing);
   const file = `/sys/devices/system/node/node${roomiest.node.id}/hugepages/hugepages-${sizeKib}kB/nr_hugepages`;
-  return `Set more aside: \`echo ${total} > ${file}\`; or do without: \`--hugepages none\`.`;
+  return `Set more aside: \`echo ${total} > ${file}\`; or do without: \`wirt set ${name} hugepages=none\`.`;
 }
 
 /** `free` are cores of the guest that each node has room for. */

@@ -116,7 +116,7 @@ describe('the tuning of a guest', () => {
         expect.objectContaining({ setting: 'hugepages', value: '2M' }),
         expect.objectContaining({ setting: 'dedicated', value: '4-5' }),
         expect.objectContaining({ setting: 'pins', value: '0: 4, 1: 5' }),
-        expect.objectContaining({ setting: 'topology', value: '1 × 2 × 1' }),
+        expect.objectContaining({ setting: 'topology', value: '1,2,1' }),
       ]),
     );
     expect(find(settings, 'transparentHugePages')?.better).toBeUndefined();

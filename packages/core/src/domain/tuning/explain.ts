@@ -11,6 +11,8 @@ export interface TuningGround {
   readonly placement: InstancePlacement | undefined;
   /** Of the control group, where something is asked for. */
   readonly weight: number | undefined;
+  /** Why its next start would be refused as things are, and what to do. */
+  readonly refusal?: { readonly message: string; readonly hint: string } | undefined;
 }
 
 type From = TuningSetting['from'];
@@ -60,7 +62,7 @@ function processors(
     { setting: 'cpus', value: `${cpus} of at most ${maxCpus}`, from: 'spec', why: 'As asked for.' },
     {
       setting: 'topology',
-      value: `${sockets} × ${cores} × ${threads}`,
+      value: `${sockets},${cores},${threads}`,
       from: spec.tuning?.topology === undefined ? 'default' : 'spec',
       why: 'Sockets, cores of each, threads of each, as the guest’s scheduler sees them.',
     },
@@ -121,7 +123,7 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   ];
 }
 
-function places({ spec }: Instance, { host, placement }: TuningGround): TuningSetting[] {
+function places({ spec }: Instance, { host, placement, refusal }: TuningGround): TuningSetting[] {
   const shape = { spec };
   const profile = profileOf(spec.tuning);
   const nodes = placement?.nodes ?? [];
@@ -143,6 +145,7 @@ function places({ spec }: Instance, { host, placement }: TuningGround): TuningSe
     ...(placement?.reasons ?? []).map(
       (why): TuningSetting => ({ setting: 'placement', value: '', from: 'default', why }),
     ),
+    ...(refusal === undefined ? [] : [nowhere(refusal)]),
     {
       setting: 'dedicated',
       value: placement?.dedicated ?? (isDedicated(shape) ? 'yes' : 'no'),
@@ -158,6 +161,10 @@ function places({ spec }: Instance, { host, placement }: TuningGround): TuningSe
       why: 'Where each vCPU runs.',
     });
   return settings;
+}
+
+function nowhere({ message, hint }: NonNullable<TuningGround['refusal']>): TuningSetting {
+  return { setting: 'placement', value: 'nowhere', from: 'host', why: message, better: hint };
 }
 
 function devices({ spec }: Instance, { host, accelerator }: TuningGround): TuningSetting[] {

@@ -4,7 +4,6 @@
 import { readdir } from 'node:fs/promises';
 import { WirtError } from '@wirt/api';
 import { type GuestPins, printCpuList } from '@wirt/core';
-import pLimit from 'p-limit';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
 import type { Ask } from './control.ts';
 
@@ -27,12 +26,13 @@ export async function pinThreads(context: PinsContext, pins: GuestPins, signal: 
     for (const thread of await threadsOf(pid))
       if (!special.has(thread) && !single.has(thread)) single.set(thread, pins.emulator);
   }
-  const slot = pLimit(atOnce);
-  await Promise.all(
-    [...single].map(([thread, cpus]) =>
-      slot(() => taskset(id, ['-c', '-p', printCpuList(cpus), String(thread)], signal)),
-    ),
-  );
+  const left = [...single];
+  while (left.length > 0)
+    await Promise.all(
+      left
+        .splice(0, atOnce)
+        .map(([thread, cpus]) => taskset(id, ['-c', '-p', printCpuList(cpus), String(thread)], signal)),
+    );
 }
 
 /** vCPUs and iothreads that have processors of their own, by thread id. */

@@ -1,0 +1,219 @@
+// Guests fitted to the hardware: processor and memory beside QEMU started by hand, with the best settings known and as virt-install makes it; what
+// each profile does; and how long the planner takes. What a profile sets on the host is put back.
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Tuning } from '@wirt/api';
+import { agentExec } from '@wirt/qemu';
+import { cloneRoot } from '../functional/harness/daemon.ts';
+import { type Networked, networked } from '../functional/harness/networked.ts';
+import { turnLoop } from '../functional/harness/truth.ts';
+import { bootedAgent, killed } from './by-hand.ts';
+import { type Figure, median, ms, percentile } from './measure.ts';
+
+const run = promisify(execFile);
+const rounds = 7;
+const seconds = 3;
+const knobs = [
+  '/sys/kernel/mm/transparent_hugepage/shmem_enabled',
+  '/sys/kernel/mm/ksm/run',
+  '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages',
+] as const;
+
+export async function tuning(): Promise<Figure[]> {
+  await using held = new AsyncDisposableStack();
+  for (const knob of knobs) {
+    const text = await readFile(knob, 'utf8');
+    held.defer(() => writeFile(knob, /\[(\w+)\]/.exec(text)?.[1] ?? text.trim()));
+  }
+  const figures = await decisions();
+  {
+    await using net = await networked({ args: ['--host-tuning', 'auto'] });
+    figures.push(...(await speed(net)));
+  }
+  await using net = await networked({ args: ['--host-tuning', 'auto'] });
+  return [...figures, await latency(net), await density(net)];
+}
+
+async function decisions(): Promise<Figure[]> {
+  const script = join(cloneRoot, 'packages/daemon/src/placement-times.fixture.ts');
+  const { stdout } = await run(process.execPath, [script]);
+  const { guests, cpus, nodes, told } = JSON.parse(stdout) as {
+    guests: number;
+    cpus: number;
+    nodes: number;
+    told: Record<string, { kind: string; medianMs: number; worstMs: number }>;
+  };
+  return Object.entries(told).map(([name, { kind, medianMs, worstMs }]) => ({
+    name: `a guest ${name}, ${nodes} nodes, ${cpus} processors, ${guests} guests`,
+    measured: `${kind} in ${medianMs.toFixed(1)} ms, ${worstMs.toFixed(1)} ms at worst`,
+    promised: '≤ 5 ms',
+    holds: worstMs <= 5,
+  }));
+}
+
+/** Shell lines that print how much was done, in a unit of their own. */
+const work = {
+  processor: turnLoop(seconds, 1),
+  memory:
+    '[ -e /tmp/x ] || dd if=/dev/urandom of=/tmp/x bs=1M count=96 2>/dev/null; ' +
+    `s=\${EPOCHREALTIME/./}; e=$((s+${seconds}000000)); n=0; ` +
+    'while [ ${EPOCHREALTIME/./} -lt $e ]; do cat /tmp/x /tmp/x >/dev/null; n=$((n+2)); done; ' +
+    't=${EPOCHREALTIME/./}; echo $((n*96000000/(t-s)))',
+} as const;
+
+type Contender = (line: string) => Promise<number>;
+
+async function speed(net: Networked): Promise<Figure[]> {
+  await net.guest('wirt', [], { spec: { image: 'micro', memoryMib: 256, cpus: 2 } });
+  const pid = (await net.instance('wirt')).status.process?.pid ?? 0;
+  const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+  const kernel = ['-kernel', '-initrd', '-append'].flatMap((name) => [
+    name,
+    words[words.indexOf(name) + 1] ?? '',
+  ]);
+  const best = ['-object', 'memory-backend-ram,id=ram0,size=256M,prealloc=on', '-cpu', 'max'];
+  await using hand = await handGuest([...kernel, ...best, '-machine', 'q35,memory-backend=ram0']);
+  await using plain = await handGuest([...kernel, '-machine', 'q35']);
+  const contenders: Record<'wirt' | 'best' | 'defaults', Contender> = {
+    wirt: async (line) => Number((await net.sh('wirt', line, 60)).text),
+    best: hand.count,
+    defaults: plain.count,
+  };
+  const figures: Figure[] = [];
+  for (const [what, line] of Object.entries(work)) {
+    const all = { wirt: [] as number[], best: [] as number[], defaults: [] as number[] };
+    for (let round = 0; round < rounds; round += 1)
+      for (const name of ['wirt', 'best', 'defaults'] as const) all[name].push(await contenders[name](line));
+    const of = (name: keyof typeof all): number => median(all[name].sort((a, b) => a - b));
+    const ratio = of('wirt') / of('best');
+    figures.push({
+      name: `a guest’s ${what}`,
+      measured: `${ratio.toFixed(3)} × best by hand, ${(of('wirt') / of('defaults')).toFixed(3)} × virt-install`,
+      promised: '≥ 0.98 × best by hand',
+      holds: ratio >= 0.98,
+    });
+  }
+  await net.cli('rm', '--force', 'wirt');
+  return figures;
+}
+
+async function handGuest(own: readonly string[]): Promise<AsyncDisposable & { count: Contender }> {
+  const directory = await mkdtemp(join(tmpdir(), 'wirt-tuned-'));
+  const socket = join(directory, 'agent.sock');
+  const child = spawn(
+    'qemu-system-x86_64',
+    [
+      ...own,
+      ...[
+        '-accel',
+        'tcg,thread=multi',
+        '-smp',
+        '2',
+        '-m',
+        '256M',
+        '-nodefaults',
+        '-no-user-config',
+        '-display',
+        'none',
+      ],
+      ...['-chardev', `socket,id=agent,path=${socket},server=on,wait=off`, '-device', 'virtio-serial-pci'],
+      ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
+    ],
+    { stdio: 'ignore' },
+  );
+  const agent = await bootedAgent(socket, 120_000);
+  return {
+    count: async (line) => {
+      const { stdout } = await agentExec(agent, { argv: ['/bin/sh', '-c', line], timeoutMs: 60_000 });
+      return Number(stdout.toString());
+    },
+    [Symbol.asyncDispose]: async () => {
+      await agent.close();
+      await killed(child);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A thousand naps of a millisecond, of which is told by how much each was late, in µs. */
+const naps =
+  'for i in $(seq 300); do s=${EPOCHREALTIME/./}; usleep 1000; echo $((${EPOCHREALTIME/./}-s-1000)); done';
+
+/** How late a guest wakes up beside others that fill the host, on processors of its own and on shared ones. */
+async function latency(net: Networked): Promise<Figure> {
+  const late: Record<string, number> = {};
+  for (const name of ['busy-1', 'busy-2', 'busy-3']) {
+    await net.guest(name, [], { spec: { image: 'micro', memoryMib: 64 } });
+    await net.sh(name, '(while :; do :; done) >/dev/null 2>&1 </dev/null &');
+  }
+  for (const profile of ['balanced', 'latency'] as const) {
+    await net.guest(profile, [], {
+      spec: { image: 'micro', memoryMib: 64, tuning: { profile } satisfies Tuning },
+    });
+    const { text } = await net.sh(profile, naps, 120);
+    late[profile] = percentile(
+      text
+        .split('\n')
+        .map(Number)
+        .sort((a, b) => a - b),
+      0.99,
+    );
+    await net.cli('rm', '--force', profile);
+  }
+  for (const name of ['busy-1', 'busy-2', 'busy-3']) await net.cli('rm', '--force', name);
+  const { balanced = Number.NaN, latency: own = Number.NaN } = late;
+  return {
+    name: 'profile latency: waking up on a full host, p99',
+    measured: `${ms(own / 1000)} late, ${ms(balanced / 1000)} with balanced`,
+    promised: 'sooner',
+    holds: own < balanced,
+  };
+}
+
+/** Memory of the host that four guests alike take, when the kernel has had time to merge what is equal. */
+async function density(net: Networked): Promise<Figure> {
+  const taken: Record<string, number> = {};
+  const names = ['one', 'two', 'three', 'four'];
+  for (const profile of ['balanced', 'density'] as const) {
+    for (const name of names) {
+      await net.guest(name, [], {
+        spec: { image: 'micro', memoryMib: 96, tuning: { profile } satisfies Tuning },
+      });
+      // The same in each.
+      await net.sh(name, 'seq 1 4000000 | head -c 30000000 >/tmp/x');
+    }
+    if (profile === 'density') await merged();
+    let sumKib = 0;
+    for (const name of names) sumKib += await ownKib((await net.instance(name)).status.process?.pid ?? 0);
+    taken[profile] = sumKib / 1024;
+    for (const name of names) await net.cli('rm', '--force', name);
+  }
+  const { balanced = Number.NaN, density: dense = Number.NaN } = taken;
+  return {
+    name: 'profile density: memory of four guests alike',
+    measured: `${Math.round(dense)} MiB, ${Math.round(balanced)} MiB with balanced`,
+    promised: 'less',
+    holds: dense < balanced,
+  };
+}
+
+/** Until the kernel merges no more: less than a hundredth in 5 s, and something at all. */
+async function merged(): Promise<void> {
+  const sharing = async (): Promise<number> =>
+    Number(await readFile('/sys/kernel/mm/ksm/pages_sharing', 'utf8'));
+  for (let [look, before] = [0, 0]; look < 40; look += 1) {
+    await run('sleep', ['5']);
+    const now = await sharing();
+    if (now > 0 && now - before < before / 100) return;
+    before = now;
+  }
+}
+
+/** A process’ part of the memory that it shares, of merged pages too (filesystems/proc.rst, "Pss" and "KSM"). */
+async function ownKib(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
+  return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1]);
+}
