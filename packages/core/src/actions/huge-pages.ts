@@ -3,10 +3,12 @@
  * the pools held before is in the store, so that a daemon that dies in between leaves them to the next; what somebody else adds or takes
  * meanwhile is theirs, and stays.
  */
-import { WirtError } from '@wirt/api';
+import { type Instance, WirtError } from '@wirt/api';
 import { pageSizeText } from '../domain/tuning/profile.ts';
+import { pageSizeOf } from '../domain/tuning/request.ts';
 import type { HugePageReserve } from '../ports/host-memory.ts';
 import type { Shared } from './parts.ts';
+import type { Placed } from './placing.ts';
 
 const key = 'host/huge-pages';
 const setMs = 60_000;
@@ -18,6 +20,8 @@ interface Kept {
   base: number;
   /** What Wirt set last, or what the kernel made of it. */
   set: number;
+  /** What it was about to set: a pool between the two is Wirt's own doing. */
+  aim?: number;
 }
 
 type Pools = Record<string, Kept>;
@@ -26,12 +30,35 @@ type Parts = Pick<Shared, 'store' | 'lanes' | 'instances' | 'placing' | 'hugePag
 const poolKey = ({ node, sizeKib }: { readonly node: number; readonly sizeKib: number }): string =>
   `${node}/${sizeKib}`;
 
-function promised({ instances }: Parts): Map<string, number> {
+/** By pool; but for one instance, where it is told. */
+function promised({ instances }: Pick<Parts, 'instances'>, except?: string): Map<string, number> {
   const sums = new Map<string, number>();
-  for (const { status } of instances.after())
-    for (const { node, sizeKib, count } of status.placement?.reserved ?? [])
+  for (const { id, status } of instances.after())
+    for (const { node, sizeKib, count } of id === except ? [] : (status.placement?.reserved ?? []))
       sums.set(poolKey({ node, sizeKib }), (sums.get(poolKey({ node, sizeKib })) ?? 0) + count);
   return sums;
+}
+
+/**
+ * As `placing.place`. What ended guests have left goes back first: it would be counted as there, and go back before the guest has it. A start
+ * that is done again, after a daemon that died, counts as one that has nothing yet.
+ */
+export function placeInPages(parts: Parts, instance: Instance): Promise<Placed | undefined> {
+  const { hugePages, lanes, placing, logger } = parts;
+  const { id } = instance;
+  if (hugePages === undefined || pageSizeOf(instance) === undefined) return placing.place(instance);
+  const sums = (): string => JSON.stringify([...promised(parts, id)]);
+  return lanes.run(lane, async () => {
+    for (;;) {
+      const before = sums();
+      await settle(parts, hugePages, id).catch((error: unknown) =>
+        logger.warn('host.huge_pages_not_returned', { error }),
+      );
+      const placed = await placing.place(instance);
+      if (sums() === before) return placed;
+      placing.ended(id);
+    }
+  });
 }
 
 /**
@@ -72,11 +99,11 @@ interface Short {
   readonly got: number;
 }
 
-async function settle(parts: Parts, hugePages: HugePageReserve): Promise<Short[]> {
+async function settle(parts: Parts, hugePages: HugePageReserve, except?: string): Promise<Short[]> {
   const { store } = parts;
   const signal = AbortSignal.timeout(setMs);
   const before = ((await store.get(key))?.value ?? {}) as unknown as Pools;
-  const sums = promised(parts);
+  const sums = promised(parts, except);
   if (Object.keys(before).length === 0 && sums.size === 0) return [];
   const now = new Map((await hugePages.pages(signal)).map((pool) => [poolKey(pool), pool]));
   const after: Pools = {};
@@ -84,11 +111,12 @@ async function settle(parts: Parts, hugePages: HugePageReserve): Promise<Short[]
   for (const pool of new Set([...Object.keys(before), ...sums.keys()])) {
     // In surplus: in use, and not set any more.
     const { total = 0, surplus = 0 } = now.get(pool) ?? {};
-    const kept = before[pool] ?? { base: total - surplus, set: total - surplus };
-    const base = Math.max(0, kept.base + (total - surplus - kept.set));
+    const held = total - surplus;
+    const kept = before[pool] ?? { base: held, set: held };
+    const base = Math.max(0, kept.base + byOthers(kept, held));
     const wanted = base + (sums.get(pool) ?? 0);
-    after[pool] = { base, set: wanted };
-    if (wanted !== total - surplus) changes.push({ pool, wanted });
+    after[pool] = { base, set: held, ...(wanted === held ? {} : { aim: wanted }) };
+    if (wanted !== held) changes.push({ pool, wanted });
   }
   const short: Short[] = [];
   // First what is intended: a daemon that dies in between finds it.
@@ -96,15 +124,18 @@ async function settle(parts: Parts, hugePages: HugePageReserve): Promise<Short[]
   for (const { pool, wanted } of changes) {
     const [node = 0, sizeKib = 0] = pool.split('/').map(Number);
     const got = await hugePages.setTotal(node, sizeKib, wanted, signal);
-    const kept = after[pool];
-    if (got < wanted && kept !== undefined) {
-      kept.set = got;
-      short.push({ node, sizeKib, wanted, got });
-    }
+    after[pool] = { base: after[pool]?.base ?? 0, set: Math.min(got, wanted) };
+    if (got < wanted) short.push({ node, sizeKib, wanted, got });
   }
   for (const pool of Object.keys(after)) if (!sums.has(pool)) delete after[pool];
   await write(store, after);
   return short;
+}
+
+/** What others have added to a pool, or taken, since Wirt looked. */
+function byOthers({ set, aim = set }: Kept, held: number): number {
+  const [least, most] = [Math.min(set, aim), Math.max(set, aim)];
+  return held - Math.min(most, Math.max(least, held));
 }
 
 async function write(store: Parts['store'], pools: Pools): Promise<void> {
@@ -114,7 +145,10 @@ async function write(store: Parts['store'], pools: Pools): Promise<void> {
     return;
   }
   const value = Object.fromEntries(
-    Object.entries(pools).map(([pool, { base, set }]) => [pool, { base, set }]),
+    Object.entries(pools).map(([pool, { base, set, aim }]) => [
+      pool,
+      { base, set, ...(aim === undefined ? {} : { aim }) },
+    ]),
   );
   if (JSON.stringify(before?.value) !== JSON.stringify(value))
     await store.write([{ type: 'put', key, value }]);

@@ -12,7 +12,7 @@ import { Undo } from '../domain/undo.ts';
 import type { HostMemory } from '../ports/host-inspector.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
-import { reservePages } from './huge-pages.ts';
+import { placeInPages, reservePages } from './huge-pages.ts';
 import { requireReady } from './image-use.ts';
 import { giveDevicesBack, hasDevices, lendDevices, requireDevices } from './instance-devices.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
@@ -243,7 +243,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const image = imageFor(shared, instance);
     const qemu = await shared.host.requireQemu(AbortSignal.timeout(30_000));
     const accelerator = await shared.host.accelerator(instance.spec.accelerator);
-    const placed = await shared.placing.place(instance);
+    const placed = await placeInPages(shared, instance);
     const topology = placed?.planned.topology;
     await requireProcessors(shared, instance, { accelerator, qemu, topology });
     const memory = await shared.host.memory();

@@ -1,8 +1,9 @@
 // For tests: a fake daemon on a host of several nodes, with what each QEMU was started with and where its threads may be.
 import type { Instance, InstanceCreate, Tuning } from '@wirt/api';
 import type { GuestPins, LaunchPlan } from '../domain/guest.ts';
-import { createFakeCore, type FakeCore, waitDone } from '../fakes/fake-core.ts';
+import { type FakeCore, waitDone } from '../fakes/fake-core.ts';
 import { hostOf } from '../fakes/fake-topology.ts';
+import { createScene, type Scene } from '../fakes/scene.ts';
 
 export const force = { mode: 'force', graceSeconds: 0 } as const;
 const passMs = 5_000;
@@ -11,6 +12,7 @@ type SpecPart = Partial<InstanceCreate['spec']>;
 
 export interface PlacedCore {
   readonly fake: FakeCore;
+  readonly scene: Scene;
   /** What QEMU was told at the last start of each instance, by name. */
   plan(name: string): Promise<LaunchPlan | undefined>;
   /** Where the threads of a running guest may be; undefined where it was never told. */
@@ -26,7 +28,8 @@ export interface PlacedCore {
 
 /** Processors are numbered node by node. */
 export async function createPlacedCore(nodes = 2, cpusOfNode = 4): Promise<PlacedCore> {
-  const fake = await createFakeCore();
+  const scene = await createScene();
+  const { fake } = scene;
   const { hypervisor, topology, processes } = fake.host;
   topology.host = hostOf(nodes, cpusOfNode);
   await fake.restart();
@@ -41,6 +44,7 @@ export async function createPlacedCore(nodes = 2, cpusOfNode = 4): Promise<Place
   const get = (name: string): Promise<Instance> => fake.core.actions.instance.get(name);
   return {
     fake,
+    scene,
     get,
     plan: async (name) => plans.get((await get(name)).id),
     pins: async (name) => processes.get((await get(name)).id)?.tuning.pins,

@@ -7,6 +7,8 @@ export interface FakeTopology extends HostTopologyReader, HugePageReserve {
   host: HostTopology;
   /** How many huge pages of any size the kernel can make on a node. */
   mostPages: number;
+  /** Whether wirtd may make any at all; in force with its next start. */
+  mayReserve: boolean;
   /** What each pool was set to, by `node/sizeKib`. */
   readonly totals: Record<string, number>;
 }
@@ -38,6 +40,7 @@ export function createFakeTopology(): FakeTopology {
   const fake: FakeTopology = {
     host: hostOf(1, 8),
     mostPages: 10_000,
+    mayReserve: true,
     totals,
     read: () => Promise.resolve(fake.host),
     pages: () => Promise.resolve(pages()),
