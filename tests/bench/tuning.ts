@@ -146,12 +146,12 @@ const naps =
 async function latency(net: Networked): Promise<Figure> {
   const late: Record<string, number> = {};
   for (const name of ['busy-1', 'busy-2', 'busy-3']) {
-    await net.guest(name, [], { spec: { image: 'micro', memoryMib: 64 } });
+    await net.guest(name, [], { spec: { image: 'micro', memoryMib: 96 } });
     await net.sh(name, '(while :; do :; done) >/dev/null 2>&1 </dev/null &');
   }
   for (const profile of ['balanced', 'latency'] as const) {
     await net.guest(profile, [], {
-      spec: { image: 'micro', memoryMib: 64, tuning: { profile } satisfies Tuning },
+      spec: { image: 'micro', memoryMib: 96, tuning: { profile } satisfies Tuning },
     });
     const { text } = await net.sh(profile, naps, 120);
     late[profile] = percentile(
