@@ -23,6 +23,7 @@ const policy = () => import('./commands/policy.ts');
 const usage = () => import('./commands/usage.ts');
 const transfer = () => import('./commands/transfer.ts');
 const host = () => import('./commands/host.ts');
+const device = () => import('./commands/device.ts');
 const hostCpu = () => import('./commands/host-cpu.ts');
 const hostCapacity = () => import('./commands/host-capacity.ts');
 const operation = () => import('./commands/operation.ts');
@@ -273,6 +274,30 @@ export const catalogue: readonly Entry[] = [
     summary: 'Change how much may be promised; guests that run stay',
     load: hostCapacity,
   },
+  {
+    name: 'host device ls',
+    group: 'Host',
+    summary: 'List PCI devices, and which of them guests could have',
+    load: device,
+  },
+  {
+    name: 'host device show',
+    group: 'Host',
+    summary: 'Show a PCI device: its group, its functions, who has it',
+    load: device,
+  },
+  {
+    name: 'host device create-vfs',
+    group: 'Host',
+    summary: 'Split a device into virtual functions for a pool',
+    load: device,
+  },
+  {
+    name: 'host device remove-vfs',
+    group: 'Host',
+    summary: 'Take away the virtual functions of a device',
+    load: device,
+  },
 
   { name: 'operation ls', group: 'Work', summary: 'List operations', load: operation },
   { name: 'operation show', group: 'Work', summary: 'Show an operation', load: operation },
@@ -354,6 +379,11 @@ const otherWords: Readonly<Record<string, string>> = {
   v2v: 'import',
   operations: 'operation ls',
   check: 'host check',
+  devices: 'host device ls',
+  pci: 'host device ls',
+  gpu: 'host device ls',
+  sriov: 'host device create-vfs',
+  passthrough: 'host device ls',
   capacity: 'host capacity',
   topology: 'host topology',
   numa: 'host topology',

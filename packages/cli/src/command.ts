@@ -173,7 +173,7 @@ export function findEntry(
   entries: readonly Entry[],
   words: readonly string[],
 ): { readonly entry: Entry; readonly words: number } | undefined {
-  for (const count of [2, 1]) {
+  for (const count of [3, 2, 1]) {
     const name = words.slice(0, count).join(' ');
     const entry = words.length >= count ? entries.find((each) => each.name === name) : undefined;
     if (entry !== undefined) return { entry, words: count };
@@ -181,7 +181,20 @@ export function findEntry(
   return undefined;
 }
 
-/** Entries below a first word: `image` has four. */
+/** The most words that `words` begins with and that have entries below them, such as `image` and `host device`. */
+export function findGroup(
+  entries: readonly Entry[],
+  words: readonly string[],
+): { readonly name: string; readonly below: readonly Entry[]; readonly words: number } | undefined {
+  for (const count of [2, 1]) {
+    const name = words.slice(0, count).join(' ');
+    const below = words.length >= count ? entriesBelow(entries, name) : [];
+    if (below.length > 0) return { name, below, words: count };
+  }
+  return undefined;
+}
+
+/** Entries below words: `image` has four. */
 export function entriesBelow(entries: readonly Entry[], word: string): Entry[] {
   return entries.filter(({ name }) => name.startsWith(`${word} `));
 }

@@ -32,8 +32,10 @@ describe('completion', () => {
     expect(await completed('re')).toEqual(['restart', 'reset', 'resume', 'rename']);
     expect(await completed('image', '')).toEqual(['ls', 'show', 'build', 'import', 'pull', 'export', 'rm']);
     expect(await completed('host', '')).toEqual(
-      expect.arrayContaining(['check', 'capacity', 'topology', 'settings', 'set']),
+      expect.arrayContaining(['check', 'capacity', 'topology', 'settings', 'set', 'device']),
     );
+    expect(await completed('host', 'device', '')).toEqual(['ls', 'show', 'create-vfs', 'remove-vfs']);
+    expect(await completed('host', 'device', 'x', '')).toEqual([]);
     expect(await completed('host', 'set', 'mem')).toEqual(['memory-overcommit=']);
     expect(await completed('--socket', '/x', 'sh')).toEqual(['show']);
   });

@@ -81,15 +81,14 @@ function asCompletion(candidates: readonly Candidate[]): Completion {
 
 /** Command words that may follow: all first ones, or those below a first one. */
 function nextWords(entries: readonly Entry[], given: readonly string[], current: string): Candidate[] {
-  const [first] = given;
-  if (given.length > 1 || current.startsWith('-')) return [];
-  const possible = first === undefined ? entries : entriesBelow(entries, first);
-  const at = first === undefined ? 0 : 1;
+  if (current.startsWith('-')) return [];
+  const at = given.length;
+  const possible = at === 0 ? entries : entriesBelow(entries, given.join(' '));
   const found = new Map<string, string>();
   for (const { name, summary, hidden } of possible) {
     const word = name.split(' ')[at];
     if (hidden === true || word === undefined || !word.startsWith(current)) continue;
-    const others = entriesBelow(entries, word).length > 0 && at === 0;
+    const others = entriesBelow(entries, [...given, word].join(' ')).length > 0;
     if (!found.has(word)) found.set(word, others ? `${summary}, and more` : summary);
   }
   return [...found].map(([value, description]) => ({ value, description }));

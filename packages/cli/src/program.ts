@@ -1,6 +1,6 @@
 /** From an argument list to an exit code: finds the command, loads it alone, parses, runs, prints. */
 import { catalogue, otherWordFor } from './catalogue.ts';
-import { type Command, type Entry, entriesBelow, findEntry, type Outcome } from './command.ts';
+import { type Command, type Entry, findEntry, findGroup, type Outcome } from './command.ts';
 import { createContext } from './context.ts';
 import { exitCodeOfAll, exitCodes } from './exit-code.ts';
 import { type Io, write } from './io.ts';
@@ -31,7 +31,7 @@ async function dispatch(argv: readonly string[], io: Io): Promise<number> {
   }
   if (first === 'help') return printHelp(io, words.slice(1));
   const found = findEntry(catalogue, words);
-  if (found === undefined) return unknownCommand(io, words);
+  if (found === undefined || isGroup(found.words, words)) return unknownCommand(io, words);
   const command = await loadCommand(found.entry);
   const parsed = parseCommand(found.entry.name, command, [...leading, ...words.slice(found.words)]);
   if (parsed.help) return printHelp(io, words.slice(0, found.words));
@@ -85,28 +85,35 @@ async function printHelp(io: Io, words: readonly string[]): Promise<number> {
   const [first] = words;
   if (first === undefined) return say(io, overview());
   const found = findEntry(catalogue, words);
-  if (found !== undefined) return say(io, commandHelp(found.entry, await loadCommand(found.entry)));
-  const below = entriesBelow(catalogue, first);
-  if (below.length > 0) return say(io, groupHelp(first, below));
+  if (found !== undefined && !isGroup(found.words, words))
+    return say(io, commandHelp(found.entry, await loadCommand(found.entry)));
+  const group = findGroup(catalogue, words);
+  if (group !== undefined) return say(io, groupHelp(group.name, group.below));
   return unknownCommand(io, words);
 }
 
+/** Whether more words than those of a command are of a group: `host` is a command, and `host device` a group. */
+function isGroup(found: number, words: readonly string[]): boolean {
+  return (findGroup(catalogue, words)?.words ?? 0) > found;
+}
+
 async function unknownCommand(io: Io, words: readonly string[]): Promise<number> {
-  const [first = '', second] = words;
-  const below = entriesBelow(catalogue, first);
-  if (below.length > 0) {
-    const asksHelp = second === '--help' || second === '-h';
-    if (asksHelp) return printHelp(io, [first]);
-    const names = below.map(({ name }) => name.slice(first.length + 1));
-    if (second === undefined)
+  const [first = ''] = words;
+  const group = findGroup(catalogue, words);
+  if (group !== undefined) {
+    const next = words[group.words];
+    const asksHelp = next === '--help' || next === '-h';
+    if (asksHelp) return printHelp(io, words.slice(0, group.words));
+    const names = group.below.map(({ name }) => name.slice(group.name.length + 1));
+    if (next === undefined)
       throw usageError(
         '',
-        `wirt ${first} needs a command: ${names.join(', ')}.`,
-        `See \`wirt help ${first}\`.`,
+        `wirt ${group.name} needs a command: ${names.join(', ')}.`,
+        `See \`wirt help ${group.name}\`.`,
       );
-    const other = otherWordFor(second);
-    const near = other !== undefined && names.includes(other) ? other : nearest(second, names);
-    throw notKnown(`${first} ${second}`, near === undefined ? undefined : `${first} ${near}`);
+    const other = otherWordFor(next);
+    const near = other !== undefined && names.includes(other) ? other : nearest(next, names);
+    throw notKnown(`${group.name} ${next}`, near === undefined ? undefined : `${group.name} ${near}`);
   }
   const visibleNames = catalogue
     .filter(({ hidden }) => hidden !== true)

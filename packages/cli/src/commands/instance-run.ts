@@ -6,6 +6,7 @@ import { idempotent } from '../context.ts';
 import { usageError } from '../parse.ts';
 import { waitForAddresses } from '../wait.ts';
 import { actedOn, followInstance, type Waiting, waitOptions } from './instance-life.ts';
+import { deviceOptions, deviceSpec } from './instance-run-devices.ts';
 import { diskOptions, diskSpec, hasDisk } from './instance-run-disks.ts';
 import { limitOptions, limitsGiven } from './instance-run-limits.ts';
 import { metadataSpec, nicOptions, nicSpec } from './instance-run-nics.ts';
@@ -48,6 +49,7 @@ const options = {
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
   ...tuningOptions,
   ...nicOptions,
+  ...deviceOptions,
   ...limitOptions,
   paused: { kind: 'flag', summary: 'Leave the processors stopped' },
   console: { kind: 'flag', summary: 'Attach to its serial console' },
@@ -125,6 +127,7 @@ async function bodyOf(
   const nics = nicSpec(given);
   const metadata = metadataSpec(given);
   const tuning = tuningSpec(given);
+  const devices = deviceSpec(given);
   const limited = await limitsGiven(given);
   const from = args.image === undefined ? 'nothing' : 'image';
   const disks = diskSpec(given, from);
@@ -143,6 +146,7 @@ async function bodyOf(
     ...(accel === undefined ? {} : { accelerator: accel }),
     ...(cpu === undefined ? {} : { cpuModel: cpu }),
     ...tuning,
+    ...devices,
     ...nics,
     ...metadata,
     ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),

@@ -95,11 +95,25 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
       ? []
       : [['Process', `pid ${process.pid}, uid ${process.uid}, gid ${process.gid}`] as const]),
     ...placementFields(status.placement),
+    ...deviceFields(status.devices, 'Has of the host'),
     ['Guest agent', status.agent ? 'answers' : 'does not answer'],
     ...(status.ready === undefined ? [] : [['Ready', status.ready ? 'yes' : 'not yet'] as const]),
     ...(status.restarts > 0 ? [['Restarts in a row', String(status.restarts)] as const] : []),
     ...(restartAt === undefined ? [] : [['Next restart', restartAt] as const]),
   ];
+}
+
+/** What it asks for, or what it has been lent. */
+function deviceFields(
+  devices: Instance['spec']['devices'] | Instance['status']['devices'],
+  label: string,
+): Field[] {
+  return (devices ?? []).map((device): Field => {
+    if ('pool' in device) return [label, `${device.name}: any of pool ${device.pool}`];
+    if ('mdev' in device && device.mdev !== undefined)
+      return [label, `${device.name}: mediated device ${device.mdev}`];
+    return [label, `${device.name}: ${'address' in device ? device.address : ''}`];
+  });
 }
 
 function pauseText(reason: NonNullable<Instance['status']['pauseReason']>): Cell {
@@ -131,6 +145,7 @@ function specFields(spec: Instance['spec']): Field[] {
     ['Accelerator', spec.accelerator],
     ...(spec.cpuModel === undefined ? [] : [['CPU model', spec.cpuModel] as const]),
     ...tuningFields(spec.tuning),
+    ...deviceFields(spec.devices, 'Host device'),
     ...(spec.nics.length === 0 ? [['Network', 'none'] as const] : []),
     ['Metadata', metadataText(spec.metadata)],
     ['Restart', spec.restart],
