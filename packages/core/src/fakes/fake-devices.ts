@@ -42,13 +42,13 @@ export function createFakeDevices(): FakeDevices {
   const granted = new Map<number, number>();
   /** Drivers by the boot, of what is bound. */
   const former = new Map<string, string | undefined>();
-  const require = (address: string): PciDevice => {
+  const known = (address: string): PciDevice => {
     const device = table.get(address);
     if (device === undefined) throw noSuchDevice(address);
     return device;
   };
   const setDriver = (address: string, driver: string | undefined): void => {
-    const { driver: _, ...device } = require(address);
+    const { driver: _, ...device } = known(address);
     table.set(address, driver === undefined ? device : { ...device, driver });
   };
   const step = (call: NonNullable<FakeDevices['before']>['call']): void => {
@@ -60,7 +60,7 @@ export function createFakeDevices(): FakeDevices {
   const all = (): PciDevice[] => [...table.values()].toSorted((a, b) => (a.address < b.address ? -1 : 1));
 
   const setVfs = (address: string, count: number): readonly string[] => {
-    const device = require(address);
+    const device = known(address);
     for (const vf of device.sriov.vfs) table.delete(vf);
     const vfs = Array.from({ length: count }, (_vf, at) => `${address.slice(0, -4)}1${at >> 3}.${at & 7}`);
     for (const [at, vf] of vfs.entries())
@@ -107,7 +107,7 @@ export function createFakeDevices(): FakeDevices {
     inventory: async () => all(),
     bind: async (address, _signal, together) => {
       step('bind');
-      const device = require(address);
+      const device = known(address);
       if (device.driver === 'vfio-pci') return former.get(address) ?? 'vfio-pci';
       const refusal = bindRefusal(device, all(), together);
       if (refusal !== undefined) throw refusalError(refusal);
@@ -128,7 +128,7 @@ export function createFakeDevices(): FakeDevices {
       granted.delete(group);
     },
     createVfs: async (address, count) => {
-      const device = require(address);
+      const device = known(address);
       if (device.sriov.numVfs === count) return device.sriov.vfs;
       requireIdle(device);
       step('createVfs');
@@ -142,7 +142,7 @@ export function createFakeDevices(): FakeDevices {
       return setVfs(address, count);
     },
     removeVfs: async (address) => {
-      const device = require(address);
+      const device = known(address);
       requireIdle(device);
       setVfs(address, 0);
     },
