@@ -24,8 +24,11 @@ import { shimCommand } from './shim.ts';
 import { openTun } from './tun.ts';
 import { lockedBytes } from './vfio-devices.ts';
 
-/** QEMU with a big guest takes a third of a second; a hundred started at once on two cores take ten. */
-const connectDeadlineMs = 30_000;
+/**
+ * QEMU with 64 vCPUs takes a third of a second; a hundred started at once on two cores take ten. By TCG what each further vCPU takes grows with
+ * their number: 256 take 3 s, 1,024 a minute and a half.
+ */
+const connectDeadlineMs = ({ cpus }: LaunchPlan): number => 30_000 + Math.max(0, cpus - 255) * 500;
 const pidDeadlineMs = 5_000;
 const goneDeadlineMs = 10_000;
 
@@ -174,7 +177,7 @@ async function connectShim(
   const signal = AbortSignal.any([options.signal, early.signal]);
   try {
     const { onEvent } = options;
-    const connection = await connectTo(target, { timeoutMs: connectDeadlineMs, signal, onEvent });
+    const connection = await connectTo(target, { timeoutMs: connectDeadlineMs(plan), signal, onEvent });
     try {
       return { process: await findProcess(paths), connection, shimExit: shim.exit };
     } catch (error) {
