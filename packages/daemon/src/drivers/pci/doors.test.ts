@@ -31,6 +31,7 @@ describe('the doors of VFIO', () => {
     expect(accessOf('7')).toEqual({ uid: 0, gid: 0, mode: '600' });
   });
 
+  // As above.
   it.runIf(isRoot)('close to others than the guest that were let in', async () => {
     chmodSync(join(directory, '7'), 0o666);
     const doors = createDoors(directory);
