@@ -11,7 +11,7 @@ import {
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import { patched } from '../domain/limits/wanted.ts';
 import { requireAttached } from './disk-work.ts';
-import { promisedMemoryMib } from './instance-start.ts';
+import { promisedMemoryMib, roomFor } from './instance-start.ts';
 import { requireNic } from './nic-work.ts';
 import type { Shared } from './parts.ts';
 
@@ -66,7 +66,7 @@ function withTuning(before: Tuning | undefined, patch: TuningPatch | null): Tuni
     ([, value]) => value !== null && value !== undefined,
   );
   // Each field is of the schema of its own name, and null is taken out.
-  return kept.length === 0 ? undefined : (Object.fromEntries(kept) as Tuning);
+  return kept.length === 0 ? undefined : Object.fromEntries(kept);
 }
 
 function withDisks(instance: Instance, changes: NonNullable<SpecUpdate['disks']>): Disk[] {
@@ -119,9 +119,10 @@ export async function requireGrowth(
 ): Promise<void> {
   const grownMib = changed.memoryMib - spec.memoryMib;
   if (grownMib <= 0 || status.process === undefined || changed.overcommit) return;
-  const { totalMib, availableMib } = await shared.host.memory();
+  const memory = await shared.host.memory();
   const promisedMib = promisedMemoryMib(shared.instances.after(), new Map());
-  const leftMib = Math.max(0, Math.min(availableMib, totalMib - promisedMib));
+  const { memoryOvercommit } = shared.settings.value;
+  const { totalMib, availableMib: leftMib } = roomFor(memory, promisedMib, memoryOvercommit);
   if (grownMib <= leftMib) return;
   throw new WirtError(
     'host.insufficient_memory',

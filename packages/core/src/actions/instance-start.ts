@@ -37,6 +37,19 @@ export interface StartInput {
 
 export type BootInstance = (id: string, input: StartInput, progress: Progress) => Promise<void>;
 
+/** What may be promised yet of the host's own memory, with what the kernel has available now. */
+export function roomFor(
+  host: HostMemory,
+  promisedMib: number,
+  factor: number,
+): { readonly totalMib: number; readonly availableMib: number } {
+  // What is set aside as huge pages is nobody's who does not ask for them.
+  const totalMib = host.totalMib - (host.hugePagesMib ?? 0);
+  const beyondMib = Math.floor(totalMib * (factor - 1));
+  const leftMib = Math.min(host.availableMib + Math.max(0, beyondMib), totalMib + beyondMib - promisedMib);
+  return { totalMib, availableMib: Math.max(0, leftMib) };
+}
+
 /**
  * Refuses a guest for which there is no room: what is available now counts, and what running guests may yet take, since a
  * guest's memory is taken from the host only as it is touched. Throws `host.insufficient_memory` with the sum.
@@ -51,14 +64,8 @@ export function requireHostMemory(
   { factor = 1 }: { readonly factor?: number } = {},
 ): void {
   const { memoryMib, overcommit } = spec;
-  // What is set aside as huge pages is nobody's who does not ask for them.
-  const totalMib = host.totalMib - (host.hugePagesMib ?? 0);
+  const { totalMib, availableMib } = roomFor(host, promisedMib, factor);
   const neededMib = memoryMib + qemuOverheadMib;
-  const beyondMib = Math.floor(totalMib * (factor - 1));
-  const availableMib = Math.max(
-    0,
-    Math.min(host.availableMib + Math.max(0, beyondMib), totalMib + beyondMib - promisedMib),
-  );
   if (overcommit || neededMib <= availableMib) return;
   const promised = promisedMib > 0 ? `; ${promisedMib} MiB are promised to running guests` : '';
   throw new WirtError(
@@ -171,9 +178,11 @@ async function requireNetworks(shared: Shared, { spec, project }: Instance): Pro
   }
 }
 
-/** Of what a guest is admitted with, the memory that is no huge pages. */
+/** What a guest is admitted with of the host's own memory: of huge pages those that are yet to be made of it. */
 function ownPagesMib({ spec }: Instance, placed: Placed | undefined): number {
-  return placed?.record.pageSizeKib === undefined ? spec.memoryMib : 0;
+  const { pageSizeKib, reserved = [] } = placed?.record ?? {};
+  if (pageSizeKib === undefined) return spec.memoryMib;
+  return reserved.reduce((sum, { count, sizeKib }) => sum + Math.ceil((count * sizeKib) / 1024), 0);
 }
 
 interface Launched {
@@ -225,12 +234,18 @@ async function planOf(
 }
 
 /** Notes where the guest goes before the host is changed for it, so that a daemon that dies in between leaves it to the next to undo. */
-async function makePlace(shared: Shared, instance: Instance, { record }: Placed): Promise<void> {
+async function makePlace(
+  shared: Shared,
+  pinning: Pinning,
+  instance: Instance,
+  { record }: Placed,
+): Promise<void> {
   const { store, instances, faults } = shared;
   const current = instances.require(instance.id);
   await commit(store, [instances.put({ ...current, status: { ...current.status, placement: record } })]);
   await faults.at('instance.start/place');
   if (record.reserved !== undefined) await reservePages(shared, instance.name);
+  if (record.dedicated !== undefined) await pinning.settle();
 }
 
 export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): BootInstance {
@@ -281,8 +296,9 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     };
     const ground = await admit(instance);
     const { accelerator, wanted, placed } = ground;
-    if (placed !== undefined) await makePlace(shared, instance, placed);
-    if (placed?.record.dedicated !== undefined) await pinning.settle();
+    if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
+    // Its pages have gone from what the host has.
+    if (placed?.record.pageSizeKib !== undefined) admitted.set(id, 0);
     // A uid that still has a process or may open a disk must not become another guest's: the next end of this one, or daemon, tries again.
     let isFree = true;
     const takeBack = (back: () => Promise<void>): void =>

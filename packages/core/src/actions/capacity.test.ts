@@ -1,0 +1,258 @@
+// What of a host may be promised to guests, how it is added up, and who has which processor.
+import { describe, expect, it } from 'vitest';
+import { createPlacedCore, type PlacedCore } from './placing.fixture.ts';
+
+const huge = { hugePages: '2M' } as const;
+const dedicated = { dedicated: true } as const;
+const totalMib = 4096;
+/** Of each QEMU. */
+const overheadMib = 80;
+
+/** Eight processors on one node, and 4 GiB, of which huge pages are taken as the kernel takes them. */
+async function createHost(): Promise<PlacedCore> {
+  const core = await createPlacedCore(1, 8);
+  const { inspector, topology } = core.fake.host;
+  const memory = () => {
+    const pools = topology.host.nodes.flatMap(({ hugePages }) => hugePages);
+    const hugePagesMib = pools.reduce((sum, { total, sizeKib }) => sum + (total * sizeKib) / 1024, 0);
+    return Promise.resolve({ totalMib, availableMib: totalMib - hugePagesMib, hugePagesMib });
+  };
+  Object.assign(inspector, { memory });
+  return core;
+}
+
+async function set(core: PlacedCore, settings: { cpuOvercommit?: number; memoryOvercommit?: number }) {
+  const { host } = core.fake.core.actions;
+  return host.updateSettings(core.fake.request, settings);
+}
+
+const capacityOf = (core: PlacedCore) => core.fake.core.actions.host.capacity(core.fake.request);
+
+describe('memory', () => {
+  it('is refused with the sum of what is promised already', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 1920 });
+    await core.run('b', undefined, { memoryMib: 1420 });
+    const start = core.run('c', undefined, { memoryMib: 517 });
+    await expect(start).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 597, availableMib: 596, totalMib, promisedMib: 3500 },
+    });
+    await expect(start).rejects.toThrow('of 4096 MiB; 3500 MiB are promised to running guests.');
+    await core.run('d', undefined, { memoryMib: 516 });
+    expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: totalMib, promisableMib: totalMib });
+  });
+
+  it('may be promised by half more with a factor of 1.5, and by no more', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 3000 });
+    await expect(core.run('b', undefined, { memoryMib: 2904 })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+    });
+    await set(core, { memoryOvercommit: 1.5 });
+    await core.start('b');
+    expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 6064, promisableMib: 6144 });
+    await expect(core.run('c', undefined, { memoryMib: 1 })).rejects.toMatchObject({
+      details: { neededMib: 81, availableMib: 80 },
+    });
+    await set(core, { memoryOvercommit: 1 });
+    expect((await core.get('b')).status.state).toBe('running');
+    await core.stop('b');
+    await expect(core.start('b')).rejects.toMatchObject({ code: 'host.insufficient_memory' });
+  });
+
+  it('may be promised less than there is, with a factor below 1', async () => {
+    const core = await createHost();
+    await set(core, { memoryOvercommit: 0.5 });
+    await expect(core.run('a', undefined, { memoryMib: 1969 })).rejects.toMatchObject({
+      details: { availableMib: 2048 },
+    });
+    await core.run('b', undefined, { memoryMib: 1968 });
+  });
+
+  it('is given to a guest that grows by the same sum', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 3000 });
+    await core.run('b', undefined, { memoryMib: 64, maxMemoryMib: 2048 });
+    const { instance } = core.fake.core.actions;
+    const grow = (memoryMib: number) => instance.update(core.fake.request, 'b', { spec: { memoryMib } });
+    await expect(grow(64 + 873)).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { grownMib: 873, leftMib: 872 },
+    });
+    await set(core, { memoryOvercommit: 1.5 });
+    await grow(64 + 873);
+    expect((await core.get('b')).spec.memoryMib).toBe(937);
+  });
+
+  it('that is in pools of huge pages is not promised to who does not ask for them', async () => {
+    const core = await createHost();
+    await core.run('huge', huge, { memoryMib: 2000 });
+    await expect(core.run('a', undefined, { memoryMib: 1937 })).rejects.toMatchObject({
+      details: { totalMib: 2096, availableMib: 2016, promisedMib: overheadMib },
+    });
+    await core.run('b', undefined, { memoryMib: 1936 });
+  });
+
+  it('that is promised to others is not made huge pages of', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 3000 });
+    await expect(core.run('huge', huge, { memoryMib: 1000 })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1080, availableMib: 1016 },
+    });
+    await core.pass();
+    expect((await capacityOf(core)).memory.hugePagesMib).toBe(0);
+    await core.run('less', huge, { memoryMib: 936 });
+  });
+
+  it('of huge pages is counted once, also while the guest is still being started', async () => {
+    const core = await createHost();
+    const { hypervisor } = core.fake.host;
+    const { launch } = hypervisor;
+    const [launches, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    Object.assign(hypervisor, {
+      launch: async (...given: Parameters<typeof launch>) => {
+        Object.assign(hypervisor, { launch });
+        launches.resolve();
+        await other.promise;
+        return launch(...given);
+      },
+    });
+    const start = core.run('a', huge, { memoryMib: 1900 });
+    await launches.promise;
+    await core.run('b', huge, { memoryMib: 1900 });
+    other.resolve();
+    await start;
+    expect((await capacityOf(core)).memory).toMatchObject({ hugePagesMib: 3800, promisedMib: 160 });
+  });
+
+  it('is no matter for who takes the risk', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 9000, overcommit: true });
+    expect((await capacityOf(core)).memory.promisedMib).toBe(0);
+  });
+});
+
+describe('processors', () => {
+  it('are promised up to the factor, and refused with the sum beyond it', async () => {
+    const core = await createHost();
+    await set(core, { cpuOvercommit: 1 });
+    await core.run('a', undefined, { cpus: 2, maxCpus: 6 });
+    const start = core.run('b', undefined, { cpus: 3 });
+    await expect(start).rejects.toMatchObject({
+      code: 'host.insufficient_cpus',
+      hint: expect.stringContaining('cpu-overcommit=2'),
+      details: { maxCpus: 3, promisable: 8, promised: 6, online: 8 },
+    });
+    expect(core.fake.host.remains().filter((what) => what.startsWith('process'))).toHaveLength(1);
+    await core.run('c', undefined, { cpus: 2 });
+    expect((await capacityOf(core)).cpus).toMatchObject({ online: 8, promisable: 8, promised: 8 });
+    await core.run('d', undefined, { cpus: 4, overcommit: true });
+  });
+
+  it('are promised a hundred times by default', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { cpus: 200 });
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 800, promised: 200 });
+  });
+
+  it('stay with guests that run when the factor is lowered', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { cpus: 8 });
+    await set(core, { cpuOvercommit: 0.5 });
+    await core.pass();
+    expect((await core.get('a')).status.state).toBe('running');
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 4, promised: 8 });
+    await core.stop('a');
+    await expect(core.start('a')).rejects.toMatchObject({ code: 'host.insufficient_cpus' });
+  });
+
+  it('are counted also for those that are started side by side', async () => {
+    const core = await createHost();
+    await set(core, { cpuOvercommit: 1 });
+    const starts = await Promise.allSettled(
+      ['a', 'b', 'c'].map((name) => core.run(name, undefined, { cpus: 4 })),
+    );
+    expect(starts.map(({ status }) => status).filter((status) => status === 'rejected')).toHaveLength(1);
+  });
+});
+
+describe('the settings of the host', () => {
+  it('are changed one by one, and kept over a restart of wirtd', async () => {
+    const core = await createHost();
+    const settings = () => core.fake.core.actions.host.settings();
+    expect(await settings()).toEqual({ cpuOvercommit: 100, memoryOvercommit: 1 });
+    await set(core, { memoryOvercommit: 1.5 });
+    expect(await set(core, { cpuOvercommit: 4 })).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
+    await core.fake.restart();
+    expect(await settings()).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
+    expect((await capacityOf(core)).settings).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
+  });
+
+  it('stay what they were when they cannot be stored', async () => {
+    const core = await createHost();
+    core.fake.store.failWith(new Error('The disk is full.'));
+    await expect(set(core, { cpuOvercommit: 4 })).rejects.toThrow();
+    core.fake.store.failWith(undefined);
+    expect((await capacityOf(core)).settings.cpuOvercommit).toBe(100);
+  });
+});
+
+describe('the capacity of a host', () => {
+  it('adds up: huge pages on their own account, the overhead of each QEMU, and processors of both kinds', async () => {
+    const core = await createHost();
+    await core.run('plain', undefined, { memoryMib: 1000 });
+    await core.run('huge', { ...huge, ...dedicated }, { memoryMib: 500, cpus: 2 });
+    const { cpus, memory, hugePages } = await capacityOf(core);
+    expect(memory).toEqual({
+      totalMib,
+      availableMib: totalMib - 500,
+      promisableMib: totalMib - 500,
+      promisedMib: 1000 + 2 * overheadMib,
+      reservedMib: 0,
+      hugePagesMib: 500,
+    });
+    expect(hugePages).toEqual([{ node: 0, sizeKib: 2048, total: 250, free: 250, promised: 250 }]);
+    expect(cpus).toEqual({ online: 8, promisable: 800, promised: 3, dedicated: '1-2' });
+    await core.stop('plain');
+    await core.stop('huge');
+    await core.pass();
+    const after = await capacityOf(core);
+    expect(after.memory).toMatchObject({ promisedMib: 0, hugePagesMib: 0 });
+    expect(after.hugePages).toEqual([{ node: 0, sizeKib: 2048, total: 0, free: 0, promised: 0 }]);
+    expect(after.cpus).toMatchObject({ promised: 0, dedicated: '' });
+  });
+
+  it('has the sums of its pools', async () => {
+    const core = await createHost();
+    await core.scene.volume('data');
+    const { pools } = await capacityOf(core);
+    expect(pools).toMatchObject([{ name: 'default', promisedBytes: 2 ** 30 }]);
+  });
+});
+
+describe('the topology of a host', () => {
+  it('says who is on which node, and who has which processor for itself', async () => {
+    const core = await createPlacedCore(2, 4);
+    await core.run('loud', dedicated, { cpus: 2 });
+    await core.run('quiet', undefined, { cpus: 4 });
+    await core.run('wide', undefined, { cpus: 6, memoryMib: 256 });
+    const { nodes, cpus } = await core.fake.core.actions.host.topology(core.fake.request);
+    expect(nodes.map(({ node, cpus: ids, instances }) => ({ node, ids, instances }))).toEqual([
+      { node: 0, ids: '0-3', instances: ['loud', 'wide'] },
+      { node: 1, ids: '4-7', instances: ['quiet', 'wide'] },
+    ]);
+    expect(nodes[0]?.distances).toEqual([
+      { node: 0, distance: 10 },
+      { node: 1, distance: 20 },
+    ]);
+    const owned = cpus.filter(({ dedicatedTo }) => dedicatedTo !== undefined);
+    expect(owned.map(({ cpu, dedicatedTo }) => [cpu, dedicatedTo])).toEqual([
+      [1, 'loud'],
+      [2, 'loud'],
+    ]);
+    expect(cpus).toHaveLength(8);
+    expect(cpus[5]).toEqual({ cpu: 5, node: 1, socket: 1, core: 5 });
+  });
+});
