@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cloneRoot, startDaemon, type TestDaemon } from '../functional/harness/daemon.ts';
 import { bareStartMs } from './bare-qemu.ts';
+import { bigGuests } from './big.ts';
 import { diskIo } from './disk-io.ts';
 import { libvirtTimes } from './libvirt.ts';
 import { type Figure, median, ms, percentile, printTable, timeMs, times } from './measure.ts';
@@ -254,7 +255,7 @@ async function thousand(): Promise<Figure[]> {
   return [...(await launch(daemon)), ...(await listing(daemon)), ...(await firstPage(daemon))];
 }
 
-const groups = { thousand, crowd, boot, storage, network, qos, usage, diskIo, tuning } as const;
+const groups = { thousand, crowd, boot, bigGuests, storage, network, qos, usage, diskIo, tuning } as const;
 const wanted = process.argv.slice(2);
 const figures: Figure[] = [];
 for (const [name, group] of Object.entries(groups))

@@ -91,7 +91,8 @@ describe('a CPU model', () => {
     const words = (await readFile(`/proc/${await pidOf('web')}/cmdline`, 'utf8')).split('\0');
     expect(words[words.indexOf('-cpu') + 1]).toBe(cpuModel);
     // QEMU says there what it leaves out.
-    const log = await daemon.fetch(`http://wirtd/v1/instances/web/logs?source=qemu`);
+    const log = await daemon.fetch('http://wirtd/v1/instances/web/logs?source=qemu');
+    expect(log.status).toBe(200);
     expect(await log.text()).not.toMatch(/support requested feature/);
   });
 
@@ -117,5 +118,24 @@ describe('every guest', () => {
     });
     expect(await inGuest('web', 'cat /sys/class/misc/hw_random/rng_available')).toContain('virtio_rng.0');
     expect(await inGuest('web', 'cat /sys/bus/acpi/devices/QEMUVGID*/hid')).toContain('QEMUVGID');
+  });
+
+  it('has crashed when its kernel panics, and is started again where that is asked for', async () => {
+    const spec = { image: 'micro', memoryMib: 128, accelerator: 'tcg', restart: 'on-failure' } as const;
+    await daemon.client.call('POST /v1/instances', {
+      body: { name: 'web', start: true, spec },
+      query: { wait: 'ready', waitSeconds: 60 },
+    });
+    const before = await pidOf('web');
+    // What the kernel's driver does when it panics (docs/specs/pvpanic.rst): bit 0 of the device's only register.
+    const device = '/sys/bus/pci/devices/0000:00:06.0';
+    const panic = `echo 1 > ${device}/enable; devmem $(head -n 1 ${device}/resource | cut -d' ' -f 1) 8 1`;
+    await inGuest('web', panic).catch(() => undefined);
+    expect((await daemon.reach('web', 'crashed'))?.status.exit).toMatchObject({
+      reason: 'error',
+      message: 'The guest’s kernel panicked.',
+    });
+    await daemon.log().find(({ event }) => event === 'guest.panicked', 'guest.panicked');
+    expect((await daemon.reach('web', 'running'))?.status.process?.pid).not.toBe(before);
   });
 });
