@@ -6,19 +6,31 @@ import { join } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { HostDevices, Identity } from '@wirt/core';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
+import { runToSuccess } from '../../platform/subprocess.ts';
 
 const granted = 0o660;
 const closed = 0o600;
 const everybody = 0o666;
 const permissions = 0o777;
 
-export function createDoors(directory = '/dev/vfio'): Pick<HostDevices, 'grant' | 'revoke'> {
+const settleMs = 10_000;
+
+/** udev is still at a door that was just made, and would set its access after us. A host without udev has nothing to wait for. */
+async function settleUdev(): Promise<void> {
+  await runToSuccess('udevadm', ['settle', '--timeout=5'], { timeoutMs: settleMs }).catch(() => undefined);
+}
+
+export function createDoors(
+  directory = '/dev/vfio',
+  settle: () => Promise<void> = settleUdev,
+): Pick<HostDevices, 'grant' | 'revoke'> {
   const doorOf = (group: number): string => join(directory, String(group));
   const container = join(directory, 'vfio');
   const daemon = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 
   return {
     async grant(group, { gid, own }: Identity) {
+      await settle();
       await requireDoor(container, 'the container of VFIO');
       const door = doorOf(group);
       await requireDoor(door, `IOMMU group ${group}`);
