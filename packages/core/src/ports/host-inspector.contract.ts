@@ -1,7 +1,8 @@
 // What every HostInspector must do on the machine it runs on: answers that keep to the contract's schemas, agree with each
 // other, and are cheap where every start asks.
-import { hostFindingSchema, hostSchema } from '@wirt/api';
+import { hostCpuModelsSchema, hostFindingSchema, hostSchema } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
+import { cpuBaseline } from '../domain/cpu-baseline/baseline.ts';
 import type { HostInspector } from './host-inspector.ts';
 
 export function hostInspectorContract(name: string, make: () => HostInspector): void {
@@ -49,6 +50,30 @@ export function hostInspectorContract(name: string, make: () => HostInspector): 
     it('knows one boot from another', async () => {
       expect(await inspector.bootId()).toMatch(/^[0-9a-f-]{36}$/);
       expect((await inspector.inspect(signal())).bootId).toBe(await inspector.bootId());
+    });
+
+    it('knows how many vCPUs TCG takes, within what the machine type does', async () => {
+      const { maxCpus } = await inspector.requireQemu(signal());
+      const taken = await inspector.acceleratorVcpus({ machine: 'q35', accelerator: 'tcg' }, signal());
+      expect(taken).toBeGreaterThanOrEqual(255);
+      expect(taken).toBeLessThanOrEqual(maxCpus['q35'] ?? 0);
+    });
+
+    it('tells the processors that guests can have, with nothing in a model that is called there and is not', async () => {
+      const host = hostCpuModelsSchema.parse(await inspector.cpuModels('tcg', signal()));
+      expect(host).toMatchObject({ accelerator: 'tcg', features: expect.arrayContaining(['sse2']) });
+      const all = new Set([...host.features, ...host.unmigratable]);
+      const names = host.models.map(({ name }) => name);
+      expect(names.length).toBeGreaterThan(10);
+      expect(names).toEqual(expect.arrayContaining(Object.values(host.aliases)));
+      for (const { name, features, unavailable } of host.models)
+        expect(
+          features.filter((one) => !all.has(one) && !unavailable.includes(one)),
+          name,
+        ).toEqual([]);
+      // One model of every host is the baseline of that host alone.
+      const { features } = cpuBaseline([host]);
+      expect(host.features).toEqual(expect.arrayContaining(features));
     });
 
     it('gives up when told to', async () => {
