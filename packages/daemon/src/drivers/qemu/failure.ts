@@ -19,8 +19,14 @@ export interface EarlyEnd {
   /** Undefined when QEMU had to be ended, because it did not speak QMP. */
   readonly exit: ProcessExit | undefined;
   readonly lastLine: string;
+  /** Of the huge pages that its memory was to be of. */
+  readonly pageSizeKib?: number | undefined;
   readonly cause?: unknown;
 }
+
+/** Of the mapping where the host has none, and of the first touch where its node, or a limit, has fewer (QEMU util/oslib-posix.c). */
+const noPages =
+  /unable to map backing store for guest RAM|preallocating memory failed|Insufficient free host memory pages/;
 
 export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
   const { id, exit, lastLine } = end;
@@ -49,6 +55,17 @@ export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
       cause: new Error(lastLine),
       hint: 'Find who has the file open: `fuser -v FILE`. A disk belongs to one guest at a time.',
     });
+  }
+  if (end.pageSizeKib !== undefined && noPages.test(lastLine)) {
+    return new WirtError(
+      'host.insufficient_huge_pages',
+      `The host had not enough huge pages of ${end.pageSizeKib} KiB left when instance ${id} was started.`,
+      {
+        cause: new Error(lastLine),
+        hint: `See \`wirt host capacity\` for those that it has, or do without: \`wirt set ${id} hugepages=none\`.`,
+        details: { sizeKib: end.pageSizeKib },
+      },
+    );
   }
   return new WirtError('instance.start_failed', `QEMU did not start instance ${id}.`, {
     cause: lastLine === '' ? (end.cause ?? new Error(describe(exit))) : new Error(lastLine),

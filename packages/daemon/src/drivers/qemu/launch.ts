@@ -189,7 +189,10 @@ async function connectShim(
     // QEMU's end closes the connection a moment before its status is there.
     const exit = await Promise.race([shim.exit, delay(1_000, undefined)]);
     const lastLine = await readLastLine(paths.qemuLog);
-    throw await explainEarlyEnd({ id: plan.id, qemuBinary: context.qemuBinary, exit, lastLine, cause });
+    const { id, placement } = plan;
+    const { qemuBinary } = context;
+    const pageSizeKib = placement?.pageSizeKib;
+    throw await explainEarlyEnd({ id, qemuBinary, exit, lastLine, pageSizeKib, cause });
   }
 }
 
