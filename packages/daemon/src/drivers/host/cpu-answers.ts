@@ -78,8 +78,9 @@ function expanded(answers: CpuAnswers, id: string): Expanded | undefined {
   const answer = answers.get(id) as { model?: { props?: Record<string, unknown> } } | undefined;
   const props = answer?.model?.props;
   if (props === undefined) return undefined;
+  const { vendor } = props;
   return {
-    vendor: String(props['vendor'] ?? 'unknown'),
+    vendor: typeof vendor === 'string' ? vendor : 'unknown',
     features: Object.keys(props)
       .filter((name) => props[name] === true && !noFeatures.includes(name))
       .toSorted(),
