@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
-import { deviceLeaseSchema, instanceDevicesSchema } from './device.ts';
 import { cpuModelSchema } from './cpu-model.ts';
+import { deviceLeaseSchema, instanceDevicesSchema } from './device.ts';
 import { diskCreateSchema, diskSchema, rootDiskSchema } from './disk.ts';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
 import {

@@ -248,6 +248,26 @@ async function makePlace(
   if (record.dedicated !== undefined) await pinning.settle();
 }
 
+type TakeBack = (back: () => Promise<void>) => void;
+
+/**
+ * A uid that still has a process or may open a disk must not become another guest's: it is released last, and only where all else was
+ * taken back; the next end of this guest, or daemon, tries again.
+ */
+function releasingLast(undo: Undo, release: () => Promise<void>): TakeBack {
+  let isFree = true;
+  undo.add(async () => {
+    if (isFree) await release();
+  });
+  return (back) =>
+    undo.add(async () => {
+      const wasFree = isFree;
+      isFree = false;
+      await back();
+      isFree = wasFree;
+    });
+}
+
 export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
@@ -280,6 +300,26 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     return { image, accelerator, placed, wanted: await requireLimits(shared, instance) };
   }
 
+  /** What QEMU is told, with all that it needs of the host made for it: cards, devices, disks. */
+  async function equip(
+    instance: Instance,
+    ground: Omit<PlanGround, 'devices'>,
+    { step, takeBack }: { step(name: string): Promise<void>; takeBack: TakeBack },
+  ): Promise<LaunchPlan> {
+    const { id } = instance;
+    const { identity, progress } = ground;
+    await step('network');
+    takeBack(() => networking.unplug(id));
+    await networking.plug(instance, identity);
+    takeBack(() => hypervisor.clean(id));
+    if (hasDevices(instance)) await step('devices');
+    takeBack(() => giveDevicesBack(shared, id));
+    const devices = await lendDevices(shared, id, identity, progress.signal);
+    await step('disks');
+    takeBack(() => closeDisks(shared, id));
+    return planOf(shared, instance, { ...ground, devices });
+  }
+
   /** The steps that make things on the host. What a step makes is taken back by name, so that a half-made one goes too. */
   async function launch(
     instance: Instance,
@@ -299,35 +339,15 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
     // Its pages have gone from what the host has.
     if (placed?.record.pageSizeKib !== undefined) admitted.set(id, 0);
-    // A uid that still has a process or may open a disk must not become another guest's: the next end of this one, or daemon, tries again.
-    let isFree = true;
-    const takeBack = (back: () => Promise<void>): void =>
-      undo.add(async () => {
-        const wasFree = isFree;
-        isFree = false;
-        await back();
-        isFree = wasFree;
-      });
     await step('claim-uid');
-    undo.add(async () => {
-      if (isFree) await sandbox.release(id);
-    });
+    const takeBack = releasingLast(undo, () => sandbox.release(id));
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });
     await step('control-group');
     takeBack(() => resources.remove(id, cleanUp()));
     const controlGroup = await resources.create(id);
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
-    await step('network');
-    takeBack(() => networking.unplug(id));
-    await networking.plug(instance, identity);
-    takeBack(() => hypervisor.clean(id));
-    if (hasDevices(instance)) await step('devices');
-    takeBack(() => giveDevicesBack(shared, id));
-    const devices = await lendDevices(shared, id, identity, progress.signal);
-    await step('disks');
-    takeBack(() => closeDisks(shared, id));
-    const plan = await planOf(shared, instance, { ...ground, devices, identity, progress });
+    const plan = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
     const guest = await launchSlot(() =>
       hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
     );
