@@ -131,6 +131,23 @@ describe('the huge pages of a guest', () => {
     expect(poolOf(core)).toBe(0);
   });
 
+  it('are its own also when another ends while a place is looked for', async () => {
+    const core = await withPool(0);
+    await core.run('a', huge);
+    await core.fake.create({ name: 'b', spec: { tuning: huge } });
+    const { topology } = core.fake.host;
+    const { read } = topology;
+    topology.read = async (signal) => {
+      topology.read = read;
+      await core.stop('a');
+      return read(signal);
+    };
+    await core.start('b');
+    await core.pass();
+    expect(await reservedOf(core, 'b')).toEqual([{ node: 0, sizeKib, count: pagesOfGuest }]);
+    expect(poolOf(core)).toBe(pagesOfGuest);
+  });
+
   it('stay over a restart of wirtd, and are given back by the next', async () => {
     const core = await withPool(10);
     await core.run('web', huge);

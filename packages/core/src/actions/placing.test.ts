@@ -135,6 +135,33 @@ describe('processors of its own', () => {
     for (const name of ['plain', 'other']) expect((await core.pins(name))?.group).toEqual([0, 3, 4, 5, 6, 7]);
   });
 
+  it('are left by one whose start has not ended yet', async () => {
+    const core = await createPlacedCore(1, 8);
+    const { hypervisor } = core.fake.host;
+    const { launch } = hypervisor;
+    const [resumes, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    Object.assign(hypervisor, {
+      launch: async (...given: Parameters<typeof launch>) => {
+        Object.assign(hypervisor, { launch });
+        const guest = await launch(...given);
+        const { resume } = guest;
+        return Object.assign(guest, {
+          resume: async (signal: AbortSignal) => {
+            resumes.resolve();
+            await other.promise;
+            return resume(signal);
+          },
+        });
+      },
+    });
+    const start = core.run('slow');
+    await resumes.promise;
+    await core.run('loud', dedicated, two);
+    other.resolve();
+    await start;
+    expect((await core.pins('slow'))?.group).toEqual([0, 3, 4, 5, 6, 7]);
+  });
+
   it('show in the record of who had to leave them', async () => {
     const core = await createPlacedCore();
     await core.run('old');
