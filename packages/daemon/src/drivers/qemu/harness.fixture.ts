@@ -47,7 +47,7 @@ export async function createQemuHarness(): Promise<QemuHarness> {
   const tag = `t${process.pid}x${count}`;
   const launched: string[] = [];
   const end = async (): Promise<void> => {
-    for (const id of launched) for (const pid of await processes(id)) process.kill(pid, 'SIGKILL');
+    for (const id of launched) for (const pid of await processes(id)) kill(pid);
   };
 
   return {
@@ -100,6 +100,15 @@ export async function createQemuHarness(): Promise<QemuHarness> {
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** One ends with the other: what is gone by now is gone. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Everything whose command line has the id; zombies have none. */
