@@ -23,11 +23,18 @@ import { createTuning, type TuningLink } from './tuning.ts';
 const exitFileMs = 1_000;
 
 /** What the guest's own watchdog and kernel say; the reset or the end that follows is told on its own. */
-const guestTrouble = {
-  WATCHDOG: 'guest.watchdog_fired',
-  GUEST_PANICKED: 'guest.panicked',
-  GUEST_CRASHLOADED: 'guest.crash_kernel_loaded',
-} as const;
+function tellTrouble(event: QmpEvent, id: string, logger: Logger): void {
+  switch (event.event) {
+    case 'WATCHDOG':
+      return logger.warn('guest.watchdog_fired', { id, action: event.data.action });
+    case 'GUEST_PANICKED':
+      return logger.warn('guest.panicked', { id, action: event.data.action });
+    case 'GUEST_CRASHLOADED':
+      return logger.warn('guest.crash_kernel_loaded', { id, action: event.data.action });
+    default:
+      return;
+  }
+}
 
 export interface GuestParts {
   readonly target: QmpTarget;
@@ -99,11 +106,6 @@ export function createGuest(parts: GuestParts): GuestHandle {
         if (event.data.action !== 'stop') return;
         processors.fail(event.data.nospace === true ? 'no-space' : 'io-error');
         return tellFailedDisks({ id, ask: control.ask, logger, emit });
-      case 'WATCHDOG':
-      case 'GUEST_PANICKED':
-      case 'GUEST_CRASHLOADED':
-        logger.warn(guestTrouble[event.event], { id, action: event.data.action });
-        return;
       case 'SHUTDOWN':
         shutdownReason = String(event.data.reason).slice(0, 40);
         return;
@@ -111,7 +113,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
         if (event.data.id === agentPort) agent.portChanged(event.data.open === true);
         return;
       default:
-        return;
+        return tellTrouble(event, id, logger);
     }
   };
 
@@ -152,23 +154,12 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onGone: endLogged,
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
-  const disks: DisksLink = createDisks({
-    id,
-    ask: control.ask,
-    logger,
-    ended: ended.signal,
-    chooseAio: () => parts.chooseAio(),
-  });
-  const nics: NicsLink = createNics({ id, ask: control.ask, logger, openTun: () => openTun(logger) });
+  const own = { id, ask: control.ask, logger };
+  const chooseAio = (): Promise<AioChoice> => parts.chooseAio();
+  const disks: DisksLink = createDisks({ ...own, ended: ended.signal, chooseAio });
+  const nics: NicsLink = createNics({ ...own, openTun: () => openTun(logger) });
   const hotplug = createHotplugAgent({ id, logger, agent });
-  const tuning: TuningLink = createTuning({
-    id,
-    pid: parts.process.pid,
-    ask: control.ask,
-    logger,
-    disks,
-    hotplug,
-  });
+  const tuning: TuningLink = createTuning({ ...own, pid: parts.process.pid, disks, hotplug });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
 
   const guest: Guest = {
