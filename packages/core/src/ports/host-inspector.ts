@@ -14,7 +14,9 @@ export interface HostInspector {
   inspect(signal: AbortSignal): Promise<Host>;
   check(signal: AbortSignal): Promise<HostFinding[]>;
   /** Throws `host.qemu_missing`, `host.qemu_broken` or `host.qemu_too_old` unless QEMU can run Wirt's guests. */
-  requireQemu(signal: AbortSignal): Promise<{ readonly version: string; readonly maxCpus: Readonly<Record<string, number>> }>;
+  requireQemu(
+    signal: AbortSignal,
+  ): Promise<{ readonly version: string; readonly maxCpus: Readonly<Record<string, number>> }>;
   /** Up to how many vCPUs the accelerator takes with a machine type, tried out up to the machine type’s own limit; kept while the daemon runs. */
   acceleratorVcpus(
     of: { readonly machine: 'q35' | 'microvm'; readonly accelerator: Accelerator },

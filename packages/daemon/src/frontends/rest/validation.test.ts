@@ -53,7 +53,7 @@ describe('validate', () => {
     [
       'cpuModel',
       { cpuModel: 'a,b' },
-      'must be a CPU model name as in `qemu-system-x86_64 -cpu help`, and is "a,b".',
+      'must be a CPU model’s name as in `qemu-system-x86_64 -cpu help`, with features after it such as ,+avx2,-svm, and is "a,b".',
     ],
   ])('says of spec.%s what is allowed', (path, spec, rest) => {
     const input = { spec: { image: 'm', ...(spec as object) } };
