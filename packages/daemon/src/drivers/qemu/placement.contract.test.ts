@@ -30,6 +30,7 @@ interface Answer {
 async function ask(guest: Guest, ...commands: string[]): Promise<unknown[]> {
   guest.detach();
   const socket = connect(join(harness.directory, 'run', 'instances', guest.id, 'qmp.sock'));
+  // A deadline, and no sleep.
   socket.setTimeout(10_000, () => socket.destroy(new Error('QEMU does not answer.')));
   try {
     await once(socket, 'connect');
@@ -137,6 +138,7 @@ async function allowed({ process }: Guest): Promise<Map<string, string[]>> {
   return found;
 }
 
+// On one processor there is nowhere else to be.
 describe.skipIf(availableParallelism() < 2)(
   'the threads of a guest, on a host of two processors or more',
   () => {

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+// Polls: QEMU's test protocol tells of no time that has passed.
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectQmp, type QmpEvent } from '@wirt/qemu';
 import { expect, it } from 'vitest';
