@@ -47,7 +47,7 @@ export const deviceLeaseSchema = z
   .meta({ id: 'DeviceLease' });
 
 const useSchema = z.object({
-  kind: z.enum(['root', 'disk', 'network', 'functions', 'mediated']),
+  kind: z.enum(['root', 'disk', 'network', 'functions', 'mediated', 'vfio']),
   name: z.string(),
   reason: z.string().describe('Completes a sentence that begins with the name.'),
 });

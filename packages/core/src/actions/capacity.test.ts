@@ -138,12 +138,12 @@ describe('processors', () => {
   it('are promised up to the factor, and refused with the sum beyond it', async () => {
     const core = await createHost();
     await set(core, { cpuOvercommit: 1 });
-    await core.run('a', undefined, { cpus: 2, maxCpus: 6 });
+    await core.run('a', undefined, { cpus: 6, maxCpus: 8 });
     const start = core.run('b', undefined, { cpus: 3 });
     await expect(start).rejects.toMatchObject({
       code: 'host.insufficient_cpus',
       hint: expect.stringContaining('cpu-overcommit=2'),
-      details: { maxCpus: 3, promisable: 8, promised: 6, online: 8 },
+      details: { cpus: 3, promisable: 8, promised: 6, online: 8 },
     });
     expect(core.fake.host.remains().filter((what) => what.startsWith('process'))).toHaveLength(1);
     await core.run('c', undefined, { cpus: 2 });

@@ -92,7 +92,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
     settings: new HostSettingsRecord(store),
   };
-  const placing = new Placing({ ...parts, instances: records.instances });
+  const placing = new Placing({ ...parts, settings: records.settings, instances: records.instances });
   const networking = new NetworkState(records);
   const shared: Shared = { ...records, layers: createVolumeLayers(records), networking, placing };
   for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])

@@ -72,6 +72,20 @@ describe('the huge pages of a guest', () => {
     expect(poolOf(core)).toBe(100);
   });
 
+  it('leave alone what the pool holds after the host was started again', async () => {
+    const core = await withPool(10);
+    await core.run('web', huge);
+    const { host } = core.fake;
+    host.end((await core.get('web')).id, {});
+    host.bootId = 'the next';
+    // As the kernel’s command line has it.
+    setPool(core, 10);
+    await core.fake.restart();
+    await core.pass();
+    expect(poolOf(core)).toBe(10);
+    expect(await kept(core)).toBeUndefined();
+  });
+
   it('are of the node that it is put on', async () => {
     const core = await createPlacedCore(2, 4);
     await core.run('a', huge, { cpus: 4 });

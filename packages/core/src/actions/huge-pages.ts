@@ -25,7 +25,13 @@ interface Kept {
 }
 
 type Pools = Record<string, Kept>;
-type Parts = Pick<Shared, 'store' | 'lanes' | 'instances' | 'placing' | 'hugePages' | 'logger'>;
+
+interface Stored {
+  /** Of the host, in which this was so. */
+  readonly boot: string;
+  readonly pools: Pools;
+}
+type Parts = Pick<Shared, 'store' | 'lanes' | 'instances' | 'placing' | 'hugePages' | 'host' | 'logger'>;
 
 const poolKey = ({ node, sizeKib }: { readonly node: number; readonly sizeKib: number }): string =>
   `${node}/${sizeKib}`;
@@ -65,11 +71,17 @@ export function placeInPages(parts: Parts, instance: Instance): Promise<Placed |
  * Makes the pools as large as the records of guests say. Throws `host.insufficient_huge_pages` where the kernel has less, which
  * another has taken since it was looked at, or which is too scattered.
  */
-export async function reservePages(parts: Parts, name: string): Promise<void> {
+export async function reservePages(
+  parts: Parts,
+  name: string,
+  reserved: readonly { readonly node: number; readonly sizeKib: number }[],
+): Promise<void> {
   const { hugePages, lanes } = parts;
   if (hugePages === undefined) return;
   const short = await lanes.run(lane, () => settle(parts, hugePages));
-  const [first] = short;
+  const own = new Set(reserved.map(poolKey));
+  // What another is short of is for that one to say.
+  const first = short.find((pool) => own.has(poolKey(pool)));
   if (first === undefined) return;
   const { node, sizeKib, wanted, got } = first;
   throw new WirtError(
@@ -100,9 +112,13 @@ interface Short {
 }
 
 async function settle(parts: Parts, hugePages: HugePageReserve, except?: string): Promise<Short[]> {
-  const { store } = parts;
+  const { store, host } = parts;
   const signal = AbortSignal.timeout(setMs);
-  const before = ((await store.get(key))?.value ?? {}) as unknown as Pools;
+  const boot = await host.bootId();
+  const kept = (await store.get(key))?.value as unknown as Stored | undefined;
+  // What a pool held before the host was started again says nothing of it now.
+  const before = kept?.boot === boot ? kept.pools : {};
+  if (kept !== undefined && kept.boot !== boot) await write(store, { boot, pools: {} });
   const sums = promised(parts, except);
   if (Object.keys(before).length === 0 && sums.size === 0) return [];
   const now = new Map((await hugePages.pages(signal)).map((pool) => [poolKey(pool), pool]));
@@ -112,15 +128,15 @@ async function settle(parts: Parts, hugePages: HugePageReserve, except?: string)
     // In surplus: in use, and not set any more.
     const { total = 0, surplus = 0 } = now.get(pool) ?? {};
     const held = total - surplus;
-    const kept = before[pool] ?? { base: held, set: held };
-    const base = Math.max(0, kept.base + byOthers(kept, held));
+    const known = before[pool] ?? { base: held, set: held };
+    const base = Math.max(0, known.base + byOthers(known, held));
     const wanted = base + (sums.get(pool) ?? 0);
     after[pool] = { base, set: held, ...(wanted === held ? {} : { aim: wanted }) };
     if (wanted !== held) changes.push({ pool, wanted });
   }
   const short: Short[] = [];
   // First what is intended: a daemon that dies in between finds it.
-  await write(store, after);
+  await write(store, { boot, pools: after });
   for (const { pool, wanted } of changes) {
     const [node = 0, sizeKib = 0] = pool.split('/').map(Number);
     const got = await hugePages.setTotal(node, sizeKib, wanted, signal);
@@ -128,7 +144,7 @@ async function settle(parts: Parts, hugePages: HugePageReserve, except?: string)
     if (got < wanted) short.push({ node, sizeKib, wanted, got });
   }
   for (const pool of Object.keys(after)) if (!sums.has(pool)) delete after[pool];
-  await write(store, after);
+  await write(store, { boot, pools: after });
   return short;
 }
 
@@ -138,18 +154,19 @@ function byOthers({ set, aim = set }: Kept, held: number): number {
   return held - Math.min(most, Math.max(least, held));
 }
 
-async function write(store: Parts['store'], pools: Pools): Promise<void> {
+async function write(store: Parts['store'], { boot, pools }: Stored): Promise<void> {
   const before = await store.get(key);
   if (Object.keys(pools).length === 0) {
     if (before !== undefined) await store.write([{ type: 'delete', key }]);
     return;
   }
-  const value = Object.fromEntries(
+  const shown = Object.fromEntries(
     Object.entries(pools).map(([pool, { base, set, aim }]) => [
       pool,
       { base, set, ...(aim === undefined ? {} : { aim }) },
     ]),
   );
+  const value = { boot, pools: shown };
   if (JSON.stringify(before?.value) !== JSON.stringify(value))
     await store.write([{ type: 'put', key, value }]);
 }

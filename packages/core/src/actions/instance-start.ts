@@ -110,9 +110,10 @@ export function promisedMemoryMib(
   for (const { id, spec, status } of instances) {
     const startingMib = admitted.get(id);
     if (spec.overcommit || (status.process === undefined && startingMib === undefined)) continue;
-    const isHuge = status.placement?.pageSizeKib !== undefined;
+    // What is plugged in later is of the host's own pages.
+    const hugeMib = status.placement?.pageSizeKib === undefined ? 0 : (status.run?.memoryMib ?? 0);
     // What a guest has not given back yet is not another's.
-    const heldMib = isHuge ? 0 : Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
+    const heldMib = Math.max(0, Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0) - hugeMib);
     sumMib += (status.process === undefined ? (startingMib ?? 0) : heldMib) + qemuOverheadMib;
   }
   return sumMib;
@@ -122,8 +123,7 @@ export function promisedMemoryMib(
 export function promisedVcpus(instances: Iterable<Instance>, admitted: ReadonlyMap<string, number>): number {
   let sum = 0;
   for (const { id, spec, status } of instances)
-    if (status.process !== undefined || admitted.has(id))
-      sum += status.run?.maxCpus ?? runOf({ spec }).maxCpus;
+    if (status.process !== undefined || admitted.has(id)) sum += spec.cpus;
   return sum;
 }
 
@@ -134,16 +134,16 @@ export function requireHostCpus(
   promised: number,
 ): void {
   const { name, spec } = instance;
-  const { maxCpus } = runOf({ spec });
+  const { cpus } = spec;
   const promisable = Math.floor(host.online * host.factor);
-  if (spec.overcommit || promised + maxCpus <= promisable) return;
+  if (spec.overcommit || promised + cpus <= promisable) return;
   throw new WirtError(
     'host.insufficient_cpus',
-    `Instance ${name} may have ${maxCpus} vCPUs, and the host may promise ${promisable} (${host.online} processors, ${host.factor} times), ` +
+    `Instance ${name} has ${cpus} vCPUs, and the host may promise ${promisable} (${host.online} processors, ${host.factor} times), ` +
       `of which ${promised} are promised to running guests.`,
     {
-      hint: `Stop other guests, or let the host promise more: \`wirt host set cpu-overcommit=${Math.ceil((promised + maxCpus) / host.online)}\`.`,
-      details: { maxCpus, promisable, promised, online: host.online },
+      hint: `Stop other guests, or let the host promise more: \`wirt host set cpu-overcommit=${Math.ceil((promised + cpus) / host.online)}\`.`,
+      details: { cpus, promisable, promised, online: host.online },
     },
   );
 }
@@ -244,7 +244,7 @@ async function makePlace(
   const current = instances.require(instance.id);
   await commit(store, [instances.put({ ...current, status: { ...current.status, placement: record } })]);
   await faults.at('instance.start/place');
-  if (record.reserved !== undefined) await reservePages(shared, instance.name);
+  if (record.reserved !== undefined) await reservePages(shared, instance.name, record.reserved);
   if (record.dedicated !== undefined) await pinning.settle();
 }
 

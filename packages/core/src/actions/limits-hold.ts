@@ -21,6 +21,7 @@ import {
 } from '../domain/limits/effective.ts';
 import { qemuMemoryMib } from '../domain/limits/qemu-memory.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
+import { inWholePages } from '../domain/tuning/placed.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { inWordsOf } from './instance-state.ts';
 import { groundOf, isUnlimited, policyOf, saysNothing, wantedOf } from './limits.ts';
@@ -66,9 +67,10 @@ interface HoldOptions {
 export async function holdLimits(
   shared: Shared,
   guest: Guest,
-  instance: Instance,
+  recorded: Instance,
   { mended = false, patient = true }: HoldOptions = {},
 ): Promise<LimitsStatus> {
+  const instance = inWholePages(recorded);
   const { id } = instance;
   const wanted = await wantedOf(shared, instance);
   const reasons: Reasons = new Map();
@@ -86,7 +88,8 @@ export async function holdLimits(
 }
 
 /** What of a guest's limits is in force, without changing anything: what is not is `drifted`. */
-export async function lookAtLimits(shared: Shared, guest: Guest, instance: Instance): Promise<LimitsStatus> {
+export async function lookAtLimits(shared: Shared, guest: Guest, recorded: Instance): Promise<LimitsStatus> {
+  const instance = inWholePages(recorded);
   const wanted = await wantedOf(shared, instance);
   const signal = AbortSignal.timeout(commandMs);
   const [vcpus, memory] = await Promise.all([guest.tuning.vcpus(signal), guest.tuning.memory(signal)]);

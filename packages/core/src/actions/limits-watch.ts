@@ -5,6 +5,7 @@
 import type { Instance } from '@wirt/api';
 import pLimit from 'p-limit';
 import { withoutDefaults } from '../domain/limits/group-limits.ts';
+import { inWholePages } from '../domain/tuning/placed.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { policyOf, saysNothing, wantedOf } from './limits.ts';
 import { bringLimits, lookAtLimits } from './limits-hold.ts';
@@ -112,7 +113,7 @@ export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch
 
 /** Whether anything was asked for, or is in force, that a guest does not have by its start alone. */
 function isLimited(shared: Shared, instance: Instance): boolean {
-  const { spec, status } = instance;
+  const { spec, status } = inWholePages(instance);
   const isResized =
     status.run !== undefined && (spec.cpus !== status.run.cpus || spec.memoryMib !== status.run.memoryMib);
   return isResized || status.limits !== undefined || !saysNothing(instance, policyOf(shared, instance));

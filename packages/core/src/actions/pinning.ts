@@ -2,6 +2,7 @@
  * Keeps guests off the processors that others have alone: when such a guest comes or goes, the threads of all that run are told where
  * they may be now. Where nobody has processors alone, nothing is done.
  */
+import pLimit from 'p-limit';
 import { printCpuList } from '../domain/placement/cpu-list.ts';
 import type { HostTopology } from '../domain/placement/topology.ts';
 import type { Guest } from '../ports/hypervisor.ts';
@@ -10,6 +11,8 @@ import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 
 const pinMs = 10_000;
+const pinnedAtOnce = 4;
+const key = 'host/pinning';
 const lane = 'pinning';
 
 export interface Pinning {
@@ -24,7 +27,8 @@ export function createPinning(
   live: LiveGuests,
 ): Pinning {
   const { placing, instances, lanes, logger, store } = shared;
-  let applied = '';
+  /** What guests were told last, by this wirtd or the one before. */
+  let applied: string | undefined;
   /** What an earlier wirtd has told of vCPUs that come later is not known any more. */
   let isFirst = true;
   const dedicated = (): string =>
@@ -55,26 +59,37 @@ export function createPinning(
     async settle() {
       if (dedicated() === applied && !isFirst) return;
       await lanes.run(lane, async () => {
+        applied ??= String((await store.get(key))?.value ?? '');
         const wanted = dedicated();
         const onlyPlaced = wanted === applied;
         if (onlyPlaced && !isFirst) return;
-        isFirst = false;
-        const host = await placing.host();
-        let isWhole = true;
-        for (const guest of live.all()) {
-          const instance = instances.get(guest.id);
+        const guests = [...live.all()].filter((guest) => {
+          const { status } = instances.get(guest.id) ?? {};
           // One that is being started has been given its place before who is new here.
-          if (instance?.status.process === undefined && instance?.status.state !== 'starting') continue;
-          if (onlyPlaced && instance.status.placement === undefined) continue;
+          const isThere = status?.process !== undefined || status?.state === 'starting';
+          return isThere && (!onlyPlaced || status.placement !== undefined);
+        });
+        const host = guests.length === 0 ? undefined : await placing.host();
+        let isWhole = true;
+        const slot = pLimit(pinnedAtOnce);
+        const one = async (guest: Guest): Promise<void> => {
+          if (host === undefined) return;
           try {
-            await guest.tuning.pin(placing.confined(instance, host).pins, AbortSignal.timeout(pinMs));
+            // Told with the next pass, when it answers.
+            if (!guest.state.responsive) throw new Error('QEMU does not answer.');
+            const { pins } = placing.confined(instances.require(guest.id), host);
+            await guest.tuning.pin(pins, AbortSignal.timeout(pinMs));
             noteLater(guest.id, host);
           } catch (error) {
+            if (live.get(guest.id) !== guest) return;
             isWhole = false;
             logger.warn('instance.not_pinned', { instance: guest.id, error });
           }
-        }
-        if (isWhole) applied = wanted;
+        };
+        await Promise.all(guests.map((guest) => slot(() => one(guest))));
+        if (!isWhole) return;
+        if (!onlyPlaced) await store.write([{ type: 'put', key, value: wanted }]);
+        [applied, isFirst] = [wanted, false];
       });
     },
     async join(guest, signal) {

@@ -2,7 +2,7 @@
  * Places guests on the host's nodes, processors and huge pages: what is held is told from the records of those that run and from those being started, so
  * that guests started side by side see each other. A guest that nothing need be planned for costs nothing here.
  */
-import { type Instance, type InstancePlacement, WirtError } from '@wirt/api';
+import { type HostSettings, type Instance, type InstancePlacement, WirtError } from '@wirt/api';
 import type { GuestPins, PlannedPlacement } from '../domain/guest.ts';
 import { requestRefusal } from '../domain/placement/check-request.ts';
 import { reconfine } from '../domain/placement/confine.ts';
@@ -28,6 +28,7 @@ export interface Placed {
 interface Parts {
   readonly topology: HostTopologyReader;
   readonly hugePages?: HugePageReserve;
+  readonly settings: { readonly value: HostSettings };
   readonly instances: Pick<Records<Instance>, 'after'>;
 }
 
@@ -95,7 +96,10 @@ export class Placing {
    */
   async require(instance: Instance): Promise<void> {
     const host = await this.host();
-    const request = requestOf(instance, host, { mayReserve: this.#parts.hugePages !== undefined });
+    const request = requestOf(instance, host, {
+      mayReserve: this.#parts.hugePages !== undefined,
+      mayOvercommit: this.#parts.settings.value.memoryOvercommit > 1,
+    });
     const refusal = requestRefusal(request, surveyOf({ host, holdings: [] }));
     if (refusal !== undefined) throw refused(refusal);
   }
@@ -107,7 +111,10 @@ export class Placing {
 
   #plan(instance: Instance, host: HostTopology): { readonly placed: Placed; readonly holding: Holding } {
     const ground = { host, holdings: this.holdings(instance.id) };
-    const request = requestOf(instance, host, { mayReserve: this.#parts.hugePages !== undefined });
+    const request = requestOf(instance, host, {
+      mayReserve: this.#parts.hugePages !== undefined,
+      mayOvercommit: this.#parts.settings.value.memoryOvercommit > 1,
+    });
     const result = planPlacement(request, ground);
     if (result.kind === 'refused') throw refused(result.refusal);
     const { placement } = result;

@@ -7,9 +7,10 @@ export type PciKind = 'network' | 'storage' | 'display' | 'bridge' | 'other';
 export interface DeviceUse {
   /**
    * `root`: the host runs from it. `disk`: mounted, swap, or part of another device. `network`: has an address, a default route,
-   * or carries another interface. `functions`: virtual functions have been made of it. `mediated`: mediated devices have.
+   * or carries another interface. `functions`: virtual functions have been made of it. `mediated`: mediated devices have. `vfio`: a program has it
+   * open, which may be a guest of somebody else’s.
    */
-  readonly kind: 'root' | 'disk' | 'network' | 'functions' | 'mediated';
+  readonly kind: 'root' | 'disk' | 'network' | 'functions' | 'mediated' | 'vfio';
   /** Of the interface, disk or function. */
   readonly name: string;
   /** Completes a sentence that begins with the name: `is mounted at /`. */

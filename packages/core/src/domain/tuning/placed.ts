@@ -1,5 +1,5 @@
 /** A placement as the record of an instance has it, as the planner has it, and as QEMU and its threads are told. Pure. */
-import type { InstancePlacement } from '@wirt/api';
+import type { Instance, InstancePlacement } from '@wirt/api';
 import type { GuestPins, PlannedPlacement } from '../guest.ts';
 import { parseCpuList, printCpuList } from '../placement/cpu-list.ts';
 import type { Placement } from '../placement/placement.ts';
@@ -90,4 +90,14 @@ export function pinsOf(placement: Placement, shared: readonly number[]): GuestPi
     ...(emulatorPins === undefined ? {} : { emulator: emulatorPins }),
     ...(iothreadPins === undefined ? {} : { iothreads: iothreadPins }),
   };
+}
+
+/** As it runs: memory that is asked for is rounded up to whole pages, where those are huge. */
+export function inWholePages(instance: Instance): Instance {
+  const { spec, status } = instance;
+  const { pageSizeKib } = status.placement ?? {};
+  if (pageSizeKib === undefined) return instance;
+  const pageMib = pageSizeKib / 1024;
+  const memoryMib = Math.ceil(spec.memoryMib / pageMib) * pageMib;
+  return { ...instance, spec: { ...spec, memoryMib } };
 }

@@ -74,7 +74,7 @@ export function pinsOfUser({ vcpus = {}, emulator, iothreads }: UserPins): Place
 export function requestOf(
   instance: Shape,
   host: HostTopology,
-  pages: { readonly mayReserve: boolean },
+  pages: { readonly mayReserve: boolean; readonly mayOvercommit?: boolean },
 ): PlacementRequest {
   const { name, spec } = instance;
   const { cpus, maxCpus = cpus, memoryMib, overcommit, tuning = {} } = spec;
@@ -95,6 +95,7 @@ export function requestOf(
     dedicated: isDedicated(instance),
     pins: pinsOfUser(userPinsOf(instance) ?? {}),
     ...(topology === undefined ? {} : { topology }),
-    overcommit,
+    // How much may be promised beyond is for admission to say.
+    overcommit: overcommit || pages.mayOvercommit === true,
   };
 }

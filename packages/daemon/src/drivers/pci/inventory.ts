@@ -1,6 +1,6 @@
 // Reads all PCI devices of the host: what the kernel says of each, who is in its IOMMU group, and what the host needs it for.
 // Source: Linux, Documentation/ABI/testing/sysfs-bus-pci, sysfs-bus-vfio-mdev.
-import { type DeviceUse, isPciAddress, type PciDevice, pciKind } from '@wirt/core';
+import { type DeviceUse, isPciAddress, isVfioDriver, type PciDevice, pciKind } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import { readBlocks } from './block-facts.ts';
 import { type ReadAddresses, readInterfaces } from './interface-facts.ts';
@@ -24,6 +24,7 @@ export async function readInventory(
   ]);
   const devices = read.filter((device) => device !== undefined);
   const byGroup = Map.groupBy(devices, ({ iommuGroup }) => iommuGroup);
+  const open = await openGroups(files, devices);
   return devices.map((device): PciDevice => {
     const { address, iommuGroup, sriov } = device;
     const group = iommuGroup === undefined ? [] : (byGroup.get(iommuGroup) ?? []);
@@ -31,6 +32,9 @@ export async function readInventory(
     const made: DeviceUse[] = [
       ...(sriov.numVfs === 0 ? [] : [madeOf('functions', address, `has ${sriov.numVfs} virtual functions`)]),
       ...mediatedDevices.map(({ uuid }) => madeOf('mediated', uuid, 'is made of it')),
+      ...(isVfioDriver(device.driver) && iommuGroup !== undefined && open.has(iommuGroup)
+        ? [madeOf('vfio', doorOf(iommuGroup), 'is open in a program')]
+        : []),
     ];
     return {
       ...device,
@@ -39,6 +43,20 @@ export async function readInventory(
       inUse: [...usesOf(address, { interfaces, blocks }), ...made],
     };
   });
+}
+
+const doorOf = (group: number): string => `/dev/vfio/${group}`;
+
+/** IOMMU groups that a process has open: a group opens once (Linux, driver-api/vfio.rst). */
+async function openGroups(files: HostFiles, devices: readonly OwnFacts[]): Promise<ReadonlySet<number>> {
+  const groups = new Set(
+    devices.flatMap(({ driver, iommuGroup }) =>
+      isVfioDriver(driver) && iommuGroup !== undefined ? [iommuGroup] : [],
+    ),
+  );
+  const open = new Set<number>();
+  for (const group of groups) if ((await files.opens(doorOf(group))) === 'EBUSY') open.add(group);
+  return open;
 }
 
 const madeOf = (kind: DeviceUse['kind'], name: string, reason: string): DeviceUse => ({ kind, name, reason });

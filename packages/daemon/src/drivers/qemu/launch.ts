@@ -28,7 +28,11 @@ import { lockedBytes } from './vfio-devices.ts';
  * QEMU with 64 vCPUs takes a third of a second; a hundred started at once on two cores take ten. By TCG what each further vCPU takes grows with
  * their number: 256 take 3 s, 1,024 a minute and a half.
  */
-const connectDeadlineMs = ({ cpus }: LaunchPlan): number => 30_000 + Math.max(0, cpus - 255) * 500;
+function connectDeadlineMs({ cpus, memoryMib, placement, devices }: LaunchPlan): number {
+  // All of its memory is touched, or pinned, before it answers: a second for each GiB is what a slow host needs.
+  const isTouched = placement?.pageSizeKib !== undefined || (devices ?? []).length > 0;
+  return 30_000 + Math.max(0, cpus - 255) * 500 + (isTouched ? memoryMib : 0);
+}
 const pidDeadlineMs = 5_000;
 const goneDeadlineMs = 10_000;
 

@@ -76,7 +76,10 @@ function object(
           'prealloc=on',
           `prealloc-threads=${Math.min(cpus, mostPreallocThreads)}`,
         ]),
-    ...(hostNode === undefined ? [] : [`host-nodes=${hostNode}`, 'policy=bind']),
+    // What is there already stays on its node; what is touched later is better far away than not at all, for which the kernel would kill the guest.
+    ...(hostNode === undefined
+      ? []
+      : [`host-nodes=${hostNode}`, `policy=${pageSizeKib === undefined ? 'preferred' : 'bind'}`]),
   ];
   return ['-object', words.join(',')];
 }

@@ -1,7 +1,7 @@
 // The processors of the host that the threads of a guest may use, set by util-linux' taskset: QEMU's own seccomp filter denies it
 // sched_setaffinity, and a guest's threads are not wirtd's. Threads that QEMU makes later have the processors of the one that makes them.
 // Source: sched_setaffinity(2), QEMU qapi/machine.json (query-cpus-fast), qapi/misc.json (query-iothreads).
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { WirtError } from '@wirt/api';
 import { type GuestPins, printCpuList } from '@wirt/core';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
@@ -16,23 +16,32 @@ export interface PinsContext {
   readonly ask: Ask;
 }
 
-/** In force when it returns. Throws `limit.failed`, `host.tool_missing`, `instance.unresponsive`. */
+/** In force when it returns, on threads that were made meanwhile, too. Throws `limit.failed`, `host.tool_missing`, `instance.unresponsive`. */
 export async function pinThreads(context: PinsContext, pins: GuestPins, signal: AbortSignal): Promise<void> {
   const { id, pid, ask } = context;
   const single = await singlePins(ask, pins, signal);
-  await taskset(id, ['-a', '-c', '-p', printCpuList(pins.group), String(pid)], signal);
-  if (pins.emulator !== undefined) {
-    const special = new Set(await specialThreads(ask, signal));
-    for (const thread of await threadsOf(pid))
-      if (!special.has(thread) && !single.has(thread)) single.set(thread, pins.emulator);
+  const special =
+    pins.emulator === undefined ? new Set<number>() : new Set(await specialThreads(ask, signal));
+  const told = new Set<number>();
+  for (;;) {
+    const left = (await threadsOf(pid)).filter((thread) => !told.has(thread));
+    if (left.length === 0) return;
+    while (left.length > 0)
+      await Promise.all(
+        left.splice(0, atOnce).map(async (thread) => {
+          told.add(thread);
+          const others = special.has(thread) ? undefined : pins.emulator;
+          const cpus = printCpuList(single.get(thread) ?? others ?? pins.group);
+          if ((await allowed(pid, thread)) !== cpus) await taskset(id, thread, cpus, signal);
+        }),
+      );
   }
-  const left = [...single];
-  while (left.length > 0)
-    await Promise.all(
-      left
-        .splice(0, atOnce)
-        .map(([thread, cpus]) => taskset(id, ['-c', '-p', printCpuList(cpus), String(thread)], signal)),
-    );
+}
+
+/** Undefined where the thread has ended. */
+async function allowed(pid: number, thread: number): Promise<string | undefined> {
+  const status = await readFile(`/proc/${pid}/task/${thread}/status`, 'latin1').catch(() => '');
+  return /^Cpus_allowed_list:\t(.*)$/m.exec(status)?.[1];
 }
 
 /** vCPUs and iothreads that have processors of their own, by thread id. */
@@ -65,9 +74,9 @@ async function threadsOf(pid: number): Promise<number[]> {
   return names.map(Number);
 }
 
-async function taskset(id: string, args: readonly string[], signal: AbortSignal): Promise<void> {
+async function taskset(id: string, thread: number, cpus: string, signal: AbortSignal): Promise<void> {
   try {
-    await runToSuccess('taskset', [...args], { timeoutMs, signal });
+    await runToSuccess('taskset', ['-c', '-p', cpus, String(thread)], { timeoutMs, signal });
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof SubprocessError && error.isMissing)

@@ -1,7 +1,7 @@
 // Reads the host's processors and memory nodes for placement. What is offline is left out, and what goes while it is read
 // is no error. Where a processor sits is read again only when others are online than before: on 4096 of them that is
 // twelve thousand files, and a placement is asked for at every start.
-import type { HostCpu, HostTopology } from '@wirt/core';
+import { type HostCpu, type HostTopology, parseCpuList } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import { onlineCpus, readCpus, type SeatedCpu } from './cpus.ts';
 import { type ReadNode, readNodes } from './nodes.ts';
@@ -15,13 +15,14 @@ export function createTopologyReader(files: HostFiles): TopologyReader {
   return {
     async read(signal) {
       signal.throwIfAborted();
-      const ids = await onlineCpus(files);
+      const own = await allowedHere(files);
+      const ids = (await onlineCpus(files)).filter((id) => own.cpus?.has(id) ?? true);
       const online = ids.join();
       const seats = last?.online === online ? last.seats : await readCpus(files, ids);
       // One that went meanwhile is looked for again.
       last = seats.length === ids.length ? { online, seats } : undefined;
       signal.throwIfAborted();
-      const nodes = await readNodes(files, ids);
+      const nodes = (await readNodes(files, ids)).filter(({ id }) => own.nodes?.has(id) ?? true);
       signal.throwIfAborted();
       return {
         cpus: seatOnNodes(seats, nodes),
@@ -29,6 +30,19 @@ export function createTopologyReader(files: HostFiles): TopologyReader {
       };
     },
   };
+}
+
+/** What wirtd itself may use, as in a container: guests have no more. Undefined where it is not told. Source: proc_pid_status(5). */
+async function allowedHere(files: HostFiles): Promise<{
+  readonly cpus: ReadonlySet<number> | undefined;
+  readonly nodes: ReadonlySet<number> | undefined;
+}> {
+  const status = (await files.text('/proc/self/status')) ?? '';
+  const of = (name: string): ReadonlySet<number> | undefined => {
+    const ids = parseCpuList(new RegExp(`^${name}:\\t(.*)$`, 'm').exec(status)?.[1] ?? '');
+    return ids === undefined || ids.length === 0 ? undefined : new Set(ids);
+  };
+  return { cpus: of('Cpus_allowed_list'), nodes: of('Mems_allowed_list') };
 }
 
 /** Once, for whoever asks rarely. */
