@@ -59,7 +59,8 @@ export function createPinning(
     async settle() {
       if (dedicated() === applied && !isFirst) return;
       await lanes.run(lane, async () => {
-        applied ??= String((await store.get(key))?.value ?? '');
+        const kept = (await store.get(key))?.value;
+        applied ??= typeof kept === 'string' ? kept : '';
         const wanted = dedicated();
         const onlyPlaced = wanted === applied;
         if (onlyPlaced && !isFirst) return;
