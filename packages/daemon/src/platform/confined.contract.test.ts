@@ -1,7 +1,7 @@
 // The confinement, as the kernel tells of it.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -26,8 +26,14 @@ function run(words: string[], limits: ProcessLimits = {}, joinFiles: string[] = 
 }
 
 /** A zombie has ended: only its parent has not looked yet. */
-const isRunning = (pid: number): boolean =>
-  existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    // It went while it was looked at.
+    return false;
+  }
+}
 
 describe.skipIf(!isRoot)(`a confined program${isRoot ? '' : ' (skipped: needs root)'}`, () => {
   let directory: string;
