@@ -339,7 +339,7 @@ describe('a daemon', () => {
     async (step) => {
       const fake = await hostWith(aGpu());
       fake.fault = { step, kind: 'die' };
-      void run(fake, 'web', [gpu0]);
+      void run(fake, 'web', [gpu0]).catch(() => undefined);
       await fake.died();
       await fake.restart();
       await stop(fake, 'web');
@@ -358,7 +358,7 @@ describe('a daemon', () => {
     const fake = await hostWith(aGpu());
     await run(fake, 'web', [gpu0]);
     fake.fault = { step, kind: 'die' };
-    void stop(fake, 'web');
+    void stop(fake, 'web').catch(() => undefined);
     await fake.died();
     await fake.restart();
     await stop(fake, 'web');
