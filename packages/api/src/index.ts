@@ -1,4 +1,5 @@
 /** The contract of Wirt: resources, routes, errors, and which action is allowed in which state. */
+export * from './cpu-list.ts';
 export * from './errors.ts';
 export * from './instance-can.ts';
 export * from './nearest.ts';

@@ -1,6 +1,7 @@
+import { printCpuList } from '@wirt/api/cpu-list';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseCpuList, parseCpuTopology, rangesText } from './cpu-list.ts';
+import { parseCpuList, parseCpuTopology } from './cpu-list.ts';
 
 describe('a list of processors', () => {
   it('is taken as the kernel writes it', () => {
@@ -20,7 +21,7 @@ describe('a list of processors', () => {
   it('is written with ranges, and holds the same processors', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.nat(99)), (numbers) => {
-        const text = rangesText(numbers);
+        const text = printCpuList(numbers);
         const read = text.split(',').flatMap((part) => {
           const [first = 0, last = first] = part.split('-').map(Number);
           return part === '' ? [] : Array.from({ length: last - first + 1 }, (_, at) => first + at);
@@ -31,7 +32,7 @@ describe('a list of processors', () => {
         );
       }),
     );
-    expect(rangesText([3, 1, 2, 8, 8])).toBe('1-3,8');
+    expect(printCpuList([3, 1, 2, 8, 8])).toBe('1-3,8');
   });
 });
 

@@ -29,14 +29,3 @@ export function parseCpuTopology(text: string): CpuTopology {
       throw new BadValue(`takes 1 to ${most[name]} ${name}, and not ${found[name]}`);
   return found;
 }
-
-/** `0-3,8` of numbers in any order. */
-export function rangesText(numbers: Iterable<number>): string {
-  const ranges: { first: number; last: number }[] = [];
-  for (const each of [...new Set(numbers)].toSorted((a, b) => a - b)) {
-    const open = ranges.at(-1);
-    if (open !== undefined && open.last + 1 === each) open.last = each;
-    else ranges.push({ first: each, last: each });
-  }
-  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(',');
-}

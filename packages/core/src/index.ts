@@ -16,7 +16,6 @@ export { decodeText } from './domain/machine/xml.ts';
 export { needsWideApic } from './domain/machine-limits/apic.ts';
 export * from './domain/network-plan.ts';
 export { maxNics } from './domain/nic.ts';
-export { parseCpuList, printCpuList } from './domain/placement/cpu-list.ts';
 export type { Holding } from './domain/placement/placement.ts';
 export { planPlacement } from './domain/placement/plan.ts';
 export type { HostCpu, HostNode, HostTopology, HugePages } from './domain/placement/topology.ts';

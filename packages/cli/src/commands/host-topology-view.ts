@@ -1,6 +1,6 @@
 /** What people see of nodes and processors. Readable on the largest hosts: processors are ranges, nodes alike are told together. */
 import type { HostTopologyView } from '@wirt/api';
-import { rangesText } from '../cpu-list.ts';
+import { printCpuList } from '@wirt/api/cpu-list';
 import type { View } from '../print.ts';
 import type { Block } from '../table.ts';
 import { bytesText, mibText } from '../units.ts';
@@ -43,7 +43,7 @@ function distancesText(distances: Node['distances']): string {
   return (
     [...byDistance]
       .toSorted(([a], [b]) => a - b)
-      .map(([distance, nodes]) => `${distance} to ${rangesText(nodes.map(({ node }) => node))}`)
+      .map(([distance, nodes]) => `${distance} to ${printCpuList(nodes.map(({ node }) => node))}`)
       .join(', ') || '-'
   );
 }
@@ -99,7 +99,7 @@ const [shownCores, shownOfMany] = [8, 3];
 /** `0+4 1+5 2+6 … 3+7`; where cores have one thread, their processors as ranges. */
 function coresText(cores: Cores): string {
   const ordered = cores.toSorted(([a = 0], [b = 0]) => a - b);
-  if (ordered.every(({ length }) => length === 1)) return rangesText(ordered.flat());
+  if (ordered.every(({ length }) => length === 1)) return printCpuList(ordered.flat());
   const texts = ordered.map((threads) => threads.join('+'));
   if (texts.length <= shownCores) return texts.join(' ');
   return `${texts.slice(0, shownOfMany).join(' ')} … ${texts.at(-1)}`;
@@ -111,7 +111,7 @@ function aloneText(cpus: readonly Cpu[]): string {
     dedicatedTo === undefined ? [] : [{ cpu, dedicatedTo }],
   );
   const byName = Map.groupBy(owned, ({ dedicatedTo }) => dedicatedTo);
-  const texts = [...byName].map(([name, theirs]) => `${name}: ${rangesText(theirs.map(({ cpu }) => cpu))}`);
+  const texts = [...byName].map(([name, theirs]) => `${name}: ${printCpuList(theirs.map(({ cpu }) => cpu))}`);
   const more = texts.length - shownCores;
   return `${texts.slice(0, shownCores).join('; ')}${more > 0 ? `; and ${more} more` : ''}` || '-';
 }

@@ -1,6 +1,6 @@
 /** What people see of how a guest is fitted to the hardware: every setting with its reason, and in short where it was put. */
 import type { InstancePlacement, InstanceTuning, Tuning, TuningSetting } from '@wirt/api';
-import { rangesText } from '../cpu-list.ts';
+import { printCpuList } from '@wirt/api/cpu-list';
 import type { View } from '../print.ts';
 import type { Block, Cell } from '../table.ts';
 import { mibText } from '../units.ts';
@@ -65,7 +65,7 @@ export function placementFields(placement: InstancePlacement | undefined): Field
   const place = [
     ...(placement.nodes.length === 0
       ? []
-      : [`${placement.nodes.length === 1 ? 'node' : 'nodes'} ${rangesText(placement.nodes)}`]),
+      : [`${placement.nodes.length === 1 ? 'node' : 'nodes'} ${printCpuList(placement.nodes)}`]),
     ...(placement.groupCpus === undefined ? [] : [`processors ${placement.groupCpus}`]),
     ...(placement.dedicated === undefined ? [] : [`${placement.dedicated} for it alone`]),
   ];

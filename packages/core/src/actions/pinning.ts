@@ -2,8 +2,8 @@
  * Keeps guests off the processors that others have alone: when such a guest comes or goes, the threads of all that run are told where
  * they may be now. Where nobody has processors alone, nothing is done.
  */
+import { printCpuList } from '@wirt/api';
 import pLimit from 'p-limit';
-import { printCpuList } from '../domain/placement/cpu-list.ts';
 import type { HostTopology } from '../domain/placement/topology.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { LiveGuests } from './live-guests.ts';

@@ -1,5 +1,5 @@
 /** Refuses a request that no host could keep, and pins to processors that are not there or belong to others. Pure. */
-import { printCpuList } from './cpu-list.ts';
+import { printCpuList } from '@wirt/api';
 import type { IdList, PlacementRequest, Refusal } from './placement.ts';
 import type { Survey } from './survey.ts';
 

@@ -2,8 +2,8 @@
  * Whole physical cores for a guest with dedicated processors. Threads of one core share its caches and execution units, so a core is taken whole: its
  * threads are vCPUs of one guest core, or the sibling idles.
  */
+import { printCpuList } from '@wirt/api';
 import { takenRefusal } from './check-request.ts';
-import { printCpuList } from './cpu-list.ts';
 import type { Core } from './host-index.ts';
 import type { IdList, PlacementRequest, Refusal } from './placement.ts';
 import type { Survey } from './survey.ts';

@@ -1,6 +1,6 @@
 /** Says why a guest was placed as it was: one sentence for each decision, for `wirt show --tuning`. */
+import { printCpuList } from '@wirt/api';
 import type { Shape } from './cores.ts';
-import { printCpuList } from './cpu-list.ts';
 import type { Fit, NodeShare } from './fit.ts';
 import type { MemoryNeed } from './memory.ts';
 import type { Placement, PlacementRequest } from './placement.ts';

@@ -1,7 +1,6 @@
 /** A placement as the record of an instance has it, as the planner has it, and as QEMU and its threads are told. Pure. */
-import type { Instance, InstancePlacement } from '@wirt/api';
+import { type Instance, type InstancePlacement, parseCpuList, printCpuList } from '@wirt/api';
 import type { GuestPins, PlannedPlacement } from '../guest.ts';
-import { parseCpuList, printCpuList } from '../placement/cpu-list.ts';
 import type { Placement } from '../placement/placement.ts';
 
 export function recordOf(

@@ -1,6 +1,5 @@
 /** What the planner is asked for: the instance's own wishes over those of its profile. Pure. */
-import type { Instance, InstancePlacement } from '@wirt/api';
-import { parseCpuList } from '../placement/cpu-list.ts';
+import { type Instance, type InstancePlacement, parseCpuList } from '@wirt/api';
 import type { PlacementRequest } from '../placement/placement.ts';
 import type { HostTopology } from '../placement/topology.ts';
 import { pageSizesKib, profileOf } from './profile.ts';

@@ -1,6 +1,7 @@
 // A guest's memory and nodes → QEMU's command line; pure. Memory is shared (memfd), so that huge pages, NUMA policy and forking are the same
 // mechanism; only what is to be merged is private, since the kernel merges no shared memory (admin-guide/mm/ksm.rst).
 // Source: QEMU qemu-options.hx (-object memory-backend-memfd, -numa), hw/core/numa.c.
+import { printCpuList } from '@wirt/api';
 import type { LaunchPlan } from '@wirt/core';
 
 type Plan = Pick<LaunchPlan, 'memoryMib' | 'placement' | 'mergeable' | 'cpus'>;
@@ -31,7 +32,10 @@ export function memoryObjects(plan: Plan): string[] {
       [
         'node',
         `nodeid=${number}`,
-        ...ranges(vcpus).map((range) => `cpus=${range}`),
+        // Each range is a word of its own.
+        ...printCpuList(vcpus)
+          .split(',')
+          .map((range) => `cpus=${range}`),
         `memdev=${nodeMemory(number)}`,
       ].join(','),
     ]),
@@ -82,15 +86,4 @@ function object(
       : [`host-nodes=${hostNode}`, `policy=${pageSizeKib === undefined ? 'preferred' : 'bind'}`]),
   ];
   return ['-object', words.join(',')];
-}
-
-/** `0-3`, `8`: QEMU takes each range as a word of its own. */
-function ranges(ids: readonly number[]): string[] {
-  const found: [number, number][] = [];
-  for (const id of ids) {
-    const last = found.at(-1);
-    if (last !== undefined && last[1] === id - 1) last[1] = id;
-    else found.push([id, id]);
-  }
-  return found.map(([first, last]) => (first === last ? String(first) : `${first}-${last}`));
 }

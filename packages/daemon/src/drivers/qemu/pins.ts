@@ -2,8 +2,8 @@
 // sched_setaffinity, and a guest's threads are not wirtd's. Threads that QEMU makes later have the processors of the one that makes them.
 // Source: sched_setaffinity(2), QEMU qapi/machine.json (query-cpus-fast), qapi/misc.json (query-iothreads).
 import { readdir, readFile } from 'node:fs/promises';
-import { WirtError } from '@wirt/api';
-import { type GuestPins, printCpuList } from '@wirt/core';
+import { printCpuList, WirtError } from '@wirt/api';
+import type { GuestPins } from '@wirt/core';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
 import type { Ask } from './control.ts';
 

@@ -1,5 +1,6 @@
 // Logical processors that are online: which socket and core each is of, as the kernel's admin-guide/cputopology.rst says.
-import { type HostCpu, parseCpuList } from '@wirt/core';
+import { parseCpuList } from '@wirt/api';
+import type { HostCpu } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 
 const cpuDirectory = '/sys/devices/system/cpu';

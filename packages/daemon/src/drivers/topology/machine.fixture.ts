@@ -1,6 +1,7 @@
 // Machines of any shape as the kernel shows them, and what must be read of them. Of the recorded ones only the shape is
 // taken: which processors and nodes there are, and how they are numbered.
-import { type HostNode, type HostTopology, type HugePages, printCpuList } from '@wirt/core';
+import { printCpuList } from '@wirt/api';
+import type { HostNode, HostTopology, HugePages } from '@wirt/core';
 
 export interface CpuShape {
   readonly id: number;

@@ -1,6 +1,7 @@
 // NUMA nodes that are online, with their processors, memory, distances and huge pages; a kernel without NUMA has one, of
 // everything. A node that goes while it is read is left out.
-import { type HostNode, type HugePages, parseCpuList } from '@wirt/core';
+import { parseCpuList } from '@wirt/api';
+import type { HostNode, HugePages } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 
 const nodeDirectory = '/sys/devices/system/node';

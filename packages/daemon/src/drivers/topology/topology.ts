@@ -1,7 +1,8 @@
 // Reads the host's processors and memory nodes for placement. What is offline is left out, and what goes while it is read
 // is no error. Where a processor sits is read again only when others are online than before: on 4096 of them that is
 // twelve thousand files, and a placement is asked for at every start.
-import { type HostCpu, type HostTopology, parseCpuList } from '@wirt/core';
+import { parseCpuList } from '@wirt/api';
+import type { HostCpu, HostTopology } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import { onlineCpus, readCpus, type SeatedCpu } from './cpus.ts';
 import { type ReadNode, readNodes } from './nodes.ts';

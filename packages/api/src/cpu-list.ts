@@ -2,7 +2,6 @@
  * The kernel's list format of processors and nodes ("0-3,8,10-11"), as cpusets, `taskset -c` and /sys use it. Strict: what is not exactly that, or
  * names more than any host has, is no list. The kernel's strides ("0-31:2/4") are not taken: nothing that is read here has them.
  */
-import type { IdList } from './placement.ts';
 
 /** Above what Linux supports on any processor (NR_CPUS is 8192 on x86 at most). */
 const maxIds = 65_536;
@@ -31,7 +30,7 @@ function parseRange(part: string): { readonly first: number; readonly last: numb
 }
 
 /** The shortest text for the numbers, in whatever order they come. */
-export function printCpuList(ids: IdList): string {
+export function printCpuList(ids: readonly number[]): string {
   const sorted = [...new Set(ids)].sort((a, b) => a - b);
   const parts: string[] = [];
   let first: number | undefined;
