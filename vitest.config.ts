@@ -13,6 +13,8 @@ const alone = [
   `${packages}/cgroup/cgroup.contract.test.ts`,
 ];
 const slow = { testTimeout: 180_000, hookTimeout: 180_000 } as const;
+/** Real machines have bad seconds. What passes only then is named at the end of the run: tools/plain-summary-reporter.ts. */
+const again = { retry: 1 } as const;
 /** More than two guests at once, and their agents are late. */
 const sideBySide = { pool: 'forks', maxWorkers: 2 } as const;
 
@@ -38,6 +40,7 @@ export default defineConfig({
           include: [`${packages}/*.contract.test.ts`],
           exclude: ['**/node_modules/**', ...alone],
           ...sideBySide,
+          ...again,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -50,6 +53,7 @@ export default defineConfig({
           exclude: ['**/node_modules/**', ...alone],
           globalSetup: ['./tests/build-first.ts'],
           ...sideBySide,
+          ...again,
           ...slow,
         },
       },
@@ -61,6 +65,7 @@ export default defineConfig({
           globalSetup: ['./tests/build-first.ts'],
           pool: 'forks',
           fileParallelism: false,
+          ...again,
           ...slow,
         },
       },

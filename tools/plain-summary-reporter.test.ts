@@ -7,7 +7,10 @@ type CountedModule = Parameters<typeof tallyModules>[0][number];
 /** A module as vitest hands it over, with only the members that are counted. */
 function moduleWith(states: string[], state = 'passed'): CountedModule {
   const errors = [{ message: 'expected 1 to be 2' }, { message: 'and more' }];
-  const tests = states.map((each) => ({ name: `is ${each}`, result: () => ({ state: each, errors }) }));
+  const tests = states.map((each) => ({
+    name: `is ${each}`,
+    result: () => ({ state: each, errors: each === 'passed' ? [] : errors }),
+  }));
   return {
     state: () => state,
     relativeModuleId: 'a.test.ts',
@@ -20,31 +23,35 @@ describe('the plain summary', () => {
   it('adds up the tests of all modules', () => {
     const tally = tallyModules(
       [moduleWith(['passed', 'passed']), moduleWith(['passed', 'failed'], 'failed')],
-      0,
+      [],
     );
     expect(summaryLine(tally)).toBe('tests: 3 passed, 1 failed');
   });
 
   it('names skipped tests on a line of their own, before the last', () => {
-    const tally = tallyModules([moduleWith(['passed', 'skipped'])], 0);
+    const tally = tallyModules([moduleWith(['passed', 'skipped'])], []);
     expect(summaryLine(tally)).toBe('skipped: 1\ntests: 1 passed, 0 failed');
   });
 
   it('counts a file that could not be loaded as a failed test', () => {
-    expect(tallyModules([moduleWith([], 'failed')], 0).failed).toBe(1);
+    expect(tallyModules([moduleWith([], 'failed')], []).failed).toBe(1);
   });
 
   it('counts an error outside any test as a failed test', () => {
-    expect(tallyModules([moduleWith(['passed'])], 2)).toMatchObject({ passed: 1, failed: 2, skipped: 0 });
+    expect(tallyModules([moduleWith(['passed'])], [new Error('lost'), new Error('late')])).toMatchObject({
+      passed: 1,
+      failed: 2,
+      failures: ['outside any test: lost', 'outside any test: late'],
+    });
   });
 
   it('counts a test that never finished as failed', () => {
-    expect(tallyModules([moduleWith(['pending'])], 0).failed).toBe(1);
+    expect(tallyModules([moduleWith(['pending'])], []).failed).toBe(1);
   });
 
   it('names each failed test and each broken file with the beginning of its error', () => {
     expect(
-      tallyModules([moduleWith(['passed', 'failed'], 'failed'), moduleWith([], 'failed')], 0).failures,
-    ).toEqual(['is failed: expected 1 to be 2', 'a.test.ts: cannot be loaded:   no such file']);
+      tallyModules([moduleWith(['passed', 'failed'], 'failed'), moduleWith([], 'failed')], []).failures,
+    ).toEqual(['is failed: expected 1 to be 2', 'a.test.ts: cannot be loaded: no such file here']);
   });
 });

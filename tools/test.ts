@@ -49,8 +49,10 @@ async function checkHost(before: ReadonlySet<string>): Promise<Tally> {
 }
 
 /** The first few, short enough that they are still seen where only the end of a log is kept. */
-function firstFailures({ failures }: Tally): string[] {
-  return failures.slice(0, 5).map((line) => (line.length > 120 ? `${line.slice(0, 119)}…` : line));
+function firstOf(lines: readonly string[]): string[] {
+  return lines
+    .slice(0, 6)
+    .map((line) => (line.length > 400 ? `${line.slice(0, 200)} … ${line.slice(-199)}` : line));
 }
 
 async function main(): Promise<void> {
@@ -80,7 +82,8 @@ async function main(): Promise<void> {
     const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
     console.log(`${name.padEnd(12)} ${tally.passed} passed, ${tally.failed} failed${skipped}`);
   }
-  for (const line of firstFailures(total)) console.log(`failed: ${line}`);
+  for (const line of firstOf(total.unsteady)) console.log(`passed at the second try: ${line}`);
+  for (const line of firstOf(total.failures)) console.log(`failed: ${line}`);
   process.exitCode = total.failed === 0 ? 0 : 1;
   console.log(summaryLine(total));
 }

@@ -16,14 +16,7 @@ beforeAll(async () => {
   await net.guest('db', [], { spec: { image: 'micro', memoryMib: 96, disks } });
 });
 
-afterAll(async () => {
-  try {
-    await net.clear();
-    expect(await net.daemon.remains()).toEqual([]);
-  } finally {
-    await net[Symbol.asyncDispose]();
-  }
-});
+afterAll(async () => expect(await net.end()).toEqual([]));
 
 const set = (spec: NonNullable<InstanceUpdate['spec']>) => net.set('db', spec);
 const all = (limits: Throttle | null) => set({ limits: { disk: limits } });

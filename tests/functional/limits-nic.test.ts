@@ -15,15 +15,7 @@ beforeAll(async () => {
   await startPeers(net);
 });
 
-afterAll(async () => {
-  try {
-    await net.clear();
-    expect(await net.network.remains()).toEqual([]);
-    expect(await net.daemon.remains()).toEqual([]);
-  } finally {
-    await net[Symbol.asyncDispose]();
-  }
-});
+afterAll(async () => expect(await net.end()).toEqual([]));
 
 const rates = { egress: egressRate, ingress: ingressRate } as const;
 type Way = keyof typeof rates;

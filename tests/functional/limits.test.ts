@@ -17,15 +17,7 @@ beforeAll(async () => {
   ]);
 });
 
-afterAll(async () => {
-  try {
-    await net.clear();
-    expect(await net.network.remains()).toEqual([]);
-    expect(await net.daemon.remains()).toEqual([]);
-  } finally {
-    await net[Symbol.asyncDispose]();
-  }
-});
+afterAll(async () => expect(await net.end()).toEqual([]));
 
 const set = (name: string, spec: NonNullable<InstanceUpdate['spec']>) => net.set(name, spec);
 
@@ -45,9 +37,10 @@ describe('processor time', () => {
   it('is saved while a guest is idle, for a burst above its limit', async () => {
     // Of each 100 ms it may work 50, so that once in 150 ms it waits for 50, however they lie; what it has saved carries it over them.
     await set('db', { limits: { cpu: { cores: 0.5 } } });
-    expect(await heldUp(net, 'db', 150)).toBeGreaterThan(20);
+    const without = await heldUp(net, 'db', 150);
+    expect(without).toBeGreaterThan(20);
     await set('db', { limits: { cpu: { cores: 0.5, burstMs: 50 } } });
-    expect(await heldUp(net, 'db', 150)).toBeLessThan(10);
+    expect(await heldUp(net, 'db', 150)).toBeLessThan(without / 2);
     await set('db', { limits: { cpu: null } });
   });
 

@@ -10,15 +10,7 @@ beforeAll(async () => {
   await Promise.all([net.guest('a'), net.guest('b')]);
 });
 
-afterAll(async () => {
-  try {
-    await net.clear();
-    expect(await net.network.remains()).toEqual([]);
-    expect(await net.daemon.remains()).toEqual([]);
-  } finally {
-    await net[Symbol.asyncDispose]();
-  }
-});
+afterAll(async () => expect(await net.end()).toEqual([]));
 
 const pings = async (from: string, to: string): Promise<boolean> =>
   (await net.sh(from, `ping -c 1 -W 2 ${to}`)).exitCode === 0;

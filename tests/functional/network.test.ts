@@ -10,15 +10,7 @@ beforeAll(async () => {
   net = await networked();
 });
 
-afterAll(async () => {
-  try {
-    await net.clear();
-    expect(await net.network.remains()).toEqual([]);
-    expect(await net.daemon.remains()).toEqual([]);
-  } finally {
-    await net[Symbol.asyncDispose]();
-  }
-});
+afterAll(async () => expect(await net.end()).toEqual([]));
 
 const reaches = async (guest: string, host: string, port: number): Promise<boolean> =>
   (await net.sh(guest, `nc -w 2 ${host} ${port} </dev/null`)).exitCode === 0;

@@ -26,6 +26,7 @@ describe('wirt ls', () => {
       loads(join(dirname(main), file), loaded.files, loaded.others);
     expect([...loaded.others].sort()).toEqual([
       '@wirt/api/client',
+      '@wirt/api/cpu-list',
       '@wirt/api/errors',
       '@wirt/api/instance-can',
     ]);

@@ -25,6 +25,8 @@ export interface Networked extends AsyncDisposable {
   cli(...args: string[]): Promise<string>;
   /** Removes every instance and every network. */
   clear(): Promise<void>;
+  /** Removes them, ends wirtd and the namespaces, and tells what was left on the host before that: nothing. */
+  end(): Promise<string[]>;
   /** The first card's IPv4 address, from the record. */
   address(name: string): Promise<string>;
 }
@@ -53,6 +55,12 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
     const { exitCode, stdout, stderr } = await wirt(daemon.socket, args);
     if (exitCode !== 0) throw new Error(`wirt ${args.join(' ')} ended with ${exitCode}: ${stderr}${stdout}`);
     return stdout;
+  };
+  const clear = async (): Promise<void> => {
+    for (const { name } of (await client.call('GET /v1/instances', {})).items)
+      await cli('rm', '--force', name);
+    for (const { name } of (await client.call('GET /v1/networks', {})).items)
+      await cli('network', 'rm', name);
   };
   return {
     daemon,
@@ -84,11 +92,14 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       if (exitCode !== 0) throw new Error(`guest ${name} has no card ${mac}`);
     },
     cli,
-    clear: async () => {
-      for (const { name } of (await client.call('GET /v1/instances', {})).items)
-        await cli('rm', '--force', name);
-      for (const { name } of (await client.call('GET /v1/networks', {})).items)
-        await cli('network', 'rm', name);
+    clear,
+    end: async () => {
+      try {
+        await clear();
+        return [...(await network.remains()), ...(await daemon.remains())];
+      } finally {
+        await kept.disposeAsync();
+      }
     },
     address: async (name) => {
       const address = (await instance(name)).spec.nics[0]?.ipv4;

@@ -40,12 +40,12 @@ export async function coresSeen(net: Networked, guest: string, seconds: number):
 
 /**
  * How long a guest that was idle is held up within its first `ms` of work, in ms, at least (what else the machine does holds it up, too): of its
- * own clock, what is missing between two looks at it, in the best of seven times.
+ * own clock, what is missing between two looks at it, in the best of seven times, each at another moment of the period in which the kernel gives time.
  */
 export async function heldUp(net: Networked, guest: string, ms: number): Promise<number> {
   const look = '${EPOCHREALTIME/./}';
   const loop =
-    `for i in 1 2 3 4 5 6 7; do sleep 1; g=0; p=${look}; e=$((p+${ms}000)); while [ $p -lt $e ]; do ` +
+    `for i in 1 2 3 4 5 6 7; do sleep 1; usleep $((i*17000)); g=0; p=${look}; e=$((p+${ms}000)); while [ $p -lt $e ]; do ` +
     `t=${look}; d=$((t-p)); [ $d -ge 5000 ] && g=$((g+d)); p=$t; done; echo $g; done`;
   return Math.min(...(await net.sh(guest, loop)).text.split('\n').map(Number)) / 1000;
 }

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { type TestImage, testImage, testWorkDirectory } from '../../platform/test-image.fixture.ts';
 import { createMicroImageBuilder } from './image-micro.ts';
 
-const bootTimeoutMs = 30_000;
+const bootTimeoutMs = 55_000;
 const buildTimeoutMs = 5 * 60_000;
 const missing = ['apt-get', 'dpkg-deb'].filter((tool) => spawnSync(tool, ['--version']).status !== 0);
 const hasQemu = process.arch === 'x64' && spawnSync('qemu-system-x86_64', ['--version']).status === 0;

@@ -33,7 +33,7 @@ function connectDeadlineMs({ cpus, memoryMib, placement, devices }: LaunchPlan):
   const isTouched = placement?.pageSizeKib !== undefined || (devices ?? []).length > 0;
   return 30_000 + Math.max(0, cpus - 255) * 500 + (isTouched ? memoryMib : 0);
 }
-const pidDeadlineMs = 5_000;
+const pidDeadlineMs = 30_000;
 const goneDeadlineMs = 10_000;
 
 const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
