@@ -1,8 +1,11 @@
 // Guests that QEMU is started for by hand: found when they have booted, and ended.
-import { type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type AgentConnection, agentPing, connectAgent } from '@wirt/qemu';
+import { type AgentConnection, agentExec, agentPing, connectAgent } from '@wirt/qemu';
 
 /** The agent at a socket; it answers when the guest has booted. */
 export async function bootedAgent(path: string, bootMs: number): Promise<AgentConnection> {
@@ -20,6 +23,32 @@ export async function bootedAgent(path: string, bootMs: number): Promise<AgentCo
     deadline.throwIfAborted();
     await pause(200);
   }
+}
+
+export interface GuestByHand extends AsyncDisposable {
+  /** Runs a shell line in it and gives what it wrote. */
+  sh(line: string, timeoutMs?: number): Promise<string>;
+}
+
+/** QEMU with these words, which are told where its sockets may be; `agent` is the name of that of its agent. Returns when it has booted. */
+export async function guestByHand(
+  agent: string,
+  wordsIn: (directory: string) => readonly string[],
+): Promise<GuestByHand> {
+  const directory = await mkdtemp(join(tmpdir(), 'wirt-by-hand-'));
+  const child = spawn('qemu-system-x86_64', wordsIn(directory), { stdio: 'ignore' });
+  const connection = await bootedAgent(join(directory, agent), 120_000);
+  return {
+    sh: async (line, timeoutMs = 60_000) => {
+      const { stdout } = await agentExec(connection, { argv: ['/bin/sh', '-c', line], timeoutMs });
+      return stdout.toString();
+    },
+    [Symbol.asyncDispose]: async () => {
+      await connection.close();
+      await killed(child);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
 }
 
 export async function killed(child: ChildProcess): Promise<void> {

@@ -1,11 +1,8 @@
 // Quality of service: how near what a guest gets is to what was asked for, on every axis; how soon a change is in force; and that a guest
 // without limits pays nothing for the machinery.
-import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceUpdate } from '@wirt/api';
-import { agentExec } from '@wirt/qemu';
 import { type Networked, networked } from '../functional/harness/networked.ts';
 import {
   coresSeen,
@@ -18,7 +15,7 @@ import {
   turnLoop,
   turns,
 } from '../functional/harness/truth.ts';
-import { bootedAgent, killed } from './by-hand.ts';
+import { type GuestByHand, guestByHand } from './by-hand.ts';
 import { type Figure, median, ms, timeMs } from './measure.ts';
 
 type Limits = NonNullable<NonNullable<InstanceUpdate['spec']>['limits']>;
@@ -55,7 +52,7 @@ async function unlimited(net: Networked): Promise<Figure> {
   const [own, hand]: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round += 1) {
     own.push(await turns(net, 'one', seconds));
-    hand.push(await bare.turns(seconds));
+    hand.push(Number(await bare.sh(turnLoop(seconds, 1), (seconds + 60) * 1000)));
   }
   const ratio = median(own.sort((a, b) => a - b)) / median(hand.sort((a, b) => a - b));
   return {
@@ -67,42 +64,26 @@ async function unlimited(net: Networked): Promise<Figure> {
 }
 
 /** Without its disks and cards, which are open already; the processor is what is compared. */
-async function bareGuest(
-  pid: number,
-): Promise<AsyncDisposable & { turns(seconds: number): Promise<number> }> {
-  const directory = await mkdtemp(join(tmpdir(), 'wirt-qos-'));
+async function bareGuest(pid: number): Promise<GuestByHand> {
   const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').slice(1, -1);
-  const kept: string[] = [];
-  for (let at = 0; at < words.length; at += 1) {
-    const [word = '', next = ''] = [words[at], words[at + 1]];
-    const isOfDisk = /"driver":"virtio-(blk|net)-pci"|"id":"(disk|nic|io)-/.test(next);
-    if (['-netdev', '-blockdev', '-S'].includes(word) || (word === '-device' && isOfDisk)) {
-      if (word !== '-S') at += 1;
-      continue;
+  return guestByHand('agent0.sock', (directory) => {
+    const kept: string[] = [];
+    for (let at = 0; at < words.length; at += 1) {
+      const [word = '', next = ''] = [words[at], words[at + 1]];
+      const isOfDisk = /"driver":"virtio-(blk|net)-pci"|"id":"(disk|nic|io)-/.test(next);
+      if (['-netdev', '-blockdev', '-S'].includes(word) || (word === '-device' && isOfDisk)) {
+        if (word !== '-S') at += 1;
+        continue;
+      }
+      kept.push(
+        word.replace(
+          /(socket,id=(\w+)),fd=\d+/,
+          (_, head: string, id: string) => `${head},path=${join(directory, `${id}.sock`)}`,
+        ),
+      );
     }
-    kept.push(
-      word.replace(
-        /(socket,id=(\w+)),fd=\d+/,
-        (_, head: string, id: string) => `${head},path=${join(directory, `${id}.sock`)}`,
-      ),
-    );
-  }
-  const child = spawn('qemu-system-x86_64', kept, { stdio: 'ignore' });
-  const agent = await bootedAgent(join(directory, 'agent0.sock'), 120_000);
-  return {
-    turns: async (seconds) => {
-      const { stdout } = await agentExec(agent, {
-        argv: ['/bin/sh', '-c', turnLoop(seconds, 1)],
-        timeoutMs: (seconds + 60) * 1000,
-      });
-      return Number(stdout.toString());
-    },
-    [Symbol.asyncDispose]: async () => {
-      await agent.close();
-      await killed(child);
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
+    return kept;
+  });
 }
 
 /** From the request to the answer, which comes when the limit has been put in force and read back from where it acts. */

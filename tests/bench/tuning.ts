@@ -1,16 +1,14 @@
 // Guests fitted to the hardware: processor and memory beside QEMU started by hand, with the best settings known and as virt-install makes it; what
 // each profile does; and how long the planner takes. What a profile sets on the host is put back.
-import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Tuning } from '@wirt/api';
-import { agentExec } from '@wirt/qemu';
 import { cloneRoot } from '../functional/harness/daemon.ts';
 import { type Networked, networked } from '../functional/harness/networked.ts';
 import { turnLoop } from '../functional/harness/truth.ts';
-import { bootedAgent, killed } from './by-hand.ts';
+import { type GuestByHand, guestByHand } from './by-hand.ts';
 import { type Figure, median, ms, percentile } from './measure.ts';
 
 const run = promisify(execFile);
@@ -80,8 +78,8 @@ async function speed(net: Networked): Promise<Figure[]> {
   await using plain = await handGuest([...kernel, '-machine', 'q35']);
   const contenders: Record<'wirt' | 'best' | 'defaults', Contender> = {
     wirt: async (line) => Number((await net.sh('wirt', line, 60)).text),
-    best: hand.count,
-    defaults: plain.count,
+    best: async (line) => Number(await hand.sh(line)),
+    defaults: async (line) => Number(await plain.sh(line)),
   };
   const figures: Figure[] = [];
   for (const [what, line] of Object.entries(work)) {
@@ -101,45 +99,22 @@ async function speed(net: Networked): Promise<Figure[]> {
   return figures;
 }
 
-async function handGuest(own: readonly string[]): Promise<AsyncDisposable & { count: Contender }> {
-  const directory = await mkdtemp(join(tmpdir(), 'wirt-tuned-'));
-  const socket = join(directory, 'agent.sock');
-  const child = spawn(
-    'qemu-system-x86_64',
-    [
-      ...own,
-      ...[
-        '-accel',
-        'tcg,thread=multi',
-        '-smp',
-        '2',
-        '-m',
-        '256M',
-        '-nodefaults',
-        '-no-user-config',
-        '-display',
-        'none',
-      ],
-      ...['-chardev', `socket,id=agent,path=${socket},server=on,wait=off`, '-device', 'virtio-serial-pci'],
-      ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
+function handGuest(own: readonly string[]): Promise<GuestByHand> {
+  return guestByHand('agent.sock', (directory) => [
+    ...own,
+    ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', '256M'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none'],
+    ...['-chardev', `socket,id=agent,path=${join(directory, 'agent.sock')},server=on,wait=off`],
+    ...[
+      '-device',
+      'virtio-serial-pci',
+      '-device',
+      'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
     ],
-    { stdio: 'ignore' },
-  );
-  const agent = await bootedAgent(socket, 120_000);
-  return {
-    count: async (line) => {
-      const { stdout } = await agentExec(agent, { argv: ['/bin/sh', '-c', line], timeoutMs: 60_000 });
-      return Number(stdout.toString());
-    },
-    [Symbol.asyncDispose]: async () => {
-      await agent.close();
-      await killed(child);
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
+  ]);
 }
 
-/** A thousand naps of a millisecond, of which is told by how much each was late, in µs. */
+/** Naps of a millisecond, of which is told by how much each was late, in µs. */
 const naps =
   'for i in $(seq 300); do s=${EPOCHREALTIME/./}; usleep 1000; echo $((${EPOCHREALTIME/./}-s-1000)); done';
 
