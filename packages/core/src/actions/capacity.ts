@@ -1,7 +1,7 @@
 /** What of the host is promised to guests, added up from their records as a start adds it up, and who is placed where. */
 import { type HostCapacity, type HostTopologyView, printCpuList } from '@wirt/api';
 import type { Holding } from '../domain/placement/placement.ts';
-import { promisedMemoryMib, promisedVcpus } from './instance-start.ts';
+import { promisedMemoryMib, promisedVcpus } from './admission.ts';
 import type { Shared } from './parts.ts';
 import { observedPool } from './pool.ts';
 

@@ -2,7 +2,7 @@
 import { type HostDevice, type HostDeviceListQuery, type VirtualFunctions, WirtError } from '@wirt/api';
 import { holderRefusal } from '../domain/devices/lending.ts';
 import type { PciDevice } from '../domain/devices/pci-device.ts';
-import { bindRefusal, noSuchDevice } from '../domain/devices/refusals.ts';
+import { bindRefusal, noSuchDevice, requireDevice } from '../domain/devices/refusals.ts';
 import type { DeviceActions, Page, Request } from './actions.ts';
 import { deviceDeadlineMs, devicesLane, sourceOf, withSource } from './device-pool.ts';
 import { holdersOf } from './instance-devices.ts';
@@ -38,17 +38,11 @@ async function list(
 
 async function get(shared: Shared, signal: AbortSignal, address: string): Promise<HostDevice> {
   const inventory = await shared.devices.inventory(deadline(signal));
-  return viewOf(shared, requireDevice(inventory, address), inventory);
+  return viewOf(shared, requireDevice(address, inventory), inventory);
 }
 
 const deadline = (signal: AbortSignal): AbortSignal =>
   AbortSignal.any([signal, AbortSignal.timeout(deviceDeadlineMs)]);
-
-function requireDevice(inventory: readonly PciDevice[], address: string): PciDevice {
-  const device = inventory.find((each) => each.address === address);
-  if (device === undefined) throw noSuchDevice(address);
-  return device;
-}
 
 function viewOf(shared: Shared, device: PciDevice, inventory: readonly PciDevice[]): HostDevice {
   const { address, sriov, mediatedTypes, mediatedDevices, inUse, groupMembers } = device;
@@ -98,7 +92,7 @@ async function createVfs(shared: Shared, address: string, { count, pool }: Virtu
   const { devices, lanes, store, faults } = shared;
   await lanes.run(devicesLane, async () => {
     const inventory = await devices.inventory(AbortSignal.timeout(deviceDeadlineMs));
-    const device = requireDevice(inventory, address);
+    const device = requireDevice(address, inventory);
     if (device.sriov.numVfs !== count) requireUnlent(shared, device);
     const before = sourceOf(shared, address);
     await faults.at('device.create-vfs/record');

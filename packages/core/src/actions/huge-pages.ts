@@ -7,6 +7,7 @@ import { type Instance, WirtError } from '@wirt/api';
 import { pageSizeText } from '../domain/tuning/profile.ts';
 import { pageSizeOf } from '../domain/tuning/request.ts';
 import type { HugePageReserve } from '../ports/host-memory.ts';
+import type { Json } from '../ports/store.ts';
 import type { Shared } from './parts.ts';
 import type { Placed } from './placing.ts';
 
@@ -160,13 +161,8 @@ async function write(store: Parts['store'], { boot, pools }: Stored): Promise<vo
     if (before !== undefined) await store.write([{ type: 'delete', key }]);
     return;
   }
-  const shown = Object.fromEntries(
-    Object.entries(pools).map(([pool, { base, set, aim }]) => [
-      pool,
-      { base, set, ...(aim === undefined ? {} : { aim }) },
-    ]),
-  );
-  const value = { boot, pools: shown };
+  // Numbers by name, which is JSON.
+  const value = { boot, pools } as unknown as Json;
   if (JSON.stringify(before?.value) !== JSON.stringify(value))
     await store.write([{ type: 'put', key, value }]);
 }

@@ -10,8 +10,8 @@ import {
 } from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import { patched } from '../domain/limits/wanted.ts';
+import { promisedMemoryMib, roomFor } from './admission.ts';
 import { requireAttached } from './disk-work.ts';
-import { promisedMemoryMib, roomFor } from './instance-start.ts';
 import { requireNic } from './nic-work.ts';
 import type { Shared } from './parts.ts';
 
@@ -39,7 +39,7 @@ export function changedSpec(instance: Instance, input: SpecUpdate): Instance['sp
     ...taken(spec, 'policy', policy),
     ...(limits === undefined ? {} : { limits: patched(spec.limits, limits) }),
     ...(tuning === undefined ? {} : { tuning: withTuning(spec.tuning, tuning) }),
-    ...(devices === undefined ? {} : { devices: devices ?? undefined }),
+    ...taken(spec, 'devices', devices),
     disks: withDisks(instance, disks ?? {}),
     nics: withNics(instance, nics ?? {}),
   };
@@ -48,7 +48,7 @@ export function changedSpec(instance: Instance, input: SpecUpdate): Instance['sp
 }
 
 /** Null takes it out; what is absent stays. */
-function taken<K extends 'maxCpus' | 'maxMemoryMib' | 'policy'>(
+function taken<K extends 'maxCpus' | 'maxMemoryMib' | 'policy' | 'devices'>(
   spec: Instance['spec'],
   key: K,
   value: Instance['spec'][K] | null,

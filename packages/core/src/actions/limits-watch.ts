@@ -11,6 +11,7 @@ import { policyOf, saysNothing, wantedOf } from './limits.ts';
 import { bringLimits, lookAtLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
+import { createPasses, type Passes } from './passes.ts';
 
 const passMs = 5_000;
 /** What takes questions to QEMU or tools is looked at in every twelfth pass, beginning with the first. */
@@ -20,11 +21,6 @@ const longestPauseMs = 5 * 60_000;
 const guestsInARow = 50;
 const broughtAtOnce = 8;
 
-export interface LimitsWatch {
-  start(): void;
-  stop(): void;
-}
-
 /** When a guest that does not do what it is asked is asked again. */
 interface Retry {
   readonly revision: number;
@@ -32,9 +28,9 @@ interface Retry {
   readonly dueMs: number;
 }
 
-export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch {
+export function createLimitsWatch(shared: Shared, live: LiveGuests): Passes {
   const { clock, logger, lanes, instances } = shared;
-  const over = new AbortController();
+  const passes = createPasses(shared, { pauseMs: passMs, failed: 'limits.watch_failed' }, pass);
   const slot = pLimit(broughtAtOnce);
   /** Guests whose lane is waited for. */
   const under = new Set<string>();
@@ -43,9 +39,9 @@ export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch
   function inLane(id: string, work: () => Promise<void>): void {
     if (under.has(id)) return;
     under.add(id);
-    slot(() => lanes.run(id, () => (over.signal.aborted ? Promise.resolve() : work())))
+    slot(() => lanes.run(id, () => (passes.signal.aborted ? Promise.resolve() : work())))
       .catch((error: unknown) => {
-        if (!over.signal.aborted) logger.warn('limits.not_mended', { instance: id, error });
+        if (!passes.signal.aborted) logger.warn('limits.not_mended', { instance: id, error });
       })
       .finally(() => under.delete(id));
   }
@@ -85,30 +81,14 @@ export function createLimitsWatch(shared: Shared, live: LiveGuests): LimitsWatch
       retries.delete(guest.id);
       if (!isWhole && !isLimited(shared, instance)) continue;
       row += 1;
-      if (row % guestsInARow === 0) await clock.sleep(1, over.signal);
+      if (row % guestsInARow === 0) await clock.sleep(1, passes.signal);
       const what = await driftOf(shared, guest, instance, isWhole).catch(() => undefined);
       if (what !== undefined) mend(guest, isWhole);
     }
     for (const id of retries.keys()) if (live.get(id) === undefined) retries.delete(id);
   }
 
-  async function run(): Promise<void> {
-    for (let number = 0; !over.signal.aborted; number += 1) {
-      await pass(number).catch((error: unknown) => {
-        if (!over.signal.aborted) logger.error('limits.watch_failed', { error });
-      });
-      await clock.sleep(passMs, over.signal);
-    }
-  }
-
-  return {
-    start: () => {
-      run().catch((error: unknown) => {
-        if (!over.signal.aborted) logger.error('limits.watch_failed', { error });
-      });
-    },
-    stop: () => over.abort(new Error('wirtd is stopping.')),
-  };
+  return passes;
 }
 
 /** Whether anything was asked for, or is in force, that a guest does not have by its start alone. */

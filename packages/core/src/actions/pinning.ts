@@ -2,7 +2,6 @@
  * Keeps guests off the processors that others have alone: when such a guest comes or goes, the threads of all that run are told where
  * they may be now. Where nobody has processors alone, nothing is done.
  */
-import { printCpuList } from '@wirt/api';
 import pLimit from 'p-limit';
 import type { HostTopology } from '../domain/placement/topology.ts';
 import type { Guest } from '../ports/hypervisor.ts';
@@ -31,13 +30,7 @@ export function createPinning(
   let applied: string | undefined;
   /** What an earlier wirtd has told of vCPUs that come later is not known any more. */
   let isFirst = true;
-  const dedicated = (): string =>
-    placing
-      .holdings()
-      .flatMap((holding) =>
-        holding.dedicated.length === 0 ? [] : `${holding.name}:${printCpuList(holding.dedicated)}`,
-      )
-      .join(' ');
+  const dedicated = (): string => placing.dedicated().join(' ');
   /** What the record shows is what was done. In the lane of the instance. */
   async function note(id: string, host: HostTopology): Promise<void> {
     const instance = instances.get(id);

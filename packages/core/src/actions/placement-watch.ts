@@ -1,33 +1,13 @@
 /** Every 5 s: gives back what ended guests held of processors and huge pages, and tells the others where they may be now. */
 import { returnPages } from './huge-pages.ts';
 import type { Shared } from './parts.ts';
+import { createPasses, type Passes } from './passes.ts';
 import type { Pinning } from './pinning.ts';
 
-const passMs = 5_000;
+const pauseMs = 5_000;
 
-export interface PlacementWatch {
-  /** One pass at once, then one every 5 s. */
-  start(): void;
-  stop(): void;
-}
-
-export function createPlacementWatch(shared: Shared, pinning: Pinning): PlacementWatch {
-  const { clock, logger } = shared;
-  const over = new AbortController();
-  async function run(): Promise<void> {
-    while (!over.signal.aborted) {
-      await Promise.all([pinning.settle(), returnPages(shared)]).catch((error: unknown) =>
-        logger.error('placement.watch_failed', { error }),
-      );
-      await clock.sleep(passMs, over.signal);
-    }
-  }
-  return {
-    start: () => {
-      run().catch((error: unknown) => {
-        if (!over.signal.aborted) logger.error('placement.watch_failed', { error });
-      });
-    },
-    stop: () => over.abort(new Error('wirtd is stopping.')),
-  };
+export function createPlacementWatch(shared: Shared, pinning: Pinning): Passes {
+  return createPasses(shared, { pauseMs, failed: 'placement.watch_failed' }, async () => {
+    await Promise.all([pinning.settle(), returnPages(shared)]);
+  });
 }

@@ -2,8 +2,9 @@
  * Places guests on the host's nodes, processors and huge pages: what is held is told from the records of those that run and from those being started, so
  * that guests started side by side see each other. A guest that nothing need be planned for costs nothing here.
  */
-import { type HostSettings, type Instance, type InstancePlacement, WirtError } from '@wirt/api';
+import { type HostSettings, type Instance, type InstancePlacement, printCpuList, WirtError } from '@wirt/api';
 import type { GuestPins, PlannedPlacement } from '../domain/guest.ts';
+import { memoryMibOf } from '../domain/guest.ts';
 import { requestRefusal } from '../domain/placement/check-request.ts';
 import { reconfine } from '../domain/placement/confine.ts';
 import { holdingOf } from '../domain/placement/holding.ts';
@@ -63,7 +64,7 @@ export class Placing {
   needs(instance: Instance): boolean {
     return needsPlacing(instance, {
       nodes: this.#nodes,
-      isPartlyDedicated: this.holdings(instance.id).some(({ dedicated }) => dedicated.length > 0),
+      isPartlyDedicated: this.dedicated(instance.id).length > 0,
     });
   }
 
@@ -96,10 +97,7 @@ export class Placing {
    */
   async require(instance: Instance): Promise<void> {
     const host = await this.host();
-    const request = requestOf(instance, host, {
-      mayReserve: this.#parts.hugePages !== undefined,
-      mayOvercommit: this.#parts.settings.value.memoryOvercommit > 1,
-    });
+    const request = this.#request(instance, host);
     const refusal = requestRefusal(request, surveyOf({ host, holdings: [] }));
     if (refusal !== undefined) throw refused(refusal);
   }
@@ -109,12 +107,17 @@ export class Placing {
     this.#starting.delete(id);
   }
 
+  #request(instance: Instance, host: HostTopology): PlacementRequest {
+    const { hugePages, settings } = this.#parts;
+    return requestOf(instance, host, {
+      mayReserve: hugePages !== undefined,
+      mayOvercommit: settings.value.memoryOvercommit > 1,
+    });
+  }
+
   #plan(instance: Instance, host: HostTopology): { readonly placed: Placed; readonly holding: Holding } {
     const ground = { host, holdings: this.holdings(instance.id) };
-    const request = requestOf(instance, host, {
-      mayReserve: this.#parts.hugePages !== undefined,
-      mayOvercommit: this.#parts.settings.value.memoryOvercommit > 1,
-    });
+    const request = this.#request(instance, host);
     const result = planPlacement(request, ground);
     if (result.kind === 'refused') throw refused(result.refusal);
     const { placement } = result;
@@ -144,6 +147,22 @@ export class Placing {
       const starting = this.#starting.get(instance.id);
       if (starting !== undefined) found.push(starting);
       else if (instance.status.process !== undefined) found.push(heldBy(instance));
+    }
+    return found;
+  }
+
+  /**
+   * Who has processors alone, and which, in words; of all guests but one. Asked at every start and every 5 s: what the records say is not read
+   * into lists for it.
+   */
+  dedicated(except?: string): string[] {
+    const found: string[] = [];
+    for (const { id, name, status } of this.#parts.instances.after()) {
+      if (id === except) continue;
+      const starting = this.#starting.get(id);
+      const held = status.process === undefined ? undefined : status.placement?.dedicated;
+      const cpus = starting === undefined ? held : printCpuList(starting.dedicated);
+      if (cpus !== undefined && cpus !== '') found.push(`${name}:${cpus}`);
     }
     return found;
   }
@@ -185,7 +204,7 @@ function requestHeld({ name, spec, status }: Instance, record: InstancePlacement
     name,
     cpus: spec.cpus,
     maxCpus: status.run?.maxCpus ?? spec.cpus,
-    memoryMib: guestNodes.reduce((sum, node) => sum + node.memoryMib, 0),
+    memoryMib: memoryMibOf(guestNodes),
     ...(pageSizeKib === undefined ? {} : { pageSizeKib }),
     placement: record.nodes.length > 0 ? 'auto' : 'none',
     dedicated: record.dedicated !== undefined,

@@ -20,6 +20,11 @@ export interface PlannedPlacement {
   readonly pageSizeKib?: number;
 }
 
+/** Of all its nodes together. */
+export function memoryMibOf(nodes: readonly { readonly memoryMib: number }[]): number {
+  return nodes.reduce((sum, { memoryMib }) => sum + memoryMib, 0);
+}
+
 /** Processors of the host that the threads of a guest may use. What is absent may use those of the group. */
 export interface GuestPins {
   readonly group: readonly number[];

@@ -1,12 +1,13 @@
 /** The planner: spec, image, disks and accelerator → launch plan. Pure; all that QEMU is told is decided here or is constant. */
 import type { Image, Instance } from '@wirt/api';
-import type {
-  Accelerator,
-  LaunchPlan,
-  PlannedDevice,
-  PlannedDisk,
-  PlannedNic,
-  PlannedPlacement,
+import {
+  type Accelerator,
+  type LaunchPlan,
+  memoryMibOf,
+  type PlannedDevice,
+  type PlannedDisk,
+  type PlannedNic,
+  type PlannedPlacement,
 } from './guest.ts';
 import { ec2Uuid, ulidBytes, uuidOf } from './identity.ts';
 
@@ -64,7 +65,7 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
   const uuid = asEc2 ? ec2Uuid(uuidOf(id)) : uuidOf(id);
   const { placement } = parts;
   // In whole pages, where they are huge.
-  const memoryMib = placement?.nodes.reduce((sum, node) => sum + node.memoryMib, 0) ?? spec.memoryMib;
+  const memoryMib = placement === undefined ? spec.memoryMib : memoryMibOf(placement.nodes);
   const kernel = image?.spec.format === 'kernel' ? image.status : undefined;
   return {
     id,

@@ -37,6 +37,13 @@ export function noSuchDevice(address: string): WirtError {
   });
 }
 
+/** Throws `device.not_found`. */
+export function requireDevice(address: string, inventory: readonly PciDevice[]): PciDevice {
+  const device = inventory.find((each) => each.address === address);
+  if (device === undefined) throw noSuchDevice(address);
+  return device;
+}
+
 function kindRefusal({ address, kind }: PciDevice): DeviceRefusal | undefined {
   if (kind !== 'bridge') return undefined;
   return {

@@ -17,6 +17,12 @@ export interface TuningGround {
 
 type From = TuningSetting['from'];
 
+/** Who chose what the instance itself says, or does not. */
+function chosenBy({ tuning }: Instance['spec'], own: unknown): From {
+  if (own !== undefined) return 'spec';
+  return tuning?.profile === undefined ? 'default' : 'profile';
+}
+
 export function explainTuning(instance: Instance, ground: TuningGround): TuningSetting[] {
   return [
     ...processors(instance, ground),
@@ -79,7 +85,7 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   const profile = profileOf(spec.tuning);
   const wanted = pageSizeOf({ spec });
   const sizeKib = placement?.pageSizeKib;
-  const own = spec.tuning?.hugePages !== undefined;
+  const own = spec.tuning?.hugePages;
   // What is merged is private memory, all else is shared.
   const merged = profile.mergeable && sizeKib === undefined;
   const thpText = merged ? host.thp : (host.shmemThp ?? 'never');
@@ -87,8 +93,8 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   const pages: TuningSetting = {
     setting: 'hugepages',
     value: sizeKib === undefined ? 'none' : pageSizeText(sizeKib),
-    from: own ? 'spec' : spec.tuning?.profile === undefined ? 'default' : 'profile',
-    why: own ? 'As asked for.' : profile.why.hugePages,
+    from: chosenBy(spec, own),
+    why: own !== undefined ? 'As asked for.' : profile.why.hugePages,
     ...(isShort
       ? { better: `Pages of ${pageSizeText(wanted)}, on a host that has some set aside or lets Wirt do it.` }
       : {}),
@@ -108,7 +114,7 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
     {
       setting: 'memory.merge',
       value: merged ? 'yes' : 'no',
-      from: spec.tuning?.profile === undefined ? 'default' : 'profile',
+      from: chosenBy(spec, undefined),
       why: profile.why.mergeable,
       ...(merged && !host.ksm
         ? { better: 'Merging, once the kernel does it: `echo 1 > /sys/kernel/mm/ksm/run`.' }
@@ -117,7 +123,7 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
     {
       setting: 'memory.free-page-reporting',
       value: (spec.limits?.memory?.freePageReporting ?? profile.freePageReporting) ? 'yes' : 'no',
-      from: spec.limits?.memory?.freePageReporting === undefined ? 'profile' : 'spec',
+      from: chosenBy(spec, spec.limits?.memory?.freePageReporting),
       why: profile.why.freePageReporting,
     },
   ];
@@ -128,14 +134,12 @@ function places({ spec }: Instance, { host, placement, refusal }: TuningGround):
   const profile = profileOf(spec.tuning);
   const nodes = placement?.nodes ?? [];
   const pins = Object.entries(placement?.vcpuPins ?? {});
-  const from = (own: unknown): From =>
-    own !== undefined ? 'spec' : spec.tuning?.profile === undefined ? 'default' : 'profile';
   const isOnlyNode = host.numa.length <= 1;
   const settings: TuningSetting[] = [
     {
       setting: 'placement',
       value: nodes.length === 0 ? placementOf(shape) : `${placementOf(shape)}: node ${nodes.join(', ')}`,
-      from: from(spec.tuning?.placement),
+      from: chosenBy(spec, spec.tuning?.placement),
       why:
         isOnlyNode && nodes.length === 0
           ? 'The host has one node, which is near everywhere.'
@@ -149,7 +153,7 @@ function places({ spec }: Instance, { host, placement, refusal }: TuningGround):
     {
       setting: 'dedicated',
       value: placement?.dedicated ?? (isDedicated(shape) ? 'yes' : 'no'),
-      from: from(spec.tuning?.dedicated),
+      from: chosenBy(spec, spec.tuning?.dedicated),
       why: whyOf(profile, 'dedicated', isDedicated(shape)),
     },
   ];

@@ -1,6 +1,6 @@
 // Hands one device from its driver to vfio-pci and back (Linux, driver-api/vfio.rst). driver_override names the only driver
 // that may take the device, so that at no moment another one that fits gets it.
-import { bindRefusal, noSuchDevice, type PciDevice, refusalError } from '@wirt/core';
+import { bindRefusal, type PciDevice, refusalError } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import {
   driverOf,
@@ -131,10 +131,4 @@ async function requireDriver(files: HostFiles, address: string, wanted: string):
   throw await stepFailed(files, { address, operation: `bound to ${wanted}` }, cause, {
     hint: `See \`dmesg | tail\`; then try: modprobe ${wanted} && echo ${address} > /sys/bus/pci/drivers_probe`,
   });
-}
-
-export function requireDevice(address: string, inventory: readonly PciDevice[]): PciDevice {
-  const device = inventory.find((each) => each.address === address);
-  if (device === undefined) throw noSuchDevice(address);
-  return device;
 }

@@ -1,8 +1,8 @@
 // HostDevices on sysfs. Remembers the former drivers of devices that it bound, for as long as the daemon lives.
-import { type HostDevices, isPciAddress, noSuchDevice } from '@wirt/core';
+import { type HostDevices, isPciAddress, noSuchDevice, requireDevice } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
-import { bindToVfio, releaseFromVfio, requireDevice } from './binding.ts';
+import { bindToVfio, releaseFromVfio } from './binding.ts';
 import { createDoors } from './doors.ts';
 import { makeFunctions, removeFunctions } from './functions.ts';
 import { hostAddresses, type ReadAddresses } from './interface-facts.ts';
