@@ -10,9 +10,13 @@ export function hostPath(path: string): string {
   return resolve(path);
 }
 
-/** A file to read: where links lead, since wirtd follows none at the end of a path. What is not there is wirtd's to refuse. */
+/**
+ * A file to read: where links lead, since wirtd follows none at the end of a path but those of devices, whose own names say less. What is
+ * not there is wirtd's to refuse.
+ */
 export function sourcePath(path: string): string {
   const absolute = resolve(path);
+  if (absolute.startsWith('/dev/')) return absolute;
   try {
     return realpathSync(absolute);
   } catch {

@@ -15,7 +15,7 @@ export interface OpenedDisk extends AsyncDisposable {
 }
 
 export interface OpenDiskOptions {
-  /** Absolute path of a regular file; no link at its end is followed. */
+  /** Absolute path of a regular file, no link at its end is followed; or of a block device below /dev, which is read raw. */
   readonly path: string;
   /** Said by the user: then it must be that. */
   readonly format?: DiskFileFormat | undefined;

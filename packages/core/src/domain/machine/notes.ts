@@ -24,7 +24,7 @@ export interface Reason {
 
 /** Why a device of the host that a description names is not opened. */
 export const blockDevice =
-  'Devices of the host are not read, whatever a description names: copy it into a file of this name beside the description first (`qemu-img convert -O raw`).';
+  'It is a block device, and is read as it is (raw), if it is on this host and nobody uses it: shut the machine down first. Where it is elsewhere, copy it into a file of this name beside the description (`qemu-img convert -O raw`).';
 
 export const maxValueLength = 120;
 const maxSettingLength = 200;

@@ -1,7 +1,8 @@
 /**
  * What a confined qemu-img opens of a disk that was looked into: the very descriptors, inherited, each by `/proc/self/fd/N`, with the
  * format said and nothing followed that a header names. Opening one so asks for the file's permissions once more; a
- * file that the confined user may not read is copied for it (a reflink where the file system has them), and the copy is opened.
+ * file that the confined user may not read is copied for it (a reflink where the file system has them), and the copy is opened; a device
+ * gets a node of its own.
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -9,6 +10,7 @@ import { chmod, copyFile, type FileHandle, mkdir, open, symlink } from 'node:fs/
 import { join } from 'node:path';
 import type { CopyWork, Identity } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
+import { nodeName, ownNode } from './block-device.ts';
 import { readRange, sparseWriter } from './bytes.ts';
 import type { DiskFiles } from './opened-disk.ts';
 import { closeAll, type OpenedFile, openRegularFile } from './regular-file.ts';
@@ -35,7 +37,9 @@ export async function confineSource(
   const { identity } = work.confinement;
   const closed = new Set<OpenedFile>();
   for (const file of files) if (!(await mayRead(file.handle, identity))) closed.add(file);
-  const totalBytes = [...closed].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  // Devices are seldom copied; where they are, it shows as they are.
+  const copied = [...closed].filter(({ device }) => device === undefined);
+  const totalBytes = copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const copies: OpenedFile[] = [];
   let doneBytes = 0;
   try {
@@ -43,6 +47,14 @@ export async function confineSource(
     for (const file of files) {
       if (!closed.has(file)) {
         readable.push(file);
+        continue;
+      }
+      const own = await ownNode(file, nodeName(await disk.folder(), copies.length), (node) =>
+        letRead(node, identity),
+      );
+      if (own !== undefined) {
+        copies.push(own);
+        readable.push(own);
         continue;
       }
       const path = join(await disk.folder(), `copy-${copies.length}`);
@@ -72,7 +84,7 @@ async function nodeOf(
   const filename = several ? await linkExtents(disk, readable, identity) : inheritedPath(0);
   return {
     driver,
-    file: { driver: 'file', filename },
+    file: { driver: readable[0]?.device === undefined ? 'file' : 'host_device', filename },
     ...(driver === 'qcow2' ? { backing: null } : {}),
     // Else the geometry counts, which can be smaller, and the end of the disk is lost.
     ...(driver === 'vpc' ? { force_size_calc: 'current_size' } : {}),

@@ -12,7 +12,7 @@ const locked = /Failed to (?:get|lock)|Is another process using the image/;
 const NOT_FOUND_STATUS = 127;
 
 /** Reasons of ours, beside those of packages/qemu. */
-export type RefusedReason = 'link' | 'not-a-file' | 'not-a-disk' | 'wirts-own';
+export type RefusedReason = 'link' | 'not-a-file' | 'not-a-disk' | 'wirts-own' | 'in-use';
 
 export function refused(path: string, reason: RefusedReason, why: string, hint?: string): WirtError {
   return new WirtError('disk.refused', `${path} is not opened: ${why}.`, {

@@ -5,9 +5,10 @@
 import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
 import type { OpenDiskOptions, OpenedDisk } from '@wirt/core';
 import { type DiskFacts, inspectDisk, inspectDiskExtent } from '@wirt/qemu';
+import { openFileOrDevice } from './block-device.ts';
 import { inspectionFailure } from './failure.ts';
 import { type ForeignPaths, requireLikeDisk } from './foreign-path.ts';
-import { closeAll, type OpenedFile, openBeside, openRegularFile } from './regular-file.ts';
+import { closeAll, type OpenedFile, openBeside } from './regular-file.ts';
 import type { Staging, StagingFolder } from './staging.ts';
 import { compressionOf, unpack } from './unpack.ts';
 
@@ -74,9 +75,10 @@ async function openDisk(
     return (await staged).path;
   };
   try {
-    const packedFile = await openRegularFile(path);
+    const packedFile = await openFileOrDevice(path);
     held.push(packedFile);
-    const compression: Compression = await compressionOf(packedFile, asked.compression);
+    const said = packedFile.device === undefined ? asked.compression : 'none';
+    const compression: Compression = await compressionOf(packedFile, said);
     let file = packedFile;
     if (compression !== 'none') {
       const maxBytes = maxVirtualBytes + fileOverheadBytes(maxVirtualBytes);
@@ -105,13 +107,24 @@ async function inspect(
   { path, format, maxVirtualBytes, work }: OpenDiskOptions,
 ): Promise<DiskFacts> {
   const { signal } = work;
-  const facts = await inspectDisk(file.reader, { format, signal }).catch((error: unknown) => {
+  const isDevice = file.device !== undefined;
+  if (isDevice && format !== undefined && format !== 'raw') throw notRaw(path, format);
+  // What a device holds is its bytes, and never guessed.
+  const said = isDevice ? 'raw' : format;
+  const facts = await inspectDisk(file.reader, { format: said, signal }).catch((error: unknown) => {
     throw inspectionFailure(error, path, signal);
   });
   if (facts.virtualSizeBytes <= maxVirtualBytes) return facts;
   const what = `${path} is a disk of ${facts.virtualSizeBytes} bytes`;
   throw new WirtError('disk.too_large', `${what}, more than the ${maxVirtualBytes} that are allowed.`, {
     details: { path, virtualSizeBytes: facts.virtualSizeBytes, maxVirtualBytes },
+  });
+}
+
+function notRaw(path: string, format: DiskFileFormat): WirtError {
+  return new WirtError('disk.format_mismatch', `${path} is a block device, and is read raw only.`, {
+    details: { path, said: format },
+    hint: `Convert it into a file: qemu-img convert -f ${format} -O qcow2 ${path} FILE.qcow2`,
   });
 }
 

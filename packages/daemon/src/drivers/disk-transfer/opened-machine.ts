@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { type ErrorCode, WirtError } from '@wirt/api';
 import { type DiskTransfer, decodeText, memberNames, type OpenedMachine } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
+import { openFileOrDevice } from './block-device.ts';
 import { digestOf } from './bytes.ts';
 import type { ForeignPaths } from './foreign-path.ts';
 import { findKind } from './machine-kind.ts';
@@ -33,8 +34,9 @@ export async function openMachine(
   options: OpenMachineOptions,
   tools: MachineOpenerOptions,
 ): Promise<OpenedMachine> {
-  await using file = await openRegularFile(options.path);
-  const kind = options.format === 'auto' ? await findKind(file) : options.format;
+  await using file = await openFileOrDevice(options.path);
+  const found = file.device === undefined ? undefined : 'disk';
+  const kind = options.format === 'auto' ? (found ?? (await findKind(file))) : options.format;
   switch (kind) {
     case 'ova':
       return await openOva(file, options, tools);

@@ -16,6 +16,8 @@ export interface OpenedFile extends AsyncDisposable {
   readonly handle: FileHandle;
   readonly sizeBytes: number;
   readonly reader: DiskReader;
+  /** Its numbers, when it is a block device. */
+  readonly device?: { readonly major: number; readonly minor: number };
 }
 
 /** Throws `disk.not_found`, `disk.refused` (link, device, pipe, socket, folder), `host.permission_denied`. */
@@ -83,7 +85,7 @@ function requireFile(path: string, stat: { isFile(): boolean; isSymbolicLink(): 
       path,
       'not-a-file',
       'it is not a plain file',
-      'Copy a block device into a file first: qemu-img convert -f raw -O qcow2 DEVICE FILE.qcow2',
+      'Name a plain file, or a block device by its name below /dev.',
     );
 }
 

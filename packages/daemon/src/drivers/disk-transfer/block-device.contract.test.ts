@@ -1,0 +1,161 @@
+// Block devices of the host as disks: what an import of a Xen or libvirt guest on a logical volume reads. Loop devices stand for them.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createHarness, type Harness, isRoot, testUid, toolMissing, workOf } from './harness.fixture.ts';
+
+const run = promisify(execFile);
+const MIB = 1024 * 1024;
+const id = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
+const layer = {
+  volume: '01J9ZK3W8Y7Q5T2R4M6N8P0002',
+  layer: '01J9ZK3W8Y7Q5T2R4M6N8P0003',
+  format: 'qcow2',
+  sizeBytes: 4 * MIB,
+} as const;
+
+const noLoop = await run('losetup', ['-f']).then(
+  () => undefined,
+  () => 'no loop devices',
+);
+const skipped = (isRoot ? undefined : 'needs root') ?? toolMissing ?? noLoop;
+
+function diskBytes(): Buffer {
+  const bytes = Buffer.alloc(4 * MIB);
+  for (let at = 0; at < MIB; at += 4) bytes.writeUInt32LE(at, at);
+  // The mark of a partition table.
+  bytes.set([0x55, 0xaa], 510);
+  return bytes;
+}
+
+describe.skipIf(skipped)(`a block device${skipped ? ` (skipped: ${skipped})` : ''}`, () => {
+  let under: Harness;
+  let device: string;
+  let ended: (() => Promise<unknown>)[];
+
+  beforeEach(async () => {
+    under = await createHarness();
+    ended = [];
+    const file = join(under.folder, 'behind.raw');
+    await writeFile(file, diskBytes());
+    device = (await run('losetup', ['-f', '--show', file])).stdout.trim();
+  });
+  afterEach(async () => {
+    for (const end of ended.reverse()) await end();
+    await run('losetup', ['-d', device]);
+    await under[Symbol.asyncDispose]();
+  });
+
+  const open = (path = device, format?: 'raw' | 'qcow2') =>
+    under.transfer.openDisk({
+      path,
+      id,
+      maxVirtualBytes: 64 * MIB,
+      work: workOf(),
+      ...(format === undefined ? {} : { format }),
+    });
+
+  it('is converted raw by the confined user, who gets at it by a node of his own, and stays as it was', async () => {
+    const before = await stat(device);
+    {
+      await using disk = await open();
+      expect(disk).toMatchObject({ format: 'raw', virtualSizeBytes: 4 * MIB });
+      await under.transfer.toLayer(disk, under.pool, layer, workOf());
+    }
+    const { path } = under.pool.locate(layer).location;
+    expect((await under.contents(path, 'qcow2')).equals(diskBytes())).toBe(true);
+    const [told = ''] = await under.runs();
+    expect(told).toMatch(new RegExp(`^Uid:\\t${testUid}\\t`, 'm'));
+    expect(told).toContain('"driver":"host_device","filename":"/proc/self/fd/3"');
+    expect(await stat(device)).toMatchObject({ mode: before.mode, uid: before.uid, gid: before.gid });
+    expect(await readdir(join(under.stateDirectory, 'transfers'))).toEqual([]);
+  });
+
+  it('is found by the name that a volume group gives it, a link below /dev', async () => {
+    const name = '/dev/wirt-test-volume';
+    await symlink(device, name);
+    ended.push(() => unlink(name));
+    {
+      await using disk = await open(name, 'raw');
+      expect(disk.virtualSizeBytes).toBe(4 * MIB);
+    }
+    await using machine = await under.transfer.openMachine({
+      path: name,
+      format: 'auto',
+      id,
+      unpack: false,
+      maxBytes: MIB,
+      work: workOf(),
+    });
+    expect(machine.kind).toBe('disk');
+  });
+
+  it('is refused while the host has it mounted', async () => {
+    await run('mkfs.ext4', ['-q', '-F', device]);
+    const folder = join(under.folder, 'mounted');
+    await mkdir(folder);
+    await run('mount', [device, folder]);
+    ended.push(() => run('umount', [folder]));
+    await expect(open()).rejects.toMatchObject({
+      code: 'disk.refused',
+      details: { path: device, reason: 'in-use' },
+      hint: expect.stringContaining('lsblk'),
+    });
+  });
+
+  it('is refused while a guest writes it, by whatever node, and said by whom', async () => {
+    const node = join(under.folder, 'node');
+    const { rdev } = await stat(device);
+    await run('mknod', [node, 'b', '7', String(rdev & 0xff)]);
+    const writer = spawn('sh', ['-c', `exec 9<>${node}; echo open; read line`]);
+    ended.push(async () => {
+      const gone = once(writer, 'exit');
+      writer.stdin.end('\n');
+      await gone;
+    });
+    await once(writer.stdout, 'data');
+    await expect(open()).rejects.toMatchObject({
+      message: expect.stringContaining(`process ${writer.pid} (sh)`),
+      details: { reason: 'in-use' },
+    });
+  });
+
+  it('is refused as anything but raw, and when it begins like another format', async () => {
+    await expect(open(device, 'qcow2')).rejects.toMatchObject({
+      code: 'disk.format_mismatch',
+      hint: expect.stringContaining('qemu-img convert'),
+    });
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', join(under.folder, 'inner.qcow2'), '1M']);
+    await run('dd', [`if=${join(under.folder, 'inner.qcow2')}`, `of=${device}`, 'conv=fsync', 'status=none']);
+    await expect(open()).rejects.toMatchObject({ code: 'disk.format_mismatch' });
+  });
+
+  it('that a stranger’s description names is taken only when it has the marks of a disk', async () => {
+    const cfg = join(under.folder, 'web.cfg');
+    await writeFile(cfg, `name = "web"\ndisk = [ "phy:${device},xvda,w" ]\n`);
+    await using machine = await under.transfer.openMachine({
+      path: cfg,
+      format: 'xl',
+      id,
+      unpack: true,
+      maxBytes: MIB,
+      work: workOf(),
+    });
+    const path = machine.resolve(device);
+    {
+      await using disk = await open(path, 'raw');
+      expect(disk.format).toBe('raw');
+    }
+    await run('dd', ['if=/dev/zero', `of=${device}`, 'bs=4k', 'count=1', 'conv=fsync', 'status=none']);
+    await expect(open(path, 'raw')).rejects.toMatchObject({ details: { reason: 'not-a-disk' } });
+  });
+
+  it('is a device below /dev or nothing: a node elsewhere is refused', async () => {
+    const node = join(under.folder, 'elsewhere');
+    await run('mknod', [node, 'b', '7', '0']);
+    await expect(open(node)).rejects.toMatchObject({ details: { reason: 'not-a-file' } });
+  });
+});
