@@ -31,7 +31,7 @@ const deviceErrors = [
   'device.bind_failed',
   'pool.not_found',
 ] as const;
-const started = [
+export const started = [
   ...changed,
   'instance.start_failed',
   'image.not_found',

@@ -2,7 +2,7 @@
 import type { Route, RouteKey } from '../route.ts';
 import { operationSchema, waitQuery } from '../schemas/operation.ts';
 import { exportCreateSchema, importCreateSchema, importPlanSchema } from '../schemas/transfer.ts';
-import { instanceParams } from './instance.ts';
+import { instanceParams, started } from './instance.ts';
 
 const read = [
   'disk.not_found',
@@ -38,6 +38,8 @@ export const transferRoutes = {
       'pool.full',
       'disk.convert_failed',
       'host.storage_full',
+      // With `start`.
+      ...started,
     ],
   },
   'POST /v1/instances/{instance}/export': {

@@ -27,7 +27,12 @@ export const importCreateSchema = z
     cpus: z.int().min(1).max(4096).optional(),
     memoryMib: z.int().min(32).optional(),
     firmware: z.enum(['bios', 'uefi']).optional(),
-    start: z.boolean().default(false),
+    start: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Start it: the operation ends when it runs. When that fails, so does the operation, and the machine stays imported.',
+      ),
     dryRun: z
       .boolean()
       .default(false)

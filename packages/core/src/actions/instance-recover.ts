@@ -8,6 +8,7 @@ import type { FoundGuest, Guest } from '../ports/hypervisor.ts';
 import type { Request } from './actions.ts';
 import { holdersOf } from './instance-devices.ts';
 import { type InstanceLife, isLifeKind } from './instance-life.ts';
+import { diskIothreadsOf } from './instance-machine.ts';
 import { runOf } from './instance-start.ts';
 import { inState, observedState } from './instance-state.ts';
 import { isOutOfRoom } from './late-writes.ts';
@@ -165,10 +166,13 @@ export async function resumeOperations(
     if (kind === 'image.build') continue;
     await apart(shared, target.id, async () => {
       const instance = instances.get(target.id);
+      // An import that starts its machine ends as a start does; before that, it begins anew.
       const reached =
-        isLifeKind(kind) &&
-        // A start that cannot be brought to its end is done anew, and fails there as any start does.
-        (instance === undefined || (await finished(shared, life, operation, instance).catch(() => false)));
+        instance === undefined
+          ? isLifeKind(kind)
+          : (isLifeKind(kind) || kind === 'instance.import') &&
+            // A start that cannot be brought to its end is done anew, and fails there as any start does.
+            (await finished(shared, life, operation, instance).catch(() => false));
       if (reached === 'when-stored') endWithRoom(shared, life, operation);
       else if (reached) await operations.settle(operation, { state: 'done', recovery: 'finished' });
       else left.push(operation);
@@ -205,6 +209,11 @@ async function running(
 ): Promise<Instance> {
   const { host, clock } = shared;
   const accelerator = await host.accelerator(instance.spec.accelerator);
+  // By the QEMU that it was started with, a moment ago.
+  const diskIothreads = await host.requireQemu(AbortSignal.timeout(30_000)).then(
+    (qemu) => diskIothreadsOf(instance.spec, qemu),
+    () => 1,
+  );
   const ssh = shared.networking.ssh(instance);
   const run = {
     process: guest.process,
@@ -213,7 +222,7 @@ async function running(
     startedAt: clock.now(),
     ...(ssh === undefined ? {} : { ssh }),
     ...(limits === undefined ? {} : { limits }),
-    run: runOf(instance),
+    run: runOf(instance, diskIothreads),
   };
   return inState(clock, instance, guest.state.processors, run);
 }

@@ -1,6 +1,6 @@
 /**
  * Importing whole machines. An import makes everything or nothing: what fails or is cancelled leaves no instance, volume or
- * file; what the end of the daemon interrupted begins anew.
+ * file; what the end of the daemon interrupted begins anew. A start that was asked for comes after that: when it fails, the machine stays.
  */
 import {
   type Disk,
@@ -10,6 +10,7 @@ import {
   type Volume,
   WirtError,
 } from '@wirt/api';
+import { volumeBytesOf } from '../domain/machine/disk-size.ts';
 import type { DraftDisk, MachineDraft } from '../domain/machine/draft.ts';
 import { readMachine, withWishes } from '../domain/machine/import-plan.ts';
 import { Undo } from '../domain/undo.ts';
@@ -33,48 +34,68 @@ export interface TransferParts {
 /** Descriptions are small; what is read of a package to find one is bounded by the transfer. */
 export const maxPackageBytes = 16 * 1024 ** 4;
 
-export function importMachine({ shared, life }: TransferParts, id: string): Work {
-  const { instances, volumes, transfer, logger, faults } = shared;
+export function importMachine(parts: TransferParts, id: string): Work {
+  const { instances } = parts.shared;
   return async (progress) => {
-    const input = importCreateSchema.parse(progress.input);
-    await using undo = new Undo((error) => logger.error('import.undo_failed', { instance: id, error }));
-    undo.add(() => removeImport(shared, id, progress));
-    await removeVolumes(shared, id, progress);
-    const { path, format } = input;
-    const made = await confined(shared, progress, 'unpack', async (work) => {
-      await faults.at('instance.import/open');
-      await using machine = await transfer.openMachine({
-        path,
-        format,
-        id,
-        unpack: true,
-        maxBytes: maxPackageBytes,
-        work,
-      });
-      const draft = withWishes(
-        readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
-        input,
-      );
-      return await importDisks({ shared, machine, draft, input, id, work, progress });
-    });
-    await faults.at('instance.import/record');
-    const instance = instances.require(id);
-    await progress.complete([
-      instances.put({ ...instance, spec: { ...instance.spec, disks: made } }),
-      ...[...ownVolumes(shared, id)].map((volume) =>
-        volumes.put({ ...volume, status: { ...volume.status, state: 'ready' } }),
-      ),
-    ]);
-    undo.release();
-    await transfer.clean(id);
-    if (input.start)
-      await life.start(
-        { caller: 'import', signal: progress.signal },
-        'instance.start',
-        instances.require(id),
-        { paused: false },
-      );
+    const { start } = importCreateSchema.parse(progress.input);
+    // Its disks come with the end of the import: an earlier daemon was at the start.
+    const isMade = instances.require(id).spec.disks.length > 0;
+    if (!isMade) await makeMachine(parts, id, progress);
+    if (start) await startMade(parts, id, progress);
   };
+}
+
+async function makeMachine({ shared }: TransferParts, id: string, progress: Progress): Promise<void> {
+  const { instances, volumes, transfer, logger, faults } = shared;
+  const input = importCreateSchema.parse(progress.input);
+  await using undo = new Undo((error) => logger.error('import.undo_failed', { instance: id, error }));
+  undo.add(() => removeImport(shared, id, progress));
+  await removeVolumes(shared, id, progress);
+  const { path, format } = input;
+  const made = await confined(shared, progress, 'unpack', async (work) => {
+    await faults.at('instance.import/open');
+    await using machine = await transfer.openMachine({
+      path,
+      format,
+      id,
+      unpack: true,
+      maxBytes: maxPackageBytes,
+      work,
+    });
+    const draft = withWishes(
+      readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
+      input,
+    );
+    return await importDisks({ shared, machine, draft, input, id, work, progress });
+  });
+  await faults.at('instance.import/record');
+  const instance = instances.require(id);
+  const changes = [
+    instances.put({ ...instance, spec: { ...instance.spec, disks: made } }),
+    ...[...ownVolumes(shared, id)].map((volume) =>
+      volumes.put({ ...volume, status: { ...volume.status, state: 'ready' } }),
+    ),
+  ];
+  await (input.start ? progress.record(changes) : progress.complete(changes));
+  undo.release();
+  await transfer.clean(id);
+}
+
+/** Ends the operation when the guest runs. */
+async function startMade({ shared, life }: TransferParts, id: string, progress: Progress): Promise<void> {
+  await shared.faults.at('instance.import/start');
+  try {
+    await life.workOf('instance.start', id)({ ...progress, input: { paused: false } });
+  } catch (error) {
+    if (!(error instanceof WirtError) || progress.signal.aborted) throw error;
+    const { name } = shared.instances.require(id);
+    const { code, details, hint = `See why: \`wirt logs ${name}\`, then \`wirt start ${name}\`.` } = error;
+    throw new WirtError(code, `Machine ${name} is imported, but could not be started.`, {
+      cause: error,
+      hint,
+      ...(details === undefined ? {} : { details }),
+    });
+  }
 }
 
 function ownVolumes({ volumes }: Shared, id: string): Volume[] {
@@ -156,9 +177,9 @@ async function importDisk(importing: Importing, disk: DraftDisk): Promise<Volume
         poolDirectories: [...shared.pools.after()].map(({ spec }) => spec.path),
         work,
       });
-      requireSame(disk, opened.virtualSizeBytes);
+      const sizeBytes = volumeBytesOf(disk, opened.virtualSizeBytes);
       await requireRoom(shared, importing.input.pool, Math.min(opened.fileBytes, opened.virtualSizeBytes));
-      const volume = await stageVolume(importing, key, opened.virtualSizeBytes, source.name);
+      const volume = await stageVolume(importing, key, sizeBytes, source.name);
       const pool = await shared.storage.open(volume.spec.pool);
       await keepingRoom(shared, volume.spec.pool, work, (kept) =>
         shared.transfer.toLayer(opened, pool, storedLayer(volume, volume.status.active), kept),
@@ -166,17 +187,6 @@ async function importDisk(importing: Importing, disk: DraftDisk): Promise<Volume
       return volume;
     }
   }
-}
-
-/** A description and a header that contradict each other: one of them lies. */
-function requireSame({ key, sizeBytes }: DraftDisk, found: number): void {
-  // VMware and VirtualBox round the stated capacity up to their own units.
-  if (sizeBytes === undefined || Math.abs(sizeBytes - found) <= 1_048_576 || found < sizeBytes) return;
-  throw new WirtError(
-    'disk.refused',
-    `Disk ${key} has ${found} bytes by its own header, and ${sizeBytes} by the description of the machine.`,
-    { details: { reason: 'size-lie', statedBytes: sizeBytes, foundBytes: found } },
-  );
 }
 
 /** Its record comes before its file, so that nothing lies about without an owner. */

@@ -161,11 +161,55 @@ describe('an import', () => {
     expect(await scene.faults()).toEqual([]);
   });
 
-  it('makes a machine of a disk alone, and starts it when asked', async () => {
+  it('makes a machine of a disk alone, and has started it when it answers, where that was asked', async () => {
     const scene = await withMachines();
-    await importMachine(scene, '/vm/alone.vmdk', { start: true, memoryMib: 256 });
-    await scene.settled();
+    const { state } = await importMachine(scene, '/vm/alone.vmdk', { start: true, memoryMib: 256 });
+    expect(state).toBe('done');
     expect((await scene.fake.core.actions.instance.get('alone')).status.state).toBe('running');
+    const { items } = await scene.fake.core.actions.operation.list({ limit: 100 });
+    expect(items.map(({ kind }) => kind)).not.toContain('instance.start');
+    expect(await scene.faults()).toEqual([]);
+  });
+
+  it('whose start fails says so, and the machine stays, to be started again', async () => {
+    const scene = await withMachines();
+    scene.fake.host.availableMib = 16;
+    const imported = importMachine(scene, '/vm/alone.vmdk', { start: true });
+    await expect(imported).rejects.toMatchObject({
+      message: expect.stringContaining('is imported, but could not be started'),
+      hint: expect.any(String),
+    });
+    expect((await scene.fake.core.actions.instance.get('alone')).status.state).toBe('crashed');
+    expect((await scene.all()).map(({ status }) => status.state)).toEqual(['ready']);
+    scene.fake.host.availableMib = 4096;
+    await scene.fake.core.actions.instance.start(scene.fake.request, 'alone', { paused: false }, waitDone);
+    expect(await scene.faults()).toEqual([]);
+  });
+
+  it('that starts its machine is ended by the next daemon, wherever this one dies: the guest runs', async () => {
+    await atEveryCall(
+      everyDeath,
+      async () => ({ scene: await withMachines() }),
+      ({ scene }) => importMachine(scene, '/vm/alone.vmdk', { start: true }),
+      async ({ scene }) => {
+        const { items } = await scene.fake.core.actions.operation.list({ limit: 100 });
+        expect(items.filter(({ state }) => state !== 'done')).toEqual([]);
+        const isThere = items.some(({ kind }) => kind === 'instance.import');
+        expect(await instancesOf(scene)).toEqual(isThere ? ['alone'] : []);
+        if (isThere)
+          expect((await scene.fake.core.actions.instance.get('alone')).status.state).toBe('running');
+        expect(await scene.faults()).toEqual([]);
+      },
+    );
+  });
+
+  it('gives a disk the size that its description states, when its file has less', async () => {
+    const scene = await withMachines();
+    scene.fake.host.storage.files.set('/vm/till-disk1.vmdk', 3 * gib);
+    await importMachine(scene, '/vm/till.ovf');
+    const [volume] = await scene.all();
+    expect(volume?.spec.sizeBytes).toBe(8 * gib);
+    expect(volume?.status.layers.map(({ sizeBytes }) => sizeBytes)).toEqual([8 * gib]);
     expect(await scene.faults()).toEqual([]);
   });
 

@@ -54,6 +54,14 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
   }
   const layerBytes = (): Promise<Buffer> => under.contents(under.pool.locate(layer).location.path, 'qcow2');
 
+  it('fill a layer that is larger than the disk with zeros', async () => {
+    await under.make(at('disk'), 'vmdk', disk());
+    const larger = { ...layer, sizeBytes: 6 * MIB } as const;
+    await under.transfer.toLayer(await openDisk(at('disk')), under.pool, larger, workOf());
+    const bytes = await under.contents(under.pool.locate(larger).location.path, 'qcow2');
+    expect(bytes.equals(Buffer.concat([disk(), Buffer.alloc(2 * MIB)]))).toBe(true);
+  });
+
   describe.skipIf(!isRoot)(`for the guests of others${isRoot ? '' : ' (skipped: needs root)'}`, () => {
     it('run as a user of their own, without capabilities, the network, and more memory than they need', async () => {
       await under.make(at('disk'), 'vmdk', disk());
