@@ -153,6 +153,8 @@ export const errorCatalogue = {
     status: 409,
     title: 'Guests cannot have this CPU model, or a feature of it, on this host.',
   },
+  'host.vsock_missing': { status: 409, title: 'The host has no vsock for guests.' },
+  'host.vsock_cid_taken': { status: 409, title: 'Another program has the guest’s address on the vsock.' },
   'host.permission_denied': { status: 500, title: 'The daemon may not do this on the host.' },
   'host.storage_full': { status: 507, title: 'A file system of the host is full.' },
   'host.storage_read_only': { status: 500, title: 'A file system of the host is read-only.' },

@@ -30,7 +30,7 @@ describe('the keys', () => {
   );
 
   it('can all be taken out, but for those that always have a value', () => {
-    const fixed = ['cpus', 'memory', 'restart', 'autostart', 'name'];
+    const fixed = ['cpus', 'memory', 'restart', 'autostart', 'vsock', 'name'];
     for (const spec of keySpecs) {
       const taken = () => readAssignments([setting(spec, '')], words);
       if (fixed.includes(spec.key)) expect(taken, spec.key).toThrow('always has a value');

@@ -115,6 +115,14 @@ const settings = [
     place: { in: 'spec', path: ['autostart'] },
   },
   {
+    key: 'vsock',
+    summary: 'A socket to programs of the host; it opens a way to services of the host',
+    unit: 'switch',
+    when: 'start',
+    acts: 'QEMU, vhost',
+    place: { in: 'spec', path: ['vsock'] },
+  },
+  {
     key: 'name',
     summary: 'Its name',
     unit: 'text',

@@ -206,7 +206,7 @@ function unknownKey(typed: string, { command, for: whose }: Words): Error {
 
 /** What always has a value cannot be taken out. */
 function emptied({ key, spec }: Key, { command }: Words): null {
-  const fixed = ['cpus', 'memory', 'restart', 'autostart', 'name'];
+  const fixed = ['cpus', 'memory', 'restart', 'autostart', 'vsock', 'name'];
   if (fixed.includes(spec.key))
     throw usageError(
       command,

@@ -6,6 +6,7 @@ export * from './domain/cloud-init.ts';
 export * from './domain/cpu-baseline/baseline.ts';
 export * from './domain/devices/pci-device.ts';
 export * from './domain/devices/refusals.ts';
+export * from './domain/disk-iothreads.ts';
 export * from './domain/disk-source.ts';
 export * from './domain/guest.ts';
 export { ec2Uuid, uuidOf } from './domain/identity.ts';

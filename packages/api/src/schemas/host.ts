@@ -56,6 +56,7 @@ export const hostSchema = z
     sriovDevices: z.array(pciDeviceSchema),
     ioUring: z.boolean(),
     vhostNet: z.boolean(),
+    vsock: z.boolean().describe('Whether guests can have a vsock: /dev/vhost-vsock is there.'),
     ksm: z.boolean(),
     thp: z.string().describe('Transparent huge pages, for private memory.'),
     shmemThp: z.string().optional().describe('The same for shared memory, which guests’ memory is.'),

@@ -64,6 +64,12 @@ export const instanceSpecSchema = z
     limits: limitsSchema.optional().describe('Its own; they win over the policy’s.'),
     tuning: tuningSchema.optional(),
     devices: instanceDevicesSchema.optional(),
+    vsock: z
+      .boolean()
+      .optional()
+      .describe(
+        'A socket to programs of the host (vsock(7)); no by default, since it is a way from the guest to services of the host.',
+      ),
     machine: z.enum(['q35', 'microvm']).default('q35').describe('QEMU machine type.'),
     accelerator: z
       .enum(['auto', 'kvm', 'tcg'])
@@ -169,10 +175,21 @@ export const instanceStatusSchema = z
     snapshot: idSchema.optional().describe('The snapshot that its disks go on from.'),
     limits: limitsStatusSchema.optional().describe('While it runs.'),
     run: z
-      .object({ cpus: z.int(), maxCpus: z.int(), memoryMib: z.int(), maxMemoryMib: z.int() })
+      .object({
+        cpus: z.int(),
+        maxCpus: z.int(),
+        memoryMib: z.int(),
+        maxMemoryMib: z.int(),
+        diskIothreads: z.int().optional().describe('Threads of each virtio disk, where more than one.'),
+        vsock: z.boolean().optional().describe('Whether it has a vsock.'),
+      })
       .optional()
       .describe('What QEMU was started with, and up to what it can be raised.'),
     placement: placementSchema.optional().describe('Where it was put, while it runs.'),
+    vsockCid: z
+      .int()
+      .optional()
+      .describe('Its address on the host’s vsock; from its first start with one on, and kept.'),
     devices: z.array(deviceLeaseSchema).optional().describe('Devices of the host that it has.'),
     startedAt: timeSchema.optional(),
     restarts: z.int().describe('Automatic restarts in a row.'),
@@ -217,6 +234,7 @@ export const instanceUpdateSchema = z
         policy: nameSchema.nullable().optional().describe('null: none.'),
         limits: limitsPatchSchema.optional(),
         tuning: tuningPatchSchema.nullable().optional().describe('null: none of its own.'),
+        vsock: instanceSpecSchema.shape.vsock.unwrap().optional().describe('From the next start on.'),
         devices: instanceDevicesSchema
           .nullable()
           .optional()

@@ -90,10 +90,11 @@ function isolationFields({ cgroup, security }: Host): Field[] {
   ];
 }
 
-function deviceFields({ ioUring, vhostNet, iommu }: Host): Field[] {
+function deviceFields({ ioUring, vhostNet, vsock, iommu }: Host): Field[] {
   return [
     ['io_uring', onOff(ioUring)],
     ['vhost-net', onOff(vhostNet)],
+    ['vsock', onOff(vsock)],
     ['IOMMU', iommu.enabled ? `on, ${iommu.groups} groups` : 'off'],
   ];
 }

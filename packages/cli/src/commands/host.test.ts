@@ -30,6 +30,7 @@ const host = {
   sriovDevices: [{ address: '0000:01:00.0', vendorDevice: '8086:1521', sriovTotalVfs: 7, sriovNumVfs: 2 }],
   ioUring: true,
   vhostNet: false,
+  vsock: false,
   ksm: false,
   thp: 'madvise',
 };

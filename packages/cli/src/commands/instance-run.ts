@@ -48,6 +48,10 @@ const options = {
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },
   ...tuningOptions,
+  vsock: {
+    kind: 'flag',
+    summary: 'A socket to programs of the host; it opens a way to services of the host',
+  },
   ...nicOptions,
   ...deviceOptions,
   ...limitOptions,
@@ -81,6 +85,7 @@ const run = command({
     'The first argument is always an image. Without --ssh-key, a guest with cloud-init gets your public keys',
     '(~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub), or where you have none that of a key made for Wirt in ~/.config/wirt.',
     'With several --network, --ip and --publish are for the first card, --group and --nic-model for all.',
+    'With --vsock, as in `wirt run micro box --vsock`, programs of host and guest meet by vsock(7); the guest’s CID is in `wirt show box`.',
     'Without an image, the first disk is booted from before CD drives: while it is empty the medium boots.',
   ],
   async run(context, { args, options: given }) {
@@ -147,6 +152,7 @@ async function bodyOf(
     ...(cpu === undefined ? {} : { cpuModel: cpu }),
     ...tuning,
     ...devices,
+    ...(given.vsock ? { vsock: true } : {}),
     ...nics,
     ...metadata,
     ...(image?.spec.format === 'kernel' ? kernelDisks(image, given) : disks),

@@ -23,6 +23,7 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
   const wanted = wantedText(assignment);
   if (spec.when === 'record') return [[key, wanted, '', now]];
   if (spec.place.in === 'tuning' || spec.place.in === 'pin') return [tuningRow(instance, assignment, wanted)];
+  if (key === 'vsock') return [vsockRow(instance, assignment, wanted)];
   const { limits } = instance.status;
   if (limits === undefined) return [[key, wanted, '-', later(instance)]];
   const gaps = gapsOf(limits, key);
@@ -44,6 +45,13 @@ function tuningRow({ status }: Instance, { key, value }: Assignment, wanted: str
   const down = ['stopped', 'crashed'].includes(status.state);
   const next: Cell = down ? 'at its next start' : { text: 'at its next start', tone: 'warn' };
   return [key, wanted, inForce, isSame ? now : next];
+}
+
+/** A guest has what it was started with. */
+function vsockRow({ status }: Instance, { key, value }: Assignment, wanted: string): Cell[] {
+  if (status.run === undefined) return [key, wanted, '-', 'at its next start'];
+  const has = status.run.vsock === true;
+  return [key, wanted, has ? 'on' : 'off', has === value ? now : { text: 'at its next start', tone: 'warn' }];
 }
 
 const now: Cell = { text: 'now', tone: 'good' };

@@ -58,10 +58,14 @@ export interface LaunchPlan {
   /** Its memory may be merged with equal pages of others; it is then not shared memory, and cannot be forked. */
   readonly mergeable?: boolean;
   readonly nics: readonly PlannedNic[];
+  /** Over how many threads the queues of each virtio disk are spread; one where absent. */
+  readonly diskIothreads?: number;
   /** In the order of the slots they are plugged into. */
   readonly disks: readonly PlannedDisk[];
   /** Of the host, bound and granted. None where absent. */
   readonly devices?: readonly PlannedDevice[];
+  /** Its address on the host's vsock; absent: it has none. */
+  readonly vsockCid?: number;
   readonly firmware:
     | { readonly kind: 'bios' }
     | { readonly kind: 'uefi'; readonly code: string; readonly vars: string };

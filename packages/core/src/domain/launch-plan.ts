@@ -42,6 +42,7 @@ export interface PlanParts {
   readonly devices?: readonly PlannedDevice[];
   readonly firmware: LaunchPlan['firmware'];
   readonly freePageReporting: boolean;
+  readonly diskIothreads?: number;
   readonly placement: PlannedPlacement | undefined;
   readonly mergeable: boolean;
   /** Absolute path of a file of the image. */
@@ -82,6 +83,7 @@ export function planLaunch(instance: Instance, parts: PlanParts): LaunchPlan {
     freePageReporting: parts.freePageReporting,
     ...(placement === undefined ? {} : { placement }),
     ...(parts.mergeable ? { mergeable: true } : {}),
+    ...(parts.diskIothreads === undefined ? {} : { diskIothreads: parts.diskIothreads }),
     nics: parts.nics,
     disks: parts.disks,
     ...(parts.devices === undefined || parts.devices.length === 0 ? {} : { devices: parts.devices }),

@@ -61,6 +61,12 @@ export interface FakeHost {
   /** What holding a group to its limits fails with. */
   groupFails: Error | undefined;
   bootId: string;
+  /** Below 11 none that spreads queues of a disk over threads. */
+  qemuVersion: string;
+  /** Whether it has the device for it. */
+  vsock: boolean;
+  /** CIDs that other programs have. */
+  readonly takenCids: Set<number>;
   availableMib: number;
 }
 
@@ -128,6 +134,8 @@ export function createFakeHost(): FakeHost {
       logs.add(plan.id);
       await onStep('spawn');
       if (processes.has(plan.id)) throw new Error(`${plan.id} was started twice`);
+      if (plan.vsockCid !== undefined && host.takenCids.has(plan.vsockCid))
+        throw new WirtError('host.vsock_cid_taken', `Another program has the address ${plan.vsockCid}.`);
       const process = start(plan);
       try {
         await onStep('connect');
@@ -213,7 +221,13 @@ export function createFakeHost(): FakeHost {
     inspector: {
       inspect: () => Promise.reject(new WirtError('internal', 'A fake host is not inspected.')),
       check: () => Promise.resolve([]),
-      requireQemu: () => Promise.resolve({ version: 'fake', maxCpus: { q35: 288, microvm: 288 } }),
+      requireQemu: () =>
+        Promise.resolve({
+          version: host.qemuVersion,
+          maxCpus: { q35: 288, microvm: 288 },
+          features: { 'iothread-vq-mapping': true },
+        }),
+      hasVsock: () => Promise.resolve(host.vsock),
       acceleratorVcpus: () => Promise.resolve(255),
       cpuModels: (accelerator) => Promise.resolve({ ...fakeCpu, accelerator }),
       memory: () => Promise.resolve({ totalMib: 4096, availableMib: host.availableMib }),
@@ -265,6 +279,9 @@ export function createFakeHost(): FakeHost {
     groupRefuses: new Map(),
     groupFails: undefined,
     bootId: 'boot-1',
+    qemuVersion: 'fake',
+    vsock: true,
+    takenCids: new Set(),
     availableMib: 4096,
   };
   return host;

@@ -14,9 +14,12 @@ export interface HostInspector {
   inspect(signal: AbortSignal): Promise<Host>;
   check(signal: AbortSignal): Promise<HostFinding[]>;
   /** Throws `host.qemu_missing`, `host.qemu_broken` or `host.qemu_too_old` unless QEMU can run Wirt's guests. */
-  requireQemu(
-    signal: AbortSignal,
-  ): Promise<{ readonly version: string; readonly maxCpus: Readonly<Record<string, number>> }>;
+  requireQemu(signal: AbortSignal): Promise<{
+    readonly version: string;
+    readonly maxCpus: Readonly<Record<string, number>>;
+    /** What it can, by name. */
+    readonly features: Readonly<Record<string, boolean>>;
+  }>;
   /** Up to how many vCPUs the accelerator takes with a machine type, tried out up to the machine type’s own limit; kept while the daemon runs. */
   acceleratorVcpus(
     of: { readonly machine: 'q35' | 'microvm'; readonly accelerator: Accelerator },
@@ -27,6 +30,8 @@ export interface HostInspector {
   memory(): Promise<HostMemory>;
   /** What `auto` takes. Throws `host.kvm_unusable` when `wanted` is `kvm` and KVM cannot run even a boot sector. */
   accelerator(wanted: 'auto' | Accelerator): Promise<Accelerator>;
+  /** Whether guests can have a vsock here. */
+  hasVsock(): Promise<boolean>;
   /** Changes with every boot of the host. */
   bootId(): Promise<string>;
 }

@@ -17,6 +17,7 @@ const best: TuningGround = {
   host: {
     ioUring: true,
     vhostNet: true,
+    vsock: true,
     thp: 'always',
     shmemThp: 'advise',
     ksm: true,
@@ -58,7 +59,9 @@ const all = [
   'dedicated',
   'disk.aio',
   'disk.queues',
+  'disk.iothreads',
   'network.vhost',
+  'vsock',
   'clock',
 ];
 
@@ -164,6 +167,81 @@ describe('what a guest would have on a host with more', () => {
     const value = (tuning: Tuning) =>
       find(explainTuning(guest(tuning), onlyPrivate), 'transparentHugePages')?.value;
     expect([value({}), value({ profile: 'density' })]).toEqual(['never', 'always']);
+  });
+});
+
+describe('the threads of disks', () => {
+  const threads = (version: string, maps: boolean, more: Partial<Instance['spec']> = {}, run?: object) => {
+    const qemu = { version, features: { 'iothread-vq-mapping': maps } };
+    const instance = guest(undefined, { cpus: 16, ...more });
+    const whole = { ...instance, status: { ...instance.status, ...(run === undefined ? {} : { run }) } };
+    const ground = { ...best, host: { ...best.host, qemu } } as TuningGround;
+    return find(explainTuning(whole as Instance, ground), 'disk.iothreads');
+  };
+
+  it('are several for many queues, where QEMU spreads them', () => {
+    expect(threads('11.0.0', true)).toMatchObject({
+      value: '4',
+      from: 'default',
+      why: expect.stringMatching(/each 4 queues/),
+    });
+    expect(threads('11.0.0', true, { cpus: 4 })).toMatchObject({ value: '1', from: 'default' });
+    expect(threads('11.0.0', true, { machine: 'microvm' })).toMatchObject({ value: '1' });
+  });
+
+  it('are one where QEMU cannot, or could stand still, and would be more on another', () => {
+    for (const [version, maps, why] of [
+      ['7.2.22', false, /one thread/],
+      ['10.0.2', true, /stand still/],
+    ] as const)
+      expect(threads(version, maps)).toMatchObject({
+        value: '1',
+        from: 'host',
+        why: expect.stringMatching(why),
+        better: expect.stringContaining('4 for each disk, by QEMU'),
+      });
+    expect(threads('7.2.22', false, { cpus: 4 })?.better).toBeUndefined();
+  });
+
+  it('of a guest that runs are what it was started with', () => {
+    const run = { cpus: 16, maxCpus: 16, memoryMib: 1024, maxMemoryMib: 1024 };
+    expect(threads('11.0.0', true, {}, run)).toMatchObject({
+      value: '1',
+      better: expect.stringContaining('next start'),
+    });
+    expect(threads('7.2.22', false, {}, { ...run, diskIothreads: 4 })).toMatchObject({
+      value: '4',
+      from: 'default',
+    });
+  });
+});
+
+describe('a vsock', () => {
+  const vsock = (spec: Partial<Instance['spec']>, status: object, host = best.host) => {
+    const instance = guest(undefined, spec);
+    const whole = { ...instance, status: { ...instance.status, ...status } } as Instance;
+    return find(explainTuning(whole, { ...best, host }), 'vsock');
+  };
+
+  it('is there only where it is asked for, and is told by its address', () => {
+    expect(vsock({}, {})).toMatchObject({
+      value: 'no',
+      from: 'default',
+      why: expect.stringMatching(/services of the host/),
+    });
+    expect(vsock({ vsock: true }, {})).toMatchObject({ value: 'yes', from: 'spec' });
+    expect(vsock({ vsock: true }, { vsockCid: 7 })).toMatchObject({ value: 'CID 7' });
+  });
+
+  it('of a guest that runs is what it was started with', () => {
+    expect(vsock({ vsock: true }, { run: { cpus: 1 } })?.value).toBe('no');
+    expect(vsock({}, { vsockCid: 7, run: { cpus: 1, vsock: true } })?.value).toBe('CID 7');
+  });
+
+  it('takes a module of the kernel', () => {
+    expect(vsock({ vsock: true }, {}, { ...best.host, vsock: false })?.better).toContain(
+      'modprobe vhost_vsock',
+    );
   });
 });
 

@@ -1,10 +1,13 @@
 /** Says, setting by setting, what a guest got of the host, who chose it, why, and what it would have on a host with more. Pure. */
 import type { Host, Instance, InstancePlacement, TuningSetting } from '@wirt/api';
+import { maxIothreadsPerDisk, queuesPerIothread, spreading, wantedIothreads } from '../disk-iothreads.ts';
 import { defaultProfile, type Profile, pageSizeText, profileOf, profiles } from './profile.ts';
 import { isDedicated, pageSizeOf, placementOf } from './request.ts';
 
 export interface TuningGround {
-  readonly host: Pick<Host, 'ioUring' | 'vhostNet' | 'thp' | 'shmemThp' | 'numa' | 'ksm'>;
+  readonly host: Pick<Host, 'ioUring' | 'vhostNet' | 'vsock' | 'thp' | 'shmemThp' | 'numa' | 'ksm'> & {
+    readonly qemu?: Pick<NonNullable<Host['qemu']>, 'version' | 'features'> | undefined;
+  };
   readonly accelerator: 'kvm' | 'tcg';
   readonly whyAccelerator: string;
   /** Of the run, or of the next start; undefined where nothing is planned. */
@@ -171,24 +174,88 @@ function nowhere({ message, hint }: NonNullable<TuningGround['refusal']>): Tunin
   return { setting: 'placement', value: 'nowhere', from: 'host', why: message, better: hint };
 }
 
-function devices({ spec }: Instance, { host, accelerator }: TuningGround): TuningSetting[] {
-  const queues = spec.machine === 'q35' ? Math.max(spec.cpus, spec.maxCpus ?? 0) : 1;
+/** VIRTIO_QUEUE_MAX. */
+const maxQueues = 1024;
+
+/** Threads of each virtio disk, of the run or of the next start. */
+function iothreads({ spec, status }: Instance, { host }: TuningGround, queues: number): TuningSetting {
+  const setting = 'disk.iothreads';
+  const why = 'A thread of its own for each disk, which four queues leave time to spare.';
+  if (spec.machine === 'microvm')
+    return { setting, value: '1', from: 'default', why: 'A microvm has one for each disk.' };
+  const { version = '', features } = host.qemu ?? {};
+  const ability = spreading({ version, mapsQueues: features?.['iothread-vq-mapping'] === true });
+  const wanted = wantedIothreads(queues);
+  const next = ability === 'yes' ? wanted : 1;
+  const has = status.run === undefined ? next : (status.run.diskIothreads ?? 1);
+  const value = String(has);
+  if (wanted === 1) return { setting, value, from: 'default', why };
+  if (has === wanted)
+    return {
+      setting,
+      value,
+      from: 'default',
+      why: `One for each ${queuesPerIothread} queues of a disk, and ${maxIothreadsPerDisk} at most: one alone keeps many vCPUs waiting.`,
+    };
+  const each = `${wanted} for each disk`;
+  const by = 'by QEMU 10.0.10 and newer of that line, or 11 and newer';
+  return {
+    setting,
+    value,
+    from: 'host',
+    ...{
+      yes: { why: 'Of the QEMU that it was started by.', better: `${each}, from its next start.` },
+      no: { why: 'This QEMU gives a disk one thread.', better: `${each}, ${by}.` },
+      unsafe: {
+        why: 'This QEMU could stand still for ever when a disk of several threads comes up against a limit.',
+        better: `${each}, ${by}.`,
+      },
+    }[ability],
+  };
+}
+
+/** Only where it is asked for: it lets the guest talk to programs of the host. */
+function vsock({ spec, status }: Instance, { host }: TuningGround): TuningSetting {
+  const { run, vsockCid } = status;
+  const has = run === undefined ? spec.vsock === true : run.vsock === true;
+  const value = !has ? 'no' : vsockCid === undefined ? 'yes' : `CID ${vsockCid}`;
+  if (spec.vsock !== true && !has)
+    return {
+      setting: 'vsock',
+      value,
+      from: 'default',
+      why: 'It is a way from the guest to services of the host, and is there only where it is asked for.',
+    };
+  return {
+    setting: 'vsock',
+    value,
+    from: 'spec',
+    why: 'As asked for.',
+    ...(host.vsock ? {} : { better: 'A vsock, once the module is loaded: `modprobe vhost_vsock`.' }),
+  };
+}
+
+function devices(instance: Instance, ground: TuningGround): TuningSetting[] {
+  const { spec, status } = instance;
+  const { host, accelerator } = ground;
+  const queues = Math.min(status.run?.cpus ?? spec.cpus, maxQueues);
   return [
     {
       setting: 'disk.aio',
       value: host.ioUring ? 'io_uring' : 'native',
       from: 'host',
-      why: 'Asynchronous, past the host’s cache, and one thread of its own for each disk.',
+      why: 'Asynchronous, and past the host’s cache.',
       ...(host.ioUring
         ? {}
         : { better: 'io_uring, which the kernel or QEMU lacks or forbids: `wirt host check`.' }),
     },
     {
       setting: 'disk.queues',
-      value: String(Math.min(queues, 64)),
+      value: String(queues),
       from: 'default',
-      why: 'One for each vCPU, so that none waits for another.',
+      why: 'One for each vCPU of its start, so that none waits for another.',
     },
+    iothreads(instance, ground, queues),
     {
       setting: 'network.vhost',
       value: host.vhostNet ? 'yes' : 'no',
@@ -196,6 +263,7 @@ function devices({ spec }: Instance, { host, accelerator }: TuningGround): Tunin
       why: 'Packets are carried by the kernel, and not by QEMU.',
       ...(host.vhostNet ? {} : { better: 'vhost-net, once the module is loaded: `modprobe vhost_net`.' }),
     },
+    vsock(instance, ground),
     {
       setting: 'clock',
       value: accelerator === 'kvm' ? 'kvm-clock' : 'HPET, ACPI timer',

@@ -43,6 +43,7 @@ const host: Host = {
   ],
   ioUring: true,
   vhostNet: true,
+  vsock: true,
   ksm: false,
   thp: 'madvise',
 };
@@ -110,6 +111,7 @@ export const bareFacts: HostFacts = withoutQemu(
       sriovDevices: [],
       ioUring: false,
       vhostNet: false,
+      vsock: false,
     },
   }),
 );

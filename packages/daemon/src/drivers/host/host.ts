@@ -88,6 +88,7 @@ export function createHostInspector(
       const { qemu: found } = await probed(AbortSignal.timeout(probeWaitMs));
       return withoutKvmBuild(seen, found).kvm.usable ? 'kvm' : 'tcg';
     },
+    hasVsock: () => files.exists('/dev/vhost-vsock'),
     bootId,
     acceleratorVcpus: async (of, signal) => trial.acceleratorVcpus(await qemu.probe(signal), of),
     cpuModels: async (accelerator, signal) => trial.cpuModels(await qemu.probe(signal), accelerator),
@@ -162,6 +163,7 @@ async function readFacts(
       sriovDevices: await readSriovDevices(files),
       ioUring: ioUring.ioUring,
       vhostNet: await files.exists('/dev/vhost-net'),
+      vsock: await files.exists('/dev/vhost-vsock'),
       ksm: pages.ksmRun === 1,
       thp: pages.thp,
       ...(pages.shmemThp === undefined ? {} : { shmemThp: pages.shmemThp }),

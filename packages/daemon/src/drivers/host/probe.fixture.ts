@@ -8,6 +8,8 @@ interface Lack {
   readonly withoutDefaultRamId?: boolean;
   /** Of the stream netdev; by default those of QEMU 7.2. */
   readonly streamOptions?: readonly string[];
+  /** Of virtio-blk-pci; by default those of QEMU 7.2. */
+  readonly diskProperties?: readonly string[] | 'refused';
 }
 
 const types = [
@@ -80,6 +82,9 @@ export function probeOutput(lack: Lack = {}): string {
     options: ['machine', 'sandbox']
       .filter(keep(lack.withoutOptions))
       .map((option) => ({ option, parameters: sandbox.map((name) => ({ name })) })),
+    ...(lack.diskProperties === 'refused'
+      ? {}
+      : { 'disk-properties': (lack.diskProperties ?? ['iothread', 'num-queues']).map((name) => ({ name })) }),
     quit: {},
   };
   const lines = Object.entries(answers).map(([id, answer]) => JSON.stringify({ return: answer, id }));

@@ -11,7 +11,7 @@ import { runProgram } from '../../platform/subprocess.ts';
 import { missingFeatures, parseProbe, probeCommands, type QemuFacts } from './qemu-features.ts';
 
 /** Part of the cache's file name: a change of the questions or of what is read from the answers is a new number. */
-const probeVersion = 2;
+const probeVersion = 3;
 const probeTimeoutMs = 20_000;
 
 export interface Qemu extends QemuFacts {

@@ -36,6 +36,16 @@ describe('what a QEMU binary can do', () => {
     });
   });
 
+  it('includes whether it spreads the queues of a disk over threads', () => {
+    const maps = (diskProperties?: readonly string[] | 'refused') =>
+      parseProbe(probeOutput(diskProperties === undefined ? {} : { diskProperties })).features[
+        'iothread-vq-mapping'
+      ];
+    expect(maps()).toBe(false);
+    expect(maps('refused')).toBe(false);
+    expect(maps(['iothread', 'iothread-vq-mapping'])).toBe(true);
+  });
+
   it('lacks what its answers do not have, and knows whether guests need it', () => {
     const lacking = (change: Parameters<typeof probeOutput>[0]) =>
       missingFeatures(parseProbe(probeOutput(change)));

@@ -9,6 +9,7 @@ export const probeCommands = [
   { execute: 'query-qmp-schema', id: 'schema' },
   { execute: 'qom-list-types', arguments: { abstract: false }, id: 'types' },
   { execute: 'query-command-line-options', id: 'options' },
+  { execute: 'device-list-properties', arguments: { typename: 'virtio-blk-pci' }, id: 'disk-properties' },
   { execute: 'quit', id: 'quit' },
 ] as const;
 
@@ -94,6 +95,8 @@ export function parseProbe(output: string): QemuFacts {
       schema: list<SchemaEntry>('schema'),
       types: new Set(list<{ name: string }>('types').map(({ name }) => name)),
       options: list<OptionGroup>('options'),
+      // Refused by one that has no such device.
+      diskProperties: answers.has('disk-properties') ? list<{ name: string }>('disk-properties') : [],
     }),
   };
 }
@@ -117,6 +120,7 @@ function featuresOf(seen: {
   readonly schema: readonly SchemaEntry[];
   readonly types: ReadonlySet<string>;
   readonly options: readonly OptionGroup[];
+  readonly diskProperties: readonly { readonly name: string }[];
 }): Record<string, boolean> {
   const commands = new Set(
     seen.schema.filter((entry) => entry['meta-type'] === 'command').map(({ name }) => name),
@@ -141,6 +145,8 @@ function featuresOf(seen: {
     'virtio-net': seen.types.has('virtio-net-pci'),
     'virtio-blk': seen.types.has('virtio-blk-pci'),
     iothread: seen.types.has('iothread'),
+    'iothread-vq-mapping': seen.diskProperties.some(({ name }) => name === 'iothread-vq-mapping'),
+    'vhost-vsock': seen.types.has('vhost-vsock-pci'),
     'user-network': inEnum(['tap', 'hubport'], 'user'),
     'tap-network': inEnum(['hubport'], 'tap'),
     // By a Unix socket, which passt serves; and whether QEMU connects again when passt was started anew.

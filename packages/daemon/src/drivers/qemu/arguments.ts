@@ -6,21 +6,19 @@ import {
   type DeviceProperties,
   diskControllers,
   diskDevice,
-  hasIothread,
   hotPlugPorts,
+  iothreadCount,
   unitsOf,
 } from './disk-devices.ts';
-import { iothreadOf } from './disk-names.ts';
+import { iothreadsOf } from './disk-names.ts';
 import { type AioChoice, type BlockNode, diskNodes, isThrottled, throttleGroup } from './disk-nodes.ts';
+import { inheritedFds } from './inherited-fds.ts';
 import { interruptRemapping, irqchip, processor } from './many-vcpus.ts';
 import { balloon, memoryHotplug } from './memory-devices.ts';
 import { machineMemory, memoryObjects } from './memory-nodes.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 import { platformDevices } from './platform-devices.ts';
 import { vfioDevices } from './vfio-devices.ts';
-
-/** The descriptors that QEMU inherits, each a listening socket. */
-export const inheritedFds = { qmp: 3, console: 4, agent: 5 } as const;
 
 /** QEMU's ids of what QMP events and answers name. */
 export const agentChardev = 'agent0';
@@ -162,12 +160,11 @@ function disks(plan: LaunchPlan, aio: AioChoice): string[] {
       const throttled = isThrottled(disk);
       const nodeOptions = { number, readOnly, throttled, aio };
       const nodes = disk.source === undefined ? [] : diskNodes(disk.source, nodeOptions);
-      const iothread = hasIothread(disk, plan);
-      const object = { 'qom-type': 'iothread', id: iothreadOf(disk.name) };
+      const iothreads = iothreadsOf(disk.name, iothreadCount(disk, plan));
       return [
         ...nodes.flatMap(block),
-        ...(iothread ? ['-object', JSON.stringify(object)] : []),
-        ...device(diskDevice(disk, { ...plan, number, throttled, unit: units[number] ?? 0, iothread })),
+        ...iothreads.flatMap((id) => ['-object', JSON.stringify({ 'qom-type': 'iothread', id })]),
+        ...device(diskDevice(disk, { ...plan, number, throttled, unit: units[number] ?? 0, iothreads })),
       ];
     }),
   ];

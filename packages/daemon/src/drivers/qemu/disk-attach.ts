@@ -1,11 +1,11 @@
 // Plugging a disk into a running guest: its nodes from the base on, its iothread, then the device.
 import { WirtError } from '@wirt/api';
-import type { DiskSource, PlannedDisk } from '@wirt/core';
+import { type DiskSource, iothreadsPerDisk, type PlannedDisk } from '@wirt/core';
 import { type Ask, isRefusal, machineOf, noAbort } from './control.ts';
 import { type Drive, dropUnused, freeNumber, readBlockState } from './disk-chain.ts';
 import { addNodes, type DiskContext, refused } from './disk-context.ts';
-import { diskDevice, hasIothread, isHotPluggable } from './disk-devices.ts';
-import { iothreadOf } from './disk-names.ts';
+import { diskDevice, iothreadCount, isHotPluggable } from './disk-devices.ts';
+import { iothreadsOf } from './disk-names.ts';
 import { isThrottled } from './disk-nodes.ts';
 import { untilUnlocked } from './locked.ts';
 import { hasThrottleGroup } from './throttle.ts';
@@ -33,17 +33,19 @@ export async function attachDisk(
     throw new WirtError('instance.state_conflict', what, { cause, hint });
   }
   const cpus = (await ask('query-cpus-fast', {}, signal)).length;
+  const diskIothreads = await iothreadsFor(ask, cpus, signal);
   // Of a q35, whatever its accelerator.
-  const iothread = hasIothread(disk, { machine, accelerator: 'kvm' });
+  const threads = iothreadCount(disk, { machine, accelerator: 'kvm', diskIothreads });
+  const iothreads = iothreadsOf(disk.name, threads);
   const throttled = isThrottled(disk) && (await hasThrottleGroup(ask, signal));
   await dropUnused(ask);
   const number = await freeNumber(ask, signal);
   const plug = async (): Promise<void> => {
     try {
       await addNodes(context, disk.source, { number, readOnly: disk.readOnly, throttled }, signal);
-      if (iothread) await addIothread(ask, disk.name, signal);
+      await addIothreads(ask, iothreads, signal);
       // QEMU may do it all the same when nobody waits for it any more.
-      const device = diskDevice(disk, { machine, cpus, number, throttled, unit: 0, iothread });
+      const device = diskDevice(disk, { machine, cpus, number, throttled, unit: 0, iothreads });
       await ask('device_add', device, noAbort);
     } catch (error) {
       await dropUnused(ask).catch(() => {});
@@ -58,12 +60,18 @@ function isSame({ layers }: Drive, source: DiskSource | undefined): boolean {
   return layers.length === wanted.length && layers.every((layer, index) => layer === wanted[index]?.layer);
 }
 
+/** The QEMU that runs is asked: the one on the disk may be another by now. */
+async function iothreadsFor(ask: Ask, cpus: number, signal: AbortSignal): Promise<number> {
+  const properties = await ask('device-list-properties', { typename: 'virtio-blk-pci' }, signal);
+  const mapsQueues = properties.some(({ name }) => name === 'iothread-vq-mapping');
+  const { major, minor, micro } = (await ask('query-version', {}, signal)).qemu;
+  return iothreadsPerDisk(cpus, { version: `${major}.${minor}.${micro}`, mapsQueues });
+}
+
 /** One that QEMU had not let go of yet is taken again. */
-async function addIothread(ask: Ask, disk: string, signal: AbortSignal): Promise<void> {
-  const id = iothreadOf(disk);
-  const there = await ask('query-iothreads', {}, signal);
-  if (there.some((iothread) => iothread.id === id)) return;
-  await ask('object-add', { 'qom-type': 'iothread', id }, noAbort);
+async function addIothreads(ask: Ask, ids: readonly string[], signal: AbortSignal): Promise<void> {
+  const there = new Set((await ask('query-iothreads', {}, signal)).map(({ id }) => id));
+  for (const id of ids) if (!there.has(id)) await ask('object-add', { 'qom-type': 'iothread', id }, noAbort);
 }
 
 function portHint(error: unknown, id: string): string | undefined {

@@ -2,13 +2,13 @@
 // is given by hand, so that a disk keeps its own when another comes or goes.
 // Source: QEMU docs/pcie.txt (root ports), hw/block/virtio-blk.c, hw/scsi, hw/ide/ahci.c, hw/nvme/ctrl.c.
 import type { LaunchPlan, PlannedDisk } from '@wirt/core';
-import { deviceOf, iothreadOf } from './disk-names.ts';
+import { deviceOf } from './disk-names.ts';
 import { deviceNode } from './disk-nodes.ts';
 
 export interface DeviceProperties {
   readonly driver: string;
   readonly id: string;
-  readonly [property: string]: string | number | boolean;
+  readonly [property: string]: string | number | boolean | readonly object[];
 }
 
 type Bus = PlannedDisk['bus'];
@@ -77,18 +77,20 @@ export function diskControllers({ disks, cpus }: Pick<LaunchPlan, 'disks' | 'cpu
 
 const controllerOf = (bus: SharedBus, index: number): string => `${bus}${index}`;
 
-/** An iothread is woken by a descriptor, which the microvm's transport has under KVM only. */
-export function hasIothread(
+/** An iothread is woken by a descriptor, which the microvm's transport has under KVM only; that one has one thread a disk. */
+export function iothreadCount(
   { bus }: PlannedDisk,
-  { machine, accelerator }: Pick<LaunchPlan, 'machine' | 'accelerator'>,
-): boolean {
-  return bus === 'virtio' && (machine === 'q35' || accelerator === 'kvm');
+  { machine, accelerator, diskIothreads = 1 }: Pick<LaunchPlan, 'machine' | 'accelerator' | 'diskIothreads'>,
+): number {
+  if (bus !== 'virtio') return 0;
+  return machine === 'q35' ? diskIothreads : accelerator === 'kvm' ? 1 : 0;
 }
 
 export interface DeviceContext {
   readonly machine: LaunchPlan['machine'];
   readonly cpus: number;
-  readonly iothread: boolean;
+  /** In whose order its queues are given to them, one after the other. */
+  readonly iothreads: readonly string[];
   /** Of its block nodes. */
   readonly number: number;
   readonly throttled: boolean;
@@ -138,10 +140,10 @@ function kindOf({ device }: PlannedDisk): 'hd' | 'cd' {
 
 function virtioBlk(
   disk: PlannedDisk,
-  { machine, cpus, iothread }: DeviceContext,
+  { machine, cpus, iothreads }: DeviceContext,
 ): { driver: string } & Omit<DeviceProperties, 'id' | 'driver'> {
   const shared = {
-    ...(iothread ? { iothread: iothreadOf(disk.name) } : {}),
+    ...threads(iothreads),
     'num-queues': Math.min(cpus, maxQueues),
     discard: true,
     'write-zeroes': true,
@@ -158,6 +160,13 @@ function virtioBlk(
     case 'microvm':
       return { driver: 'virtio-blk-device', ...shared };
   }
+}
+
+/** QEMU takes one by name, or several as a list over which it deals the queues. */
+function threads([first, ...more]: readonly string[]): Omit<DeviceProperties, 'id' | 'driver'> {
+  if (first === undefined) return {};
+  if (more.length === 0) return { iothread: first };
+  return { 'iothread-vq-mapping': [first, ...more].map((iothread) => ({ iothread })) };
 }
 
 /** The place of each disk among those that share its controllers, in the order of the plan. */

@@ -4,6 +4,8 @@
 
 const device = 'disk-';
 const iothread = 'io-';
+/** Of a further thread of a disk; no name of a disk has a point. */
+const furtherIothread = /^([^.]+)\.[1-9]\d*$/;
 const job = 'pull-';
 /** A QOM path of a device, or of a part of it. */
 const qomPath = /^\/machine\/peripheral\/([^/]+)(?:\/|$)/;
@@ -14,7 +16,9 @@ const throttle = /^t(\d{1,3})$/;
 export const maxDiskNumber = 999;
 
 export const deviceOf = (disk: string): string => device + disk;
-export const iothreadOf = (disk: string): string => iothread + disk;
+/** As many as are wanted; the first has the name of the disk alone. */
+export const iothreadsOf = (disk: string, count: number): string[] =>
+  Array.from({ length: count }, (_thread, at) => `${iothread}${disk}${at === 0 ? '' : `.${at}`}`);
 export const jobOf = (disk: string, layer: string): string => `${job}${disk}-${layer}`;
 
 /** The disk whose device this is; undefined for what is no disk. Takes ids and QOM paths, as QEMU gives both. */
@@ -23,7 +27,8 @@ export function diskOfDevice(idOrPath: string): string | undefined {
 }
 
 export function diskOfIothread(id: string): string | undefined {
-  return without(iothread, id);
+  const name = without(iothread, id);
+  return name === undefined ? undefined : (furtherIothread.exec(name)?.[1] ?? name);
 }
 
 /** Whether this is a job on the chain of the disk. */

@@ -21,12 +21,17 @@ export interface EarlyEnd {
   readonly lastLine: string;
   /** Of the huge pages that its memory was to be of. */
   readonly pageSizeKib?: number | undefined;
+  /** On the host's vsock, where the guest has one. */
+  readonly vsockCid?: number | undefined;
   readonly cause?: unknown;
 }
 
 /** Of the mapping where the host has none, and of the first touch where its node, or a limit, has fewer (QEMU util/oslib-posix.c). */
 const noPages =
   /unable to map backing store for guest RAM|preallocating memory failed|Insufficient free host memory pages/;
+
+/** Of the kernel's refusal (drivers/vhost/vsock.c: EADDRINUSE), in the words of QEMU hw/virtio/vhost-vsock.c. */
+const cidTaken = /unable to set guest cid: Address already in use/;
 
 export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
   const { id, exit, lastLine } = end;
@@ -55,6 +60,17 @@ export async function explainEarlyEnd(end: EarlyEnd): Promise<WirtError> {
       cause: new Error(lastLine),
       hint: 'Find who has the file open: `fuser -v FILE`. A disk belongs to one guest at a time.',
     });
+  }
+  if (end.vsockCid !== undefined && cidTaken.test(lastLine)) {
+    return new WirtError(
+      'host.vsock_cid_taken',
+      `Another program has the address ${end.vsockCid} on the host’s vsock, which is that of instance ${id}.`,
+      {
+        cause: new Error(lastLine),
+        hint: `End what has it (\`lsof /dev/vhost-vsock\`), or take another: \`wirt set ${id} vsock=off\`, then \`vsock=on\`.`,
+        details: { cid: end.vsockCid },
+      },
+    );
   }
   if (end.pageSizeKib !== undefined && noPages.test(lastLine)) {
     return new WirtError(

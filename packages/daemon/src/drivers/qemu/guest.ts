@@ -161,13 +161,20 @@ export function createGuest(parts: GuestParts): GuestHandle {
   const hotplug = createHotplugAgent({ id, logger, agent });
   const tuning: TuningLink = createTuning({ ...own, pid: parts.process.pid, disks, hotplug });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
+  /** The disk is in: that its threads run elsewhere is told, and is no reason to take it out. */
+  const attach: Guest['disks']['attach'] = async (disk, signal) => {
+    await disks.attach(disk, signal);
+    await tuning.pinAgain(ended.signal).catch((error: unknown) => {
+      logger.warn('guest.disk_not_pinned', { id, disk: disk.name, error });
+    });
+  };
 
   const guest: Guest = {
     id,
     process: parts.process,
     console,
     agent,
-    disks,
+    disks: { ...disks, attach },
     nics,
     tuning,
     get state() {

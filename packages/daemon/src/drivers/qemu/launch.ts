@@ -23,6 +23,7 @@ import { readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
 import { openTun } from './tun.ts';
 import { lockedBytes } from './vfio-devices.ts';
+import { openVsock } from './vsock.ts';
 
 /**
  * QEMU with 64 vCPUs takes a third of a second; a hundred started at once on two cores take ten. By TCG what each further vCPU takes grows with
@@ -125,6 +126,7 @@ async function spawnShim(
     given.defer(() => {
       for (const listener of listeners) listener.close();
     });
+    const vsock = plan.vsockCid === undefined ? [] : [given.use(await openVsock(plan.id))];
     const command = shimCommand({
       id: plan.id,
       runDirectory: paths.run,
@@ -138,7 +140,7 @@ async function spawnShim(
       cwd: '/',
       env: confinedEnvironment(confinement),
       detached: true,
-      stdio: ['ignore', log.fd, log.fd, ...listeners.map(({ fd }) => fd)],
+      stdio: ['ignore', log.fd, log.fd, ...[...listeners, ...vsock].map(({ fd }) => fd)],
     });
     const exit = exitOf(child);
     child.unref();
@@ -150,6 +152,7 @@ async function spawnShim(
 }
 
 function spawnError(error: unknown, id: string, paths: GuestPaths): WirtError {
+  if (error instanceof WirtError) return error;
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall?.startsWith('spawn') && code === 'ENOENT') {
     return new WirtError('host.tool_missing', `The shell that starts instance ${id} was not found.`, {
@@ -193,10 +196,10 @@ async function connectShim(
     // QEMU's end closes the connection a moment before its status is there.
     const exit = await Promise.race([shim.exit, delay(1_000, undefined)]);
     const lastLine = await readLastLine(paths.qemuLog);
-    const { id, placement } = plan;
+    const { id, placement, vsockCid } = plan;
     const { qemuBinary } = context;
     const pageSizeKib = placement?.pageSizeKib;
-    throw await explainEarlyEnd({ id, qemuBinary, exit, lastLine, pageSizeKib, cause });
+    throw await explainEarlyEnd({ id, qemuBinary, exit, lastLine, pageSizeKib, vsockCid, cause });
   }
 }
 

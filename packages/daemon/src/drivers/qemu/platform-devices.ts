@@ -1,10 +1,11 @@
 // What every guest is given beside processors, memory, disks and cards: a source of randomness, a watchdog, a way to say that its kernel
-// has panicked, and the number of its generation. Pure. Their places on the root bus are kept, whatever else is plugged in.
-// Source: QEMU docs/specs/{pvpanic,vmgenid}.rst, hw/virtio/virtio-rng.c, hw/isa/lpc_ich9.c and hw/acpi/ich9_tco.c; qemu-options.hx (-action).
+// has panicked, the number of its generation, and, where asked for, a socket to the host. Pure. Their places on the root bus are kept, whatever else is plugged in.
+// Source: QEMU docs/specs/{pvpanic,vmgenid}.rst, hw/virtio/{virtio-rng,vhost-vsock}.c, hw/isa/lpc_ich9.c and hw/acpi/ich9_tco.c; qemu-options.hx (-action).
 import type { LaunchPlan } from '@wirt/core';
 import type { DeviceProperties } from './disk-devices.ts';
+import { inheritedFds } from './inherited-fds.ts';
 
-type Plan = Pick<LaunchPlan, 'machine' | 'generation' | 'nics' | 'disks'>;
+type Plan = Pick<LaunchPlan, 'machine' | 'generation' | 'nics' | 'disks' | 'vsockCid'>;
 
 const rngBackend = 'rng0';
 
@@ -16,13 +17,14 @@ const microvmTransports = 24;
 const takenTransports = 2;
 
 export function platformDevices(plan: Plan): string[] {
-  return [...rng(plan), ...(plan.machine === 'q35' ? q35Devices(plan) : [])];
+  return [...rng(plan), ...(plan.machine === 'q35' ? q35Devices(plan) : []), ...vsock(plan)];
 }
 
-function rng({ machine, nics, disks }: Plan): string[] {
+function rng({ machine, nics, disks, vsockCid }: Plan): string[] {
   const onPci = machine === 'q35';
   // A microvm has this many places and no more, and its disks and cards come first.
-  if (!onPci && takenTransports + nics.length + disks.length >= microvmTransports) return [];
+  const taken = takenTransports + nics.length + disks.length + (vsockCid === undefined ? 0 : 1);
+  if (!onPci && taken >= microvmTransports) return [];
   // QEMU's own: no file to open, and none that a guest could drain.
   const backend = { 'qom-type': 'rng-builtin', id: rngBackend };
   const device: DeviceProperties = {
@@ -33,6 +35,20 @@ function rng({ machine, nics, disks }: Plan): string[] {
     ...randomness,
   };
   return ['-object', JSON.stringify(backend), '-device', JSON.stringify(device)];
+}
+
+/** QEMU may not open the kernel's device for it, and is given it open. */
+function vsock({ machine, vsockCid }: Plan): string[] {
+  if (vsockCid === undefined) return [];
+  const onPci = machine === 'q35';
+  const device: DeviceProperties = {
+    driver: onPci ? 'vhost-vsock-pci' : 'vhost-vsock-device',
+    id: 'vsock0',
+    ...(onPci ? { 'disable-legacy': 'on', bus: 'pcie.0', addr: '0x7' } : {}),
+    'guest-cid': vsockCid,
+    vhostfd: String(inheritedFds.vsock),
+  };
+  return ['-device', JSON.stringify(device)];
 }
 
 function q35Devices({ generation }: Plan): string[] {

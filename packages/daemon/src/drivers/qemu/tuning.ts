@@ -12,6 +12,8 @@ import { createVcpus } from './vcpus.ts';
 
 export interface TuningLink extends GuestTuning {
   onEvent(event: QmpEvent): void;
+  /** Tells threads that came since, as those of a disk that was plugged in, what the others were told. */
+  pinAgain(signal: AbortSignal): Promise<void>;
 }
 
 export interface TuningOptions {
@@ -38,7 +40,11 @@ export function createTuning(options: TuningOptions): TuningLink {
       return () => listeners.delete(listener);
     },
   };
+  const pinAgain = async (signal: AbortSignal): Promise<void> => {
+    if (pins !== undefined) await pinThreads({ id, pid, ask }, pins, signal);
+  };
   return {
+    pinAgain,
     onEvent(event) {
       vcpus.onEvent(event);
       for (const listener of listeners) listener(event);
@@ -52,7 +58,7 @@ export function createTuning(options: TuningOptions): TuningLink {
     async resizeVcpus(target, signal) {
       const now = await vcpus.resizeVcpus(target, signal);
       // A new one has the processors of the thread that made it.
-      if (pins !== undefined) await pinThreads({ id, pid, ask }, pins, signal);
+      await pinAgain(signal);
       return now;
     },
     async pin(given, signal) {

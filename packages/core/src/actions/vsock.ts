@@ -1,0 +1,94 @@
+/**
+ * The address (CID) of a guest on the host's vsock: the smallest that no instance of this daemon has, noted before QEMU is told of it, and
+ * kept over stop and start. Whether another program has it only the kernel knows, when QEMU asks for it.
+ */
+import { type Instance, WirtError } from '@wirt/api';
+import type { Shared } from './parts.ts';
+import { commit } from './records.ts';
+
+/** 0 to 2 are the hypervisor, the machine itself and the host (vsock(7)). */
+const firstCid = 3;
+const lane = 'vsock';
+/** Addresses of others in a row that a guest is moved on past at its first start. */
+const maxMoves = 16;
+
+/** Throws `host.vsock_missing`. */
+export async function requireVsock(
+  { host }: Pick<Shared, 'host'>,
+  { name, spec }: Pick<Instance, 'name' | 'spec'>,
+): Promise<void> {
+  if (spec.vsock !== true || (await host.hasVsock())) return;
+  throw new WirtError('host.vsock_missing', `Instance ${name} is to have a vsock, and this host has none.`, {
+    cause: new Error('There is no /dev/vhost-vsock.'),
+    hint: `Load the module: \`modprobe vhost_vsock\`; or do without: \`wirt set ${name} vsock=off\`.`,
+  });
+}
+
+/** An address that is not used any more is anybody's, and it may ask for another. */
+export function withoutCid({ status }: Instance, { vsock }: Instance['spec']): Instance['status'] {
+  return vsock === true || status.run?.vsock === true ? status : { ...status, vsockCid: undefined };
+}
+
+type Cids = Pick<Shared, 'instances' | 'lanes' | 'store'>;
+
+export interface VsockCids {
+  /** What the instance has, or else is given; undefined where it asks for none. */
+  lend(id: string): Promise<number | undefined>;
+  /**
+   * Starts QEMU by `launch`. One that has never had its address before is given the next when another program turns out to have it.
+   * Throws `host.vsock_cid_taken` for one whose address is known by now.
+   */
+  launch<T>(
+    instance: Instance,
+    cid: number | undefined,
+    launch: (cid: number | undefined) => Promise<T>,
+  ): Promise<T>;
+}
+
+export function createVsockCids({ instances, lanes, store }: Cids): VsockCids {
+  /** Seen to be other programs', since this daemon was started. */
+  const foreign = new Set<number>();
+
+  function lend(id: string): Promise<number | undefined> {
+    return lanes.run(lane, async () => {
+      const instance = instances.require(id);
+      if (instance.spec.vsock !== true) return undefined;
+      const others = new Set<number>();
+      for (const { id: other, spec, status } of instances.after())
+        if (other !== id && (spec.vsock === true || status.run?.vsock === true))
+          if (status.vsockCid !== undefined) others.add(status.vsockCid);
+      const { vsockCid: kept } = instance.status;
+      if (kept !== undefined && !others.has(kept)) return kept;
+      let vsockCid = firstCid;
+      while (others.has(vsockCid) || foreign.has(vsockCid)) vsockCid += 1;
+      await commit(store, [instances.put({ ...instance, status: { ...instance.status, vsockCid } })]);
+      return vsockCid;
+    });
+  }
+
+  async function forget(id: string): Promise<void> {
+    const instance = instances.require(id);
+    const status = { ...instance.status, vsockCid: undefined };
+    await commit(store, [instances.put({ ...instance, status })]);
+  }
+
+  return {
+    lend,
+    async launch(instance, first, launch) {
+      const { vsockCid: known } = instance.status;
+      let cid = first;
+      for (let moves = 0; ; moves += 1) {
+        try {
+          return await launch(cid);
+        } catch (error) {
+          const isTaken = error instanceof WirtError && error.code === 'host.vsock_cid_taken';
+          if (!isTaken || cid === undefined) throw error;
+          foreign.add(cid);
+          if (cid === known || moves >= maxMoves) throw error;
+          await forget(instance.id);
+          cid = await lend(instance.id);
+        }
+      }
+    },
+  };
+}
