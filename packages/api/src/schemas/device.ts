@@ -87,6 +87,10 @@ export const hostDeviceSchema = z
     mediatedDevices: z.array(z.object({ uuid: z.string(), type: z.string() })),
     resettable: z.boolean(),
     inUse: z.array(useSchema).describe('What the host needs it for.'),
+    stuck: z
+      .string()
+      .optional()
+      .describe('What it was to be, as `unbound from igb`, when the kernel stopped answering.'),
     usable: z.boolean().describe('Whether a guest that starts now can be given it.'),
     why: z.string().optional().describe('Why not.'),
     hint: z.string().optional(),

@@ -1,8 +1,8 @@
 /** The host's PCI devices: what there is, who has which, and virtual functions in pools. */
 import { type HostDevice, type HostDeviceListQuery, type VirtualFunctions, WirtError } from '@wirt/api';
-import { holderRefusal } from '../domain/devices/lending.ts';
+import { lendingRefusal } from '../domain/devices/lending.ts';
 import type { PciDevice } from '../domain/devices/pci-device.ts';
-import { bindRefusal, noSuchDevice, requireDevice } from '../domain/devices/refusals.ts';
+import { noSuchDevice, requireDevice } from '../domain/devices/refusals.ts';
 import type { DeviceActions, Page, Request } from './actions.ts';
 import { deviceDeadlineMs, devicesLane, sourceOf, withSource } from './device-pool.ts';
 import { holdersOf } from './instance-devices.ts';
@@ -47,7 +47,7 @@ const deadline = (signal: AbortSignal): AbortSignal =>
 function viewOf(shared: Shared, device: PciDevice, inventory: readonly PciDevice[]): HostDevice {
   const { address, sriov, mediatedTypes, mediatedDevices, inUse, groupMembers } = device;
   const holders = holdersOf(shared);
-  const refusal = holderRefusal(device, holders) ?? bindRefusal(device, inventory);
+  const refusal = lendingRefusal(device, { inventory, holders });
   const { totalVfs, numVfs, physicalFunction } = sriov;
   const pool = poolOf(shared, device);
   const { classCode, kind, vendorId, deviceId, driver, iommuGroup, numaNode, resettable } = device;
@@ -64,6 +64,7 @@ function viewOf(shared: Shared, device: PciDevice, inventory: readonly PciDevice
     mediatedTypes: [...mediatedTypes],
     mediatedDevices: mediatedDevices.map(({ uuid, type }) => ({ uuid, type })),
     inUse: [...inUse],
+    ...(device.stuck === undefined ? {} : { stuck: device.stuck }),
     usable: refusal === undefined,
     ...(refusal === undefined ? {} : { why: refusal.message, hint: refusal.hint }),
     ...(pool === undefined ? {} : { pool }),

@@ -173,6 +173,50 @@ describe('a start', () => {
     expect(fake.host.devices.granted.size).toBe(1);
   });
 
+  it('that hangs with its device holds up no other, neither at its start nor at its end', async () => {
+    const fake = await hostWith(aGpu(), aNic());
+    /** At the named call the kernel does not answer before it is let go on. */
+    const hangAt = (call: 'bind' | 'release') => {
+      const [reached, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const act = () => {
+        reached.resolve();
+        return answer.promise;
+      };
+      fake.host.devices.before = { call, act };
+      return { reached: reached.promise, answer: answer.resolve };
+    };
+    const binding = hangAt('bind');
+    const hung = run(fake, 'web', [gpu0]);
+    await binding.reached;
+    expect(await run(fake, 'db', [{ name: 'nic', address: nic }])).toMatchObject({ state: 'done' });
+    expect(await fake.core.actions.device.get(fake.request, gpu)).toMatchObject({
+      leasedTo: [{ instance: 'web' }],
+    });
+    binding.answer();
+    expect(await hung).toMatchObject({ state: 'done' });
+    const releasing = hangAt('release');
+    const stopping = stop(fake, 'web');
+    await releasing.reached;
+    await stop(fake, 'db');
+    expect(driverOf(fake, nic)).toBe('igb');
+    releasing.answer();
+    await stopping;
+    expect(fake.host.remains()).toEqual([]);
+  });
+
+  it('of what the kernel does not let go of is refused, and told so', async () => {
+    const fake = await hostWith(aGpu({ stuck: 'unbound from nouveau' }));
+    const why = `PCI device ${gpu} is stuck: it was to be unbound from nouveau, and the kernel has not answered since.`;
+    expect(await run(fake, 'web', [gpu0])).toMatchObject({
+      error: { code: 'device.bind_failed', detail: why, hint: expect.stringContaining('dmesg') },
+    });
+    expect(await fake.core.actions.device.get(fake.request, gpu)).toMatchObject({
+      stuck: 'unbound from nouveau',
+      usable: false,
+      why,
+    });
+  });
+
   it('fails where the device goes between the look at it and the binding, and leaves nothing', async () => {
     const fake = await hostWith(aGpu());
     fake.host.devices.before = { call: 'bind', act: () => void fake.host.devices.table.delete(gpu) };

@@ -2,7 +2,7 @@
  * Devices of the host, lent to a guest for the time that it runs. The lease is in the instance's record before the device is
  * taken from the host, and leaves it when the device is back: whoever dies in between leaves it to the next daemon to give back.
  */
-import { type Instance, type InstanceDevice, WirtError } from '@wirt/api';
+import { type DeviceLease, type Instance, type InstanceDevice, WirtError } from '@wirt/api';
 import { chooseLeases, findMediated, type Holder, noSuchMediated } from '../domain/devices/lending.ts';
 import { noSuchDevice, refusalError } from '../domain/devices/refusals.ts';
 import type { PlannedDevice } from '../domain/guest.ts';
@@ -107,23 +107,25 @@ export async function lendDevices(
   if (!hasDevices(instances.require(id))) return [];
   // What an earlier run could not give back.
   await giveDevicesBack(shared, id);
-  return lanes.run(devicesLane, async () => {
+  const leases = await lanes.run(devicesLane, async () => {
     const instance = instances.require(id);
-    const leases = chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
-    await commit(store, [instances.put({ ...instance, status: { ...instance.status, devices: leases } })]);
-    await faults.at('instance.start/bind-devices');
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(deviceDeadlineMs)]);
-    const bound = leases.filter(({ mdev }) => mdev === undefined).map(({ address }) => address);
-    for (const address of bound) await devices.bind(address, deadline, bound);
-    await faults.at('instance.start/grant-devices');
-    for (const group of new Set(leases.map(({ iommuGroup }) => iommuGroup)))
-      await devices.grant(group, identity);
-    return leases.map(({ name, address, mdev }, slot) => ({
-      name,
-      slot,
-      source: mdev === undefined ? { kind: 'pci', address } : { kind: 'mdev', uuid: mdev },
-    }));
+    const chosen = chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+    await commit(store, [instances.put({ ...instance, status: { ...instance.status, devices: chosen } })]);
+    return chosen;
   });
+  await faults.at('instance.start/bind-devices');
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(deviceDeadlineMs)]);
+  const bound = leases.filter(({ mdev }) => mdev === undefined).map(({ address }) => address);
+  // Out of the lane: the lease keeps others away, and a driver that does not let go holds up this guest and no other.
+  for (const address of bound) await devices.bind(address, deadline, bound);
+  await faults.at('instance.start/grant-devices');
+  for (const group of new Set(leases.map(({ iommuGroup }) => iommuGroup)))
+    await devices.grant(group, identity);
+  return leases.map(({ name, address, mdev }, slot) => ({
+    name,
+    slot,
+    source: mdev === undefined ? { kind: 'pci', address } : { kind: 'mdev', uuid: mdev },
+  }));
 }
 
 /**
@@ -131,33 +133,38 @@ export async function lendDevices(
  * of the host meets what the guest left in it, and is tried again by the next start, removal or daemon; the first failure is thrown.
  */
 export async function giveDevicesBack(shared: Shared, id: string): Promise<void> {
-  const { store, instances, devices, faults, lanes, logger } = shared;
-  if ((instances.get(id)?.status.devices ?? []).length === 0) return;
-  await lanes.run(devicesLane, async () => {
-    const leases = instances.get(id)?.status.devices ?? [];
-    const elsewhere = new Set(holdersOf(shared, id).map(({ lease }) => lease.iommuGroup));
-    const kept: typeof leases = [];
-    const failures: unknown[] = [];
-    for (const lease of leases) {
-      const { address, mdev, iommuGroup, formerDriver } = lease;
-      try {
-        // After a boot the number may be another group's.
-        if (!elsewhere.has(iommuGroup)) await devices.revoke(iommuGroup);
-        const deadline = AbortSignal.timeout(deviceDeadlineMs);
-        if (mdev === undefined) await devices.release(address, formerDriver, deadline);
-      } catch (error) {
-        logger.error('device.not_given_back', { instance: id, address, error });
-        kept.push(lease);
-        failures.push(error);
-      }
+  const { store, instances, devices, faults, logger } = shared;
+  const leases = instances.get(id)?.status.devices ?? [];
+  if (leases.length === 0) return;
+  const kept: typeof leases = [];
+  const failures: unknown[] = [];
+  for (const lease of leases) {
+    const { address, mdev, formerDriver } = lease;
+    try {
+      await closeGroup(shared, id, lease);
+      // Out of the lane, as it was bound.
+      const deadline = AbortSignal.timeout(deviceDeadlineMs);
+      if (mdev === undefined) await devices.release(address, formerDriver, deadline);
+    } catch (error) {
+      logger.error('device.not_given_back', { instance: id, address, error });
+      kept.push(lease);
+      failures.push(error);
     }
-    await faults.at('instance.end/record-devices');
-    const instance = instances.get(id);
-    if (instance === undefined) return;
-    const { devices: _lent, ...status } = instance.status;
-    const left = kept.length === 0 ? {} : { devices: kept };
-    await commit(store, [instances.put({ ...instance, status: { ...status, ...left } })]);
-    if (failures.length > 0) throw failures[0];
+  }
+  await faults.at('instance.end/record-devices');
+  const instance = instances.get(id);
+  if (instance === undefined) return;
+  const { devices: _lent, ...status } = instance.status;
+  const left = kept.length === 0 ? {} : { devices: kept };
+  await commit(store, [instances.put({ ...instance, status: { ...status, ...left } })]);
+  if (failures.length > 0) throw failures[0];
+}
+
+/** In the lane: nobody is lent the group meanwhile. After a boot its number may be another group's, which another guest has. */
+async function closeGroup(shared: Shared, id: string, { iommuGroup }: DeviceLease): Promise<void> {
+  await shared.lanes.run(devicesLane, async () => {
+    const isAnothers = holdersOf(shared, id).some(({ lease }) => lease.iommuGroup === iommuGroup);
+    if (!isAnothers) await shared.devices.revoke(iommuGroup);
   });
 }
 

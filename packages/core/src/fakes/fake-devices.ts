@@ -9,7 +9,9 @@ export interface FakeDevices extends HostDevices {
   /** Groups that are open to a guest, by the uid. */
   readonly granted: Map<number, number>;
   /** Before the named call: it fails with what this throws, or finds what this has changed. */
-  before: { readonly call: 'bind' | 'release' | 'grant' | 'createVfs'; readonly act: () => void } | undefined;
+  before:
+    | { readonly call: 'bind' | 'release' | 'grant' | 'createVfs'; readonly act: () => void | Promise<void> }
+    | undefined;
   /** The kernel forgets what was made and bound. */
   boot(): void;
   /** Not as at the beginning: bound, or granted. */
@@ -51,11 +53,11 @@ export function createFakeDevices(): FakeDevices {
     const { driver: _, ...device } = known(address);
     table.set(address, driver === undefined ? device : { ...device, driver });
   };
-  const step = (call: NonNullable<FakeDevices['before']>['call']): void => {
+  const step = async (call: NonNullable<FakeDevices['before']>['call']): Promise<void> => {
     if (fake.before?.call !== call) return;
     const { act } = fake.before;
     fake.before = undefined;
-    act();
+    await act();
   };
   const all = (): PciDevice[] => [...table.values()].toSorted((a, b) => (a.address < b.address ? -1 : 1));
 
@@ -106,22 +108,21 @@ export function createFakeDevices(): FakeDevices {
     ],
     inventory: async () => all(),
     bind: async (address, _signal, together) => {
-      step('bind');
+      await step('bind');
       const device = known(address);
-      if (device.driver === 'vfio-pci') return former.get(address) ?? 'vfio-pci';
+      if (device.driver === 'vfio-pci') return;
       const refusal = bindRefusal(device, all(), together);
       if (refusal !== undefined) throw refusalError(refusal);
       former.set(address, device.driver);
       setDriver(address, 'vfio-pci');
-      return device.driver;
     },
     release: async (address, formerDriver) => {
-      step('release');
+      await step('release');
       former.delete(address);
       if (table.get(address)?.driver === 'vfio-pci') setDriver(address, formerDriver);
     },
     grant: async (group, { uid }) => {
-      step('grant');
+      await step('grant');
       granted.set(group, uid);
     },
     revoke: async (group) => {
@@ -131,7 +132,7 @@ export function createFakeDevices(): FakeDevices {
       const device = known(address);
       if (device.sriov.numVfs === count) return device.sriov.vfs;
       requireIdle(device);
-      step('createVfs');
+      await step('createVfs');
       if (count > device.sriov.totalVfs)
         throw refusalError({
           code: 'device.unsupported',

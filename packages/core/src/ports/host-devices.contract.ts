@@ -91,40 +91,43 @@ export function hostBindingContract(name: string, make: () => Promise<BindingUnd
     it('takes a device from its driver, and gives it back', async () => {
       const { endpoint } = under;
       const before = await seen(endpoint);
-      const former = await devices.bind(endpoint, signal());
-      expect(former).toBe(before?.driver);
+      await devices.bind(endpoint, signal());
       expect(await under.driverOf(endpoint)).toBe('vfio-pci');
-      await devices.release(endpoint, former, signal());
-      expect(await under.driverOf(endpoint)).toBe(former);
+      await devices.release(endpoint, before?.driver, signal());
+      expect(await under.driverOf(endpoint)).toBe(before?.driver);
       expect(await seen(endpoint)).toEqual(before);
     });
 
-    it('does nothing a second time, and still knows the former driver', async () => {
+    it('does nothing a second time', async () => {
       const { endpoint } = under;
-      const former = await devices.bind(endpoint, signal());
-      expect(await devices.bind(endpoint, signal())).toBe(former);
-      await devices.release(endpoint, former, signal());
-      await devices.release(endpoint, former, signal());
-      expect(await under.driverOf(endpoint)).toBe(former);
-      expect(await devices.bind(endpoint, signal())).toBe(former);
-      await devices.release(endpoint, former, signal());
+      const former = await under.driverOf(endpoint);
+      for (const _ of [1, 2]) {
+        await devices.bind(endpoint, signal());
+        await devices.bind(endpoint, signal());
+        expect(await under.driverOf(endpoint)).toBe('vfio-pci');
+        await devices.release(endpoint, former, signal());
+        await devices.release(endpoint, former, signal());
+        expect(await under.driverOf(endpoint)).toBe(former);
+      }
     });
 
     it('gives back what was bound before a restart, from what was written down', async () => {
       const { endpoint } = under;
-      const former = await devices.bind(endpoint, signal());
+      const former = await under.driverOf(endpoint);
+      await devices.bind(endpoint, signal());
       const again = under.open();
-      expect(await again.bind(endpoint, signal())).toBe('vfio-pci');
+      await again.bind(endpoint, signal());
       await again.release(endpoint, former, signal());
       expect(await under.driverOf(endpoint)).toBe(former);
     });
 
     it('leaves a device without a driver, when it had none', async () => {
       const { endpoint } = under;
-      const former = await devices.bind(endpoint, signal());
+      const former = await under.driverOf(endpoint);
+      await devices.bind(endpoint, signal());
       await devices.release(endpoint, undefined, signal());
       expect(await under.driverOf(endpoint)).toBeUndefined();
-      expect(await devices.bind(endpoint, signal())).toBeUndefined();
+      await devices.bind(endpoint, signal());
       await devices.release(endpoint, former, signal());
       expect(await under.driverOf(endpoint)).toBe(former);
     });
@@ -150,7 +153,7 @@ export function hostBindingContract(name: string, make: () => Promise<BindingUnd
     it('hands over a virtual function, and keeps it while somebody may have it', async () => {
       const { physical } = under;
       const [vf = ''] = await devices.createVfs(physical, 2, signal());
-      expect(await devices.bind(vf, signal())).toBeUndefined();
+      await devices.bind(vf, signal());
       expect(await under.driverOf(vf)).toBe('vfio-pci');
       const inUse = { code: 'device.in_use', message: expect.stringContaining(vf) };
       await expect(devices.removeVfs(physical, signal())).rejects.toMatchObject(inUse);

@@ -5,19 +5,19 @@ import type { Identity } from './sandbox.ts';
 /**
  * Calls for devices of one IOMMU group, and for a device and its virtual functions, come one after the other. All are safe
  * to repeat, also after the daemon died within one. All throw `device.not_found` for a device that is not there, or that
- * goes on the way; `device.bind_failed` when the kernel refuses or does not answer; `host.permission_denied`.
+ * goes on the way; `device.bind_failed` when the kernel refuses or does not answer; `host.permission_denied`. A device for which the
+ * kernel did not answer is `stuck` in the inventory until it does, is told nothing more, and holds up no other.
  */
 export interface HostDevices {
   /** By address. What is taken out of the host meanwhile is left out. */
   inventory(signal: AbortSignal): Promise<readonly PciDevice[]>;
   /**
-   * Takes the device from its driver and binds it to vfio-pci. Answers the former driver, undefined where it had none;
-   * `vfio-pci` where it was there already and this object did not do it. Whoever has to survive a crash writes
-   * the `driver` of the inventory down before. What fails is put back to the former driver. `together`: others of its group
+   * Takes the device from its driver and binds it to vfio-pci; fine where it is there already. Which driver it had is in the
+   * inventory, for the caller to write down before. What fails is put back to that driver. `together`: others of its group
    * that are bound with it, and so no reason to refuse.
    * Throws `device.in_use`, `device.group_shared`, `device.unsupported` (bridge, no IOMMU, no vfio-pci).
    */
-  bind(address: string, signal: AbortSignal, together?: readonly string[]): Promise<string | undefined>;
+  bind(address: string, signal: AbortSignal, together?: readonly string[]): Promise<void>;
   /**
    * Resets the device and gives it back to `formerDriver`; undefined leaves it without one. A device that somebody else has
    * bound meanwhile stays there, and one that is gone needs nothing: neither is an error. One that cannot be reset stays

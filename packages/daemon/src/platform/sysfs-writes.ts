@@ -1,15 +1,28 @@
 /**
  * Writes into files of the kernel: one value, one write, no file made where there is none. The kernel acts before the write
- * returns, which can take seconds (a driver that lets go of its device) or, with a broken device, for ever: so nobody waits
- * longer than the deadline. What the kernel was told it may still do afterwards.
+ * returns, which can take seconds (a driver that lets go of its device) or, with a broken device, for ever, and nothing ends
+ * who waits there: so each write is a process of its own, and nobody waits for it longer than the deadline.
+ * What the kernel was told it may still do afterwards.
  */
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
+import { Abandoned, runOrAbandon } from './abandon.ts';
 
 export interface SysfsWrites {
-  /** Throws what the kernel says as an errno, ETIMEDOUT at the deadline, or the signal's reason. */
+  /** Throws what the kernel says as an errno, `UnansweredWrite` at the deadline, or the signal's reason. */
   write(path: string, value: string, signal: AbortSignal): Promise<void>;
+}
+
+/** The kernel still works on it. */
+export class UnansweredWrite extends Error {
+  override readonly name = 'UnansweredWrite';
+  readonly code = 'ETIMEDOUT';
+  /** When the kernel is through with it after all, with whatever result. */
+  readonly ended: Promise<void>;
+
+  constructor(path: string, deadlineMs: number, ended: Promise<void>) {
+    super(`the kernel did not answer a write to ${path} within ${deadlineMs / 1000} s`);
+    this.ended = ended;
+  }
 }
 
 const sysfsDeadlineMs = 30_000;
@@ -17,35 +30,49 @@ const sysfsDeadlineMs = 30_000;
 export function createSysfsWrites(root = '/', deadlineMs = sysfsDeadlineMs): SysfsWrites {
   return {
     async write(path, value, signal) {
-      signal.throwIfAborted();
-      await withDeadline(writeOnce(posix.join(root, path), value), path, deadlineMs, signal);
+      // dd writes what it read at once, as it is (dd(1)): values are far shorter than its block.
+      const words = [`of=${posix.join(root, path)}`, 'bs=64K', 'conv=nocreat,notrunc', 'status=none'];
+      const { exitCode, stderr } = await runOrAbandon('dd', words, {
+        stdin: value,
+        deadlineMs,
+        signal,
+      }).catch((error: unknown) => {
+        throw error instanceof Abandoned ? new UnansweredWrite(path, deadlineMs, error.ended) : error;
+      });
+      if (exitCode !== 0) throw kernelError(stderr, path);
     },
   };
 }
 
-async function writeOnce(path: string, value: string): Promise<void> {
-  await using file = await open(path, constants.O_WRONLY);
-  await file.write(value, 0);
-}
+/** What sysfs answers with, in the C library's words (strerror(3)). */
+const errnos: Readonly<Record<string, string>> = {
+  'Cannot allocate memory': 'ENOMEM',
+  'Device or resource busy': 'EBUSY',
+  'File exists': 'EEXIST',
+  'Function not implemented': 'ENOSYS',
+  'Inappropriate ioctl for device': 'ENOTTY',
+  'Input/output error': 'EIO',
+  'Invalid argument': 'EINVAL',
+  'Is a directory': 'EISDIR',
+  'No space left on device': 'ENOSPC',
+  'No such device': 'ENODEV',
+  'No such device or address': 'ENXIO',
+  'No such file or directory': 'ENOENT',
+  'Not a directory': 'ENOTDIR',
+  'Numerical result out of range': 'ERANGE',
+  'Operation not permitted': 'EPERM',
+  'Operation not supported': 'EOPNOTSUPP',
+  'Permission denied': 'EACCES',
+  'Read-only file system': 'EROFS',
+  'Resource temporarily unavailable': 'EAGAIN',
+};
 
-/** Ends with the work, at the deadline, or when told to give up; the work itself cannot be stopped. */
-async function withDeadline<T>(
-  work: Promise<T>,
-  path: string,
-  deadlineMs: number,
-  signal: AbortSignal,
-): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const late = new Error(`the kernel did not answer a write to ${path} within ${deadlineMs / 1000} s`);
-  const timer = setTimeout(() => reject(Object.assign(late, { code: 'ETIMEDOUT' })), deadlineMs);
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  // Given up, its failure is nobody's any more.
-  work.catch(() => undefined);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  }
+function kernelError(said: string, path: string): Error {
+  const text = /: ([^:\n]+)\n?$/.exec(said)?.[1] ?? 'the write was ended';
+  const code = errnos[text];
+  return Object.assign(new Error(`${code === undefined ? '' : `${code}: `}${text}, write '${path}'`), {
+    path,
+    syscall: 'write',
+    ...(code === undefined ? {} : { code }),
+  });
 }

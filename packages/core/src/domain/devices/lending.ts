@@ -4,7 +4,7 @@
  */
 import type { DeviceLease, InstanceDevice } from '@wirt/api';
 import type { MediatedDevice, PciDevice } from './pci-device.ts';
-import { bindRefusal, type DeviceRefusal, noSuchDevice, refusalError } from './refusals.ts';
+import { bindRefusal, type DeviceRefusal, noSuchDevice, refusalError, stuckRefusal } from './refusals.ts';
 
 /** A lease, and who has it. */
 export interface Holder {
@@ -33,7 +33,7 @@ export function chooseLeases(asked: readonly InstanceDevice[], ground: LendingGr
 }
 
 /** Why nobody else can have it: another instance has it, or one of its group. */
-export function holderRefusal(device: PciDevice, holders: readonly Holder[]): DeviceRefusal | undefined {
+function holderRefusal(device: PciDevice, holders: readonly Holder[]): DeviceRefusal | undefined {
   const { address, groupMembers, iommuGroup } = device;
   const holder = holders.find(
     ({ lease }) =>
@@ -68,12 +68,13 @@ function namedLease(asked: Named, ground: LendingGround, together: readonly stri
   return leaseOf(asked.name, device);
 }
 
-/** Lent first: a device that another guest has is also bound, and what is bound is told in the other's words. */
-function lendingRefusal(
+/** Lent before bound: a device that another guest has is also bound, and what is bound is told in the other's words. Stuck before both. */
+export function lendingRefusal(
   device: PciDevice,
-  { inventory, holders }: LendingGround,
-  together: readonly string[],
+  { inventory, holders }: Pick<LendingGround, 'inventory' | 'holders'>,
+  together: readonly string[] = [],
 ): DeviceRefusal | undefined {
+  if (device.stuck !== undefined) return stuckRefusal(device.address, device.stuck);
   return holderRefusal(device, holders) ?? bindRefusal(device, inventory, together);
 }
 
@@ -125,7 +126,7 @@ function freeOf(
   for (const address of addresses) {
     const device = ground.inventory.find((each) => each.address === address);
     if (device === undefined || own.some((lease) => lease.address === address)) continue;
-    const refusal = lendingRefusal(device, ground, []);
+    const refusal = lendingRefusal(device, ground);
     if (refusal === undefined) return leaseOf(name, device);
     refused.push({ address, why: refusal.message });
   }

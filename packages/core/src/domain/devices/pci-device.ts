@@ -70,6 +70,8 @@ export interface PciDevice {
   /** In the order in which the kernel tries them: `flr`, `pm`, `bus`… */
   readonly resetMethods: readonly string[];
   readonly inUse: readonly DeviceUse[];
+  /** What the kernel was told to do with it and has not answered to; completes "it was to be": `unbound from igb`. */
+  readonly stuck?: string;
 }
 
 const kinds: Readonly<Record<number, PciKind>> = {

@@ -18,6 +18,10 @@ export function bindRefusal(
   inventory: readonly PciDevice[],
   together: readonly string[] = [],
 ): DeviceRefusal | undefined {
+  const hung = [device, ...inventory.filter(({ address }) => device.groupMembers.includes(address))].find(
+    ({ stuck }) => stuck !== undefined,
+  );
+  if (hung?.stuck !== undefined) return stuckRefusal(hung.address, hung.stuck);
   return (
     kindRefusal(device) ??
     useRefusal(device) ??
@@ -42,6 +46,16 @@ export function requireDevice(address: string, inventory: readonly PciDevice[]):
   const device = inventory.find((each) => each.address === address);
   if (device === undefined) throw noSuchDevice(address);
   return device;
+}
+
+/** The kernel hangs with it: whoever does something with the device waits behind that. */
+export function stuckRefusal(address: string, operation: string): DeviceRefusal {
+  return {
+    code: 'device.bind_failed',
+    message: `PCI device ${address} is stuck: it was to be ${operation}, and the kernel has not answered since.`,
+    hint: 'See `dmesg | tail` for what hangs. It can be used when the kernel is through, or after a restart of the host; other devices can all the time.',
+    details: { address, stuck: operation },
+  };
 }
 
 function kindRefusal({ address, kind }: PciDevice): DeviceRefusal | undefined {

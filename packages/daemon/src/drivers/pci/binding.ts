@@ -56,9 +56,9 @@ export async function releaseFromVfio(
   if (!(await files.exists(devicePath(address)))) return;
   const driver = await driverOf(files, address);
   if (driver !== undefined && driver !== vfio) {
-    // Given back already, or taken by somebody else; only the override may be left of ours.
-    if (await isOverridden(files, address)) await runStep(sysfs, overrideStep(address, undefined));
-    return;
+    // Given back already, or taken by somebody else; only the override may be left of ours. Whether it is cannot be asked: who reads it
+    // waits for the device's lock.
+    return runStep(sysfs, overrideStep(address, undefined));
   }
   signal.throwIfAborted();
   if (driver === vfio && (await files.exists(`${devicePath(address)}/reset`)))
@@ -103,11 +103,6 @@ async function unbind(sysfs: Sysfs, address: string, driver: string): Promise<vo
   } catch (error) {
     if ((await driverOf(sysfs.files, address)) === driver) throw error;
   }
-}
-
-async function isOverridden(files: HostFiles, address: string): Promise<boolean> {
-  const override = await files.line(`${devicePath(address)}/driver_override`);
-  return override !== undefined && override !== '' && override !== '(null)';
 }
 
 async function requireVfio(files: HostFiles, address: string): Promise<void> {

@@ -1,5 +1,5 @@
 // Disks and partitions of the host's devices, and what they are used for: mounts of the daemon's and of the first process'
-// namespace, swap, device mapper and RAID, btrfs of several disks. Not seen: members of a ZFS pool.
+// namespace, swap, device mapper and RAID, btrfs of several disks. What leaves no trace in these, disk-claims.ts finds.
 import type { HostFiles } from '../../platform/host-files.ts';
 import { devicesOfPath } from './sysfs-paths.ts';
 import type { BlockFacts } from './uses.ts';
@@ -37,16 +37,19 @@ export async function readBlocks(files: HostFiles): Promise<readonly BlockFacts[
   return Promise.all(
     (await files.list('/sys/class/block')).map(async (name): Promise<BlockFacts> => {
       const path = `/sys/class/block/${name}`;
-      const [dev, holders, real] = await Promise.all([
+      const [dev, holders, real, isPartition] = await Promise.all([
         files.line(`${path}/dev`),
         files.list(`${path}/holders`),
         files.realPath(path),
+        files.exists(`${path}/partition`),
       ]);
       const points = mounts
         .filter((mount) => mount.dev === dev || mount.source === `/dev/${name}`)
         .map(({ point }) => point);
       return {
         name,
+        ...(dev === undefined ? {} : { dev }),
+        isPartition,
         devices: await devicesOf(files, real),
         mountPoints: [...new Set(points)],
         isSwap: swaps.some((swap) => swap.startsWith('/dev/') && lastPart(swap) === name),

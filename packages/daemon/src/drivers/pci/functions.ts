@@ -16,7 +16,7 @@ export async function makeFunctions(
   const { address, sriov } = device;
   const refusal = countRefusal(device, count);
   if (refusal !== undefined) throw refusalError(refusal);
-  if (sriov.numVfs === count && sriov.vfs.length === count) return sriov.vfs;
+  if (sriov.numVfs === count) return sriov.vfs;
   if (sriov.numVfs > 0) await removeFunctions(sysfs, device, inventory, signal);
   signal.throwIfAborted();
   await setAutoprobe(sysfs, address, '0');
@@ -54,8 +54,7 @@ export async function removeFunctions(
 async function readBack(sysfs: Sysfs, address: string, count: number): Promise<readonly string[]> {
   const path = devicePath(address);
   const vfs = await readVfs(sysfs.files, path);
-  const number = await sysfs.files.number(`${path}/sriov_numvfs`);
-  if (number === count && vfs.length === count) return vfs;
+  if (vfs.length === count) return vfs;
   if (!(await sysfs.files.exists(path))) throw vanished(address);
   const operation = count === 0 ? 'freed of its virtual functions' : `split into ${count} virtual functions`;
   const cause = new Error(`the device has ${vfs.length} of them`);

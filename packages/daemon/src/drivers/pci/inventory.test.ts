@@ -2,14 +2,23 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { removeFiles, writeTable } from '../../platform/host-files.fixture.ts';
+import type { ReadClaims } from './disk-claims.ts';
 import { type FakeBus, fakeBus } from './fake-bus.fixture.ts';
 import { readInventory } from './inventory.ts';
+import { createStuckDevices } from './stuck.ts';
 
 afterEach(removeFiles);
 
 const [card, disk] = ['0000:03:00.0', '0000:04:00.0'];
-async function read(bus: FakeBus, addresses: Record<string, string[]> = {}) {
-  const inventory = await readInventory(bus.files, () => addresses);
+const signal = (): AbortSignal => AbortSignal.timeout(5_000);
+const none: ReadClaims = async () => new Map();
+const inventoryOf = (bus: FakeBus, addresses: Record<string, string[]> = {}, claims = none) =>
+  readInventory(
+    { files: bus.files, addresses: () => addresses, claims, stuck: createStuckDevices() },
+    signal(),
+  );
+async function read(bus: FakeBus, addresses: Record<string, string[]> = {}, claims = none) {
+  const inventory = await inventoryOf(bus, addresses, claims);
   return (address: string) => inventory.find((device) => device.address === address);
 }
 
@@ -132,6 +141,25 @@ describe('the inventory', () => {
     ]);
   });
 
+  it('asks of disks that nothing speaks for whether they are in use after all', async () => {
+    const bus = await fakeBus();
+    const idle = '0000:05:00.0';
+    for (const address of [disk, idle]) bus.add({ address, class: '0x010601', driver: 'ahci' });
+    bus.addChild(disk, 'ata1/block/sda', { dev: '8:0\n' });
+    bus.addChild(disk, 'ata1/block/sda/sda1', { dev: '8:1\n', partition: '1\n' });
+    bus.addChild(idle, 'ata2/block/sdb', { dev: '8:16\n' });
+    bus.addChild(idle, 'ata2/block/sdb/sdb1', { dev: '8:17\n', partition: '1\n' });
+    writeTable(bus.root, { '/proc/self/mountinfo': '22 1 8:1 / / rw - ext4 /dev/root rw\n' });
+    const asked: string[] = [];
+    const claims: ReadClaims = async (blocks) => {
+      for (const { name, dev, isPartition } of blocks) asked.push(`${name} ${dev} ${isPartition}`);
+      return new Map([['sdb', 'is claimed']]);
+    };
+    const at = await read(bus, {}, claims);
+    expect(asked).toEqual(['sdb 8:16 false', 'sdb1 8:17 true']);
+    expect(at(idle)?.inUse).toEqual([{ kind: 'disk', name: 'sdb', reason: 'is claimed' }]);
+  });
+
   it('finds all ways to an NVMe disk that has several, and members of a file system of several disks', async () => {
     const bus = await fakeBus();
     const ways = [disk, '0000:05:00.0'];
@@ -156,6 +184,6 @@ describe('the inventory', () => {
     const bus = await fakeBus();
     bus.add({ address: card, class: '0x020000' });
     writeTable(bus.root, { [`/sys/bus/pci/devices/${disk}`]: '-> ../../../devices/gone' });
-    expect((await readInventory(bus.files, () => ({}))).map(({ address }) => address)).toEqual([card]);
+    expect((await inventoryOf(bus)).map(({ address }) => address)).toEqual([card]);
   });
 });

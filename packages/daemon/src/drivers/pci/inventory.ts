@@ -1,19 +1,29 @@
 // Reads all PCI devices of the host: what the kernel says of each, who is in its IOMMU group, and what the host needs it for.
-// Source: Linux, Documentation/ABI/testing/sysfs-bus-pci, sysfs-bus-vfio-mdev.
+// Nothing is read for which the kernel takes a device's lock (driver_override, sriov_numvfs): a driver that hangs holds it for ever.
+// Source: Linux, Documentation/ABI/testing/sysfs-bus-pci, sysfs-bus-vfio-mdev; drivers/pci/{iov,pci-sysfs}.c.
 import { type DeviceUse, isPciAddress, isVfioDriver, type PciDevice, pciKind } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import { readBlocks } from './block-facts.ts';
+import type { ReadClaims } from './disk-claims.ts';
 import { type ReadAddresses, readInterfaces } from './interface-facts.ts';
 import { readMediatedDevices, readMediatedTypes } from './mediated.ts';
+import type { StuckDevices } from './stuck.ts';
 import { deviceDirectory, devicePath } from './sysfs-paths.ts';
-import { usesOf } from './uses.ts';
+import { type BlockFacts, type UseFacts, usesOf } from './uses.ts';
 
 /** What one device's files say. */
-type OwnFacts = Omit<PciDevice, 'groupMembers' | 'mediatedDevices' | 'inUse'>;
+type OwnFacts = Omit<PciDevice, 'groupMembers' | 'mediatedDevices' | 'inUse' | 'stuck'>;
+
+export interface InventoryGround {
+  readonly files: HostFiles;
+  readonly addresses: ReadAddresses;
+  readonly claims: ReadClaims;
+  readonly stuck: StuckDevices;
+}
 
 export async function readInventory(
-  files: HostFiles,
-  addresses: ReadAddresses,
+  { files, addresses, claims, stuck }: InventoryGround,
+  signal: AbortSignal,
 ): Promise<readonly PciDevice[]> {
   const found = (await files.list(deviceDirectory)).filter(isPciAddress);
   const [read, interfaces, blocks, mediated] = await Promise.all([
@@ -23,8 +33,12 @@ export async function readInventory(
     readMediatedDevices(files),
   ]);
   const devices = read.filter((device) => device !== undefined);
+  const facts = await withClaims({ interfaces, blocks }, { claims, stuck }, signal);
   const byGroup = Map.groupBy(devices, ({ iommuGroup }) => iommuGroup);
-  const open = await openGroups(files, devices);
+  const open = await openGroups(
+    files,
+    devices.filter(({ address }) => stuck.of(address) === undefined),
+  );
   return devices.map((device): PciDevice => {
     const { address, iommuGroup, sriov } = device;
     const group = iommuGroup === undefined ? [] : (byGroup.get(iommuGroup) ?? []);
@@ -36,13 +50,34 @@ export async function readInventory(
         ? [madeOf('vfio', doorOf(iommuGroup), 'is open in a program')]
         : []),
     ];
+    const waits = stuck.of(address);
     return {
       ...device,
+      ...(waits === undefined ? {} : { stuck: waits }),
       groupMembers: group.map((member) => member.address).filter((member) => member !== address),
       mediatedDevices,
-      inUse: [...usesOf(address, { interfaces, blocks }), ...made],
+      inUse: [...usesOf(address, facts), ...made],
     };
   });
+}
+
+/** Asked only of disks whose devices nothing else speaks for: it takes a program. */
+async function withClaims(
+  facts: UseFacts,
+  { claims, stuck }: Pick<InventoryGround, 'claims' | 'stuck'>,
+  signal: AbortSignal,
+): Promise<UseFacts> {
+  const isFree = ({ devices }: BlockFacts): boolean =>
+    devices.length > 0 &&
+    devices.every((address) => stuck.of(address) === undefined && usesOf(address, facts).length === 0);
+  const free = facts.blocks.filter(isFree);
+  if (free.length === 0) return facts;
+  const reasons = await claims(free, signal);
+  const blocks = facts.blocks.map((block) => {
+    const claim = reasons.get(block.name);
+    return claim === undefined ? block : { ...block, claim };
+  });
+  return { ...facts, blocks };
 }
 
 const doorOf = (group: number): string => `/dev/vfio/${group}`;
@@ -93,17 +128,17 @@ async function readDevice(files: HostFiles, address: string): Promise<OwnFacts |
 }
 
 async function readSriov(files: HostFiles, path: string): Promise<PciDevice['sriov']> {
-  const [totalVfs, numVfs, physicalFunction] = await Promise.all([
+  const [totalVfs, physicalFunction] = await Promise.all([
     files.number(`${path}/sriov_totalvfs`),
-    files.number(`${path}/sriov_numvfs`),
     files.linkName(`${path}/physfn`),
   ]);
+  const vfs = totalVfs === undefined ? [] : await readVfs(files, path);
   return {
     totalVfs: totalVfs ?? 0,
-    numVfs: numVfs ?? 0,
+    numVfs: vfs.length,
     isVf: physicalFunction !== undefined,
     ...(physicalFunction === undefined ? {} : { physicalFunction }),
-    vfs: totalVfs === undefined ? [] : await readVfs(files, path),
+    vfs,
   };
 }
 

@@ -1,6 +1,7 @@
 import { hostBindingContract, hostInventoryContract } from '@wirt/core/contract/host-devices';
 import { afterEach, describe, expect, it } from 'vitest';
 import { removeFiles, writeTable } from '../../platform/host-files.fixture.ts';
+import { UnansweredWrite } from '../../platform/sysfs-writes.ts';
 import { errno, type FakeBus, type FakeDevice, fakeBus } from './fake-bus.fixture.ts';
 import { createHostDevices } from './pci.ts';
 
@@ -8,7 +9,8 @@ afterEach(removeFiles);
 
 const [card, split, disk] = ['0000:03:00.0', '0000:05:00.0', '0000:03:00.1'];
 const signal = (): AbortSignal => AbortSignal.timeout(10_000);
-const devicesOn = (bus: FakeBus) => createHostDevices({ ...bus, addresses: () => ({}) });
+const claims = async () => new Map<string, string>();
+const devicesOn = (bus: FakeBus) => createHostDevices({ ...bus, addresses: () => ({}), claims });
 
 async function hostWith(...devices: readonly FakeDevice[]): Promise<FakeBus> {
   const bus = await fakeBus();
@@ -46,14 +48,14 @@ describe('handing over a device', () => {
   it('goes by the kernel’s way: no other driver may take it meanwhile', async () => {
     const bus = await hostWith();
     const devices = devicesOn(bus);
-    const former = await devices.bind(card, signal());
+    await devices.bind(card, signal());
     expect(bus.log).toEqual([
       `devices/${card}/driver_override vfio-pci`,
       `drivers/igb/unbind ${card}`,
       `drivers_probe ${card}`,
     ]);
     bus.log.splice(0);
-    await devices.release(card, former, signal());
+    await devices.release(card, 'igb', signal());
     expect(bus.log).toEqual([
       `devices/${card}/reset 1`,
       `devices/${card}/driver_override igb`,
@@ -128,7 +130,8 @@ describe('handing over a device', () => {
       cause: { code: 'EIO' },
     });
     expect([bus.driverOf(card), bus.override(card)]).toEqual(['igb', '(null)']);
-    expect(await devicesOn(bus).bind(card, signal())).toBe('igb');
+    await devicesOn(bus).bind(card, signal());
+    expect(bus.driverOf(card)).toBe('vfio-pci');
   });
 
   it.each([
@@ -168,12 +171,62 @@ describe('handing over a device', () => {
     expect(bus.log).toEqual([`devices/${card}/driver_override vfio-pci`]);
   });
 
+  it('of a device that hangs in the kernel is refused until that is through, and goes on with others', async () => {
+    const bus = await hostWith();
+    const devices = devicesOn(bus);
+    const answered = Promise.withResolvers<void>();
+    bus.before(/unbind$/, () => {
+      throw new UnansweredWrite('unbind', 30_000, answered.promise);
+    });
+    await expect(devices.bind(card, signal())).rejects.toMatchObject({ code: 'device.bind_failed' });
+    const stuck = {
+      code: 'device.bind_failed',
+      message: `PCI device ${card} is stuck: it was to be unbound from igb, and the kernel has not answered since.`,
+    };
+    const seen = async () => (await devices.inventory(signal())).find(({ address }) => address === card);
+    expect((await seen())?.stuck).toBe('unbound from igb');
+    bus.log.splice(0);
+    await expect(devices.bind(card, signal())).rejects.toMatchObject(stuck);
+    await expect(devices.release(card, 'igb', signal())).rejects.toMatchObject(stuck);
+    expect(bus.log).toEqual([]);
+    await devices.bind(split, signal());
+    expect(bus.driverOf(split)).toBe('vfio-pci');
+    await devices.release(split, 'igb', signal());
+    answered.resolve();
+    await answered.promise;
+    expect(await seen()).not.toHaveProperty('stuck');
+    await devices.release(card, 'igb', signal());
+    expect([bus.driverOf(card), bus.override(card)]).toEqual(['igb', '(null)']);
+  });
+
+  it('reads nothing of any device that is behind the lock of one that hangs', async () => {
+    const bus = await hostWith();
+    const read: string[] = [];
+    const noting = Object.entries(bus.files).map(([name, look]) => [
+      name,
+      (path: string, ...rest: never[]) => {
+        read.push(path);
+        return (look as (path: string, ...rest: never[]) => unknown)(path, ...rest);
+      },
+    ]);
+    const files = Object.fromEntries(noting) as typeof bus.files;
+    const devices = createHostDevices({ ...bus, files, addresses: () => ({}), claims });
+    await devices.createVfs(split, 2, signal());
+    await devices.bind(card, signal());
+    await devices.release(card, 'igb', signal());
+    // Of somebody else's driver by now.
+    await devices.release(card, 'igb', signal());
+    await devices.removeVfs(split, signal());
+    expect(read.length).toBeGreaterThan(20);
+    expect(read.filter((path) => /\/(driver_override|sriov_numvfs)$/.test(path))).toEqual([]);
+  });
+
   it('takes one that somebody else has unbound at the same moment', async () => {
     const bus = await hostWith();
     bus.before(/unbind$/, () => {
       void bus.writes.write('/sys/bus/pci/drivers/igb/unbind', card, signal());
     });
-    expect(await devicesOn(bus).bind(card, signal())).toBe('igb');
+    await devicesOn(bus).bind(card, signal());
     expect(bus.driverOf(card)).toBe('vfio-pci');
   });
 
@@ -250,16 +303,6 @@ describe('taking a device back', () => {
     expect(bus.driverOf('0000:06:00.0')).toBe('ahci');
   });
 
-  it('forgets what it had: somebody who binds it afterwards keeps it', async () => {
-    const bus = await hostWith();
-    const devices = devicesOn(bus);
-    await devices.release(card, await devices.bind(card, signal()), signal());
-    await bus.writes.write(`/sys/bus/pci/devices/${card}/driver_override`, 'vfio-pci', signal());
-    await bus.writes.write('/sys/bus/pci/drivers/igb/unbind', card, signal());
-    await bus.writes.write('/sys/bus/pci/drivers_probe', card, signal());
-    expect(await devices.bind(card, signal())).toBe('vfio-pci');
-  });
-
   it('leaves one with vfio-pci that was there before', async () => {
     const bus = await hostWith({
       address: '0000:06:00.0',
@@ -269,9 +312,8 @@ describe('taking a device back', () => {
       reset: 'flr',
     });
     const devices = devicesOn(bus);
-    const former = await devices.bind('0000:06:00.0', signal());
-    expect(former).toBe('vfio-pci');
-    await devices.release('0000:06:00.0', former, signal());
+    await devices.bind('0000:06:00.0', signal());
+    await devices.release('0000:06:00.0', 'vfio-pci', signal());
     expect(bus.driverOf('0000:06:00.0')).toBe('vfio-pci');
     expect(bus.log).toEqual(['devices/0000:06:00.0/reset 1']);
   });
@@ -328,7 +370,7 @@ describe('virtual functions', () => {
     const bus = await hostWith();
     const [vf = ''] = await devicesOn(bus).createVfs(split, 2, signal());
     bus.addChild(vf, 'net/eth9');
-    const devices = createHostDevices({ ...bus, addresses: () => ({ eth9: ['192.0.2.9'] }) });
+    const devices = createHostDevices({ ...bus, claims, addresses: () => ({ eth9: ['192.0.2.9'] }) });
     await expect(devices.removeVfs(split, signal())).rejects.toMatchObject({
       code: 'device.in_use',
       message: expect.stringContaining('eth9 has the address 192.0.2.9'),

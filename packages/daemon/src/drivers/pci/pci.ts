@@ -1,19 +1,23 @@
-// HostDevices on sysfs. Remembers the former drivers of devices that it bound, for as long as the daemon lives.
+// HostDevices on sysfs. Remembers nothing but the devices that hang in the kernel.
 import { type HostDevices, isPciAddress, noSuchDevice, requireDevice } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
 import { bindToVfio, releaseFromVfio } from './binding.ts';
+import { createDiskClaims, type ReadClaims } from './disk-claims.ts';
 import { createDoors } from './doors.ts';
 import { makeFunctions, removeFunctions } from './functions.ts';
 import { hostAddresses, type ReadAddresses } from './interface-facts.ts';
 import { readInventory } from './inventory.ts';
 import { isGone } from './steps.ts';
+import { createStuckDevices } from './stuck.ts';
 
 export interface HostDevicesOptions {
   readonly files: HostFiles;
   readonly writes: SysfsWrites;
   /** Of the host's network interfaces; another's in tests. */
   readonly addresses?: ReadAddresses;
+  /** What disks are used for that sysfs does not say; another's in tests. */
+  readonly claims?: ReadClaims;
   /** Where VFIO has its doors; another in tests. */
   readonly vfioDirectory?: string;
 }
@@ -22,16 +26,16 @@ export function createHostDevices({
   files,
   writes,
   addresses = hostAddresses,
+  claims = createDiskClaims(),
   vfioDirectory,
 }: HostDevicesOptions): HostDevices {
-  const sysfs = { files, writes };
+  const stuck = createStuckDevices();
+  const sysfs = { files, writes, stuck };
   const doors = createDoors(vfioDirectory);
-  /** What each device had; undefined: none. */
-  const former = new Map<string, string | undefined>();
 
   async function read(signal: AbortSignal) {
     signal.throwIfAborted();
-    const devices = await readInventory(files, addresses);
+    const devices = await readInventory({ files, addresses, claims, stuck }, signal);
     signal.throwIfAborted();
     return devices;
   }
@@ -44,10 +48,7 @@ export function createHostDevices({
     inventory: read,
     async bind(address, signal, together) {
       const { inventory, device } = await find(address, signal);
-      if (device.driver === 'vfio-pci') return former.has(address) ? former.get(address) : 'vfio-pci';
-      await bindToVfio(sysfs, device, inventory, signal, together);
-      former.set(address, device.driver);
-      return device.driver;
+      if (device.driver !== 'vfio-pci') await bindToVfio(sysfs, device, inventory, signal, together);
     },
     async release(address, formerDriver, signal) {
       // A record's address becomes a path.
@@ -55,7 +56,6 @@ export function createHostDevices({
       await releaseFromVfio(sysfs, address, formerDriver, signal).catch((error: unknown) => {
         if (!isGone(error)) throw error;
       });
-      former.delete(address);
     },
     grant: (group, identity) => doors.grant(group, identity),
     revoke: (group) => doors.revoke(group),

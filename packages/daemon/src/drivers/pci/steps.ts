@@ -1,14 +1,17 @@
 // One write into sysfs for a device, with errors of the catalogue. Between writes a caller may give up; a write itself is
-// waited for to its deadline, since the kernel goes on with it anyway.
+// waited for to its deadline, since the kernel goes on with it anyway. A device that did not answer one is told nothing more.
 import { type ErrorCode, WirtError } from '@wirt/api';
+import { refusalError } from '@wirt/core';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
 import type { HostFiles } from '../../platform/host-files.ts';
-import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
+import { type SysfsWrites, UnansweredWrite } from '../../platform/sysfs-writes.ts';
+import type { StuckDevices } from './stuck.ts';
 import { devicePath, driverDirectory } from './sysfs-paths.ts';
 
 export interface Sysfs {
   readonly files: HostFiles;
   readonly writes: SysfsWrites;
+  readonly stuck: StuckDevices;
 }
 
 export interface Step {
@@ -20,10 +23,14 @@ export interface Step {
 }
 
 /** Throws `device.not_found`, `device.bind_failed`, `host.permission_denied`, `host.storage_read_only`. */
-export async function runStep({ files, writes }: Sysfs, step: Step): Promise<void> {
+export async function runStep({ files, writes, stuck }: Sysfs, step: Step): Promise<void> {
+  const refusal = stuck.refusal(step.address);
+  if (refusal !== undefined) throw refusalError(refusal);
   try {
     await writes.write(step.path, step.value, new AbortController().signal);
   } catch (error) {
+    if (hasErrno(error, 'ETIMEDOUT'))
+      stuck.add(step.address, step.operation, error instanceof UnansweredWrite ? error.ended : undefined);
     if (!(await files.exists(devicePath(step.address)))) throw vanished(step.address, error);
     if (hasErrno(error, 'EACCES', 'EPERM', 'EROFS')) throw fsError(error, 'write', step.path);
     throw await stepFailed(files, step, error);

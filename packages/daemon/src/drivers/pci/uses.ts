@@ -17,6 +17,9 @@ export interface InterfaceFacts {
 /** A disk, a partition, or what is made of them. */
 export interface BlockFacts {
   readonly name: string;
+  /** `major:minor`. */
+  readonly dev?: string;
+  readonly isPartition?: boolean;
   /** Several where a disk has several ways (NVMe multipath). */
   readonly devices: readonly string[];
   readonly mountPoints: readonly string[];
@@ -25,6 +28,8 @@ export interface BlockFacts {
   readonly isMember: boolean;
   /** Block devices that are made of it. */
   readonly holders: readonly string[];
+  /** Why it is in use after all, where nothing else says so. */
+  readonly claim?: string;
 }
 
 export interface UseFacts {
@@ -60,7 +65,7 @@ function interfaceUse({
 }
 
 function blockUse(block: BlockFacts, all: readonly BlockFacts[]): DeviceUse | undefined {
-  const { name, mountPoints, isSwap, isMember, holders } = block;
+  const { name, mountPoints, isSwap, isMember, holders, claim } = block;
   const kind = mountedAbove(block, all).has('/') ? 'root' : 'disk';
   const reason =
     mountPoints.length > 0
@@ -71,7 +76,7 @@ function blockUse(block: BlockFacts, all: readonly BlockFacts[]): DeviceUse | un
           ? `is part of ${holders.join(', ')}`
           : isMember
             ? 'is part of a mounted file system'
-            : undefined;
+            : claim;
   return reason === undefined ? undefined : { kind, name, reason };
 }
 
