@@ -3,6 +3,8 @@
 // Source: QEMU hw/i386/{x86,pc}.c (apic_id_limit; pc_max_used_gpa and the 1 TiB hole of AMD), hw/i386/intel_iommu.c; Linux drivers/iommu/intel/dmar.c.
 import { type LaunchPlan, needsWideApic } from '@wirt/core';
 
+type WidePlan = Pick<LaunchPlan, 'machine' | 'accelerator' | 'cpus' | 'maxCpus' | 'placement'>;
+
 type Plan = Pick<
   LaunchPlan,
   | 'machine'
@@ -16,13 +18,14 @@ type Plan = Pick<
   | 'devices'
 >;
 
-function isWide({ machine, cpus, maxCpus, placement }: Plan): boolean {
+/** The guest then has an IOMMU. */
+export function isWide({ machine, cpus, maxCpus, placement }: Omit<WidePlan, 'accelerator'>): boolean {
   const cores = Math.max(cpus, maxCpus);
   return machine === 'q35' && needsWideApic(placement?.topology ?? { sockets: 1, cores, threads: 1 });
 }
 
 /** KVM keeps the interrupt controllers of processors, and leaves the one of devices to QEMU, which then can remap. */
-export function irqchip(plan: Plan): string[] {
+export function irqchip(plan: WidePlan): string[] {
   return isWide(plan) && plan.accelerator === 'kvm' ? ['kernel-irqchip=split'] : [];
 }
 

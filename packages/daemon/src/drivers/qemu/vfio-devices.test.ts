@@ -2,7 +2,7 @@ import type { PlannedDevice } from '@wirt/core';
 import { describe, expect, it } from 'vitest';
 import { lockedBytes, vfioDevices } from './vfio-devices.ts';
 
-const size = { machine: 'q35', memoryMib: 256, maxMemoryMib: 512 } as const;
+const size = { machine: 'q35', memoryMib: 256, maxMemoryMib: 512, cpus: 2, maxCpus: 4 } as const;
 const pci = (slot: number): PlannedDevice => ({
   name: `d${slot}`,
   slot,
@@ -34,5 +34,34 @@ describe('devices of the host', () => {
 
   it('let QEMU lock all that the guest may ever have, and something more', () => {
     expect(lockedBytes({ ...size, devices: [pci(0)] })).toBe((512 + 1024) * 1024 * 1024);
+  });
+
+  // vCPUs, devices, memory in GiB: the limit in GiB.
+  it.each([
+    [8, 1, 16, 17],
+    [255, 8, 16, 17],
+    [256, 1, 16, 17],
+    [256, 2, 16, 33],
+    [288, 8, 64, 513],
+    [1024, 4, 2048, 8193],
+  ])(
+    'of a guest with %i vCPUs and %i devices has to hold its %i GiB so often: %i GiB',
+    (cpus, count, gib, locked) => {
+      const devices = Array.from({ length: count }, (_device, slot) => pci(slot));
+      const memoryMib = gib * 1024;
+      const plan = { machine: 'q35', cpus, maxCpus: cpus, memoryMib, maxMemoryMib: 0, devices } as const;
+      expect((lockedBytes(plan) ?? 0) / 1024 ** 3).toBe(locked);
+    },
+  );
+
+  it('counts vCPUs by their numbers, which a topology may leave gaps in', () => {
+    const placement = { topology: { sockets: 3, cores: 33, threads: 1 }, nodes: [] };
+    const devices = [pci(0), pci(1)];
+    const wide = { ...size, devices, cpus: 99, maxCpus: 99, placement };
+    expect(lockedBytes(wide)).toBe((512 + 1024) * 1024 * 1024);
+    const gaps = { ...placement, topology: { sockets: 5, cores: 33, threads: 1 } };
+    expect(lockedBytes({ ...wide, cpus: 165, maxCpus: 165, placement: gaps })).toBe(
+      (2 * 512 + 1024) * 1024 * 1024,
+    );
   });
 });

@@ -2,8 +2,10 @@
 // Source: QEMU hw/vfio/pci.c, docs/pcie.txt; Linux, driver-api/vfio.rst and vfio-mediated-device.rst.
 import type { LaunchPlan, PlannedDevice } from '@wirt/core';
 import type { DeviceProperties } from './disk-devices.ts';
+import { isWide } from './many-vcpus.ts';
 
-type Plan = Pick<LaunchPlan, 'devices' | 'machine' | 'memoryMib' | 'maxMemoryMib'>;
+type Plan = Pick<LaunchPlan, 'devices' | 'machine'>;
+type LockPlan = Plan & Pick<LaunchPlan, 'memoryMib' | 'maxMemoryMib' | 'cpus' | 'maxCpus' | 'placement'>;
 
 /** All ports are functions of this slot of the root bus, eight at most. */
 const portsSlot = '0x8';
@@ -51,9 +53,14 @@ const mib = 1024 * 1024;
 
 /**
  * How much QEMU has to be allowed to lock (RLIMIT_MEMLOCK, setrlimit(2)): a device reaches all of the guest's memory at any time, so
- * the kernel holds all of it. Undefined: the guest has no such device.
+ * the kernel holds all of it. Without an IOMMU of the guest all devices are in one container of VFIO, which holds it once. With one
+ * (beyond 255 vCPUs) each has an address space and so a container of its own, and the kernel counts the same memory once for each
+ * (QEMU hw/vfio/common.c, vfio_get_address_space; Linux drivers/vfio/vfio_iommu_type1.c, vfio_lock_acct). It is held once
+ * all the same: only the limit is higher. Undefined: the guest has no such device.
  */
-export function lockedBytes({ devices = [], memoryMib, maxMemoryMib }: Plan): number | undefined {
+export function lockedBytes(plan: LockPlan): number | undefined {
+  const { devices = [], memoryMib, maxMemoryMib } = plan;
   if (devices.length === 0) return undefined;
-  return (Math.max(memoryMib, maxMemoryMib) + besideMemoryMib) * mib;
+  const containers = isWide(plan) ? devices.length : 1;
+  return (containers * Math.max(memoryMib, maxMemoryMib) + besideMemoryMib) * mib;
 }
