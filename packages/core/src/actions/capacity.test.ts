@@ -1,5 +1,7 @@
 // What of a host may be promised to guests, how it is added up, and who has which processor.
+import { type InstanceUpdate, policyCreateSchema } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
+import { aDevice } from '../fakes/fake-devices.ts';
 import { createPlacedCore, type PlacedCore } from './placing.fixture.ts';
 
 const huge = { hugePages: '2M' } as const;
@@ -24,6 +26,25 @@ async function createHost(): Promise<PlacedCore> {
 async function set(core: PlacedCore, settings: { cpuOvercommit?: number; memoryOvercommit?: number }) {
   const { host } = core.fake.core.actions;
   return host.updateSettings(core.fake.request, settings);
+}
+
+/** The next guest that is started comes no further than to its QEMU, until it is let go. */
+function holdNextLaunch({ fake }: PlacedCore): { readonly reached: Promise<void>; letGo(): void } {
+  const { hypervisor } = fake.host;
+  const { launch } = hypervisor;
+  const [reached, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const held = async (...given: Parameters<typeof launch>) => {
+    Object.assign(hypervisor, { launch });
+    reached.resolve();
+    await free.promise;
+    return launch(...given);
+  };
+  Object.assign(hypervisor, { launch: held });
+  return { reached: reached.promise, letGo: () => free.resolve() };
+}
+
+function update({ fake }: PlacedCore, name: string, spec: InstanceUpdate['spec']) {
+  return fake.core.actions.instance.update(fake.request, name, { spec });
 }
 
 const capacityOf = (core: PlacedCore) => core.fake.core.actions.host.capacity(core.fake.request);
@@ -74,15 +95,118 @@ describe('memory', () => {
     const core = await createHost();
     await core.run('a', undefined, { memoryMib: 3000 });
     await core.run('b', undefined, { memoryMib: 64, maxMemoryMib: 2048 });
-    const { instance } = core.fake.core.actions;
-    const grow = (memoryMib: number) => instance.update(core.fake.request, 'b', { spec: { memoryMib } });
+    const grow = (memoryMib: number) => update(core, 'b', { memoryMib });
     await expect(grow(64 + 873)).rejects.toMatchObject({
       code: 'host.insufficient_memory',
-      details: { grownMib: 873, leftMib: 872 },
+      details: { neededMib: 873, availableMib: 872 },
     });
     await set(core, { memoryOvercommit: 1.5 });
     await grow(64 + 873);
     expect((await core.get('b')).spec.memoryMib).toBe(937);
+  });
+
+  it('is not given to a guest that grows while it is promised to one that is being started', async () => {
+    const core = await createHost();
+    await core.run('b', undefined, { memoryMib: 64, maxMemoryMib: 2048 });
+    const launch = holdNextLaunch(core);
+    const start = core.run('a', undefined, { memoryMib: 3000 });
+    await launch.reached;
+    await expect(update(core, 'b', { memoryMib: 64 + 873 })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 873, availableMib: 872, promisedMib: 3224 },
+    });
+    await update(core, 'b', { memoryMib: 64 + 872 });
+    launch.letGo();
+    await start;
+  });
+
+  it('is given to one of two that ask for the rest at the same moment, be it by growing or by starting', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 64, maxMemoryMib: 4096 });
+    await core.run('b', undefined, { memoryMib: 64, maxMemoryMib: 4096 });
+    const asked = await Promise.allSettled([
+      update(core, 'a', { memoryMib: 2500 }),
+      update(core, 'b', { memoryMib: 2500 }),
+      core.run('c', undefined, { memoryMib: 2500 }),
+    ]);
+    expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const { promisedMib, promisableMib } = (await capacityOf(core)).memory;
+    expect(promisedMib).toBeLessThanOrEqual(promisableMib);
+  });
+
+  it('is given up to what there is, whatever the factor, to a guest whose devices hold all of it', async () => {
+    const core = await createHost();
+    await set(core, { memoryOvercommit: 2 });
+    const nvme = aDevice('0000:02:00.0');
+    core.fake.host.devices.table.set(nvme.address, nvme);
+    const devices = [{ name: 'nvme0', address: nvme.address }];
+    await core.run('a', undefined, { memoryMib: 64, maxMemoryMib: 8192, devices });
+    await expect(update(core, 'a', { memoryMib: 64 + 3953 })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 3953, availableMib: 3952 },
+    });
+    await update(core, 'a', { memoryMib: 64 + 3952 });
+  });
+
+  it('that was asked back and not given yet is not counted twice when it is asked for again', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 64, maxMemoryMib: 4016 });
+    await update(core, 'a', { memoryMib: 4016 });
+    expect((await capacityOf(core)).memory.promisedMib).toBe(totalMib);
+    const guest = core.fake.host.processes.get((await core.get('a')).id);
+    Object.assign(guest?.tuning ?? {}, { obliges: false });
+    await update(core, 'a', { memoryMib: 2000 });
+    expect((await capacityOf(core)).memory.promisedMib).toBe(totalMib);
+    await update(core, 'a', { memoryMib: 4016 });
+  });
+
+  it('that is reserved is promised also to who takes the risk for the rest', async () => {
+    const core = await createHost();
+    const limits = { memory: { reservationMib: 3000 } };
+    await core.run('a', undefined, { memoryMib: 9000, overcommit: true, limits });
+    expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+    await expect(core.run('b', undefined, { memoryMib: 1017 })).rejects.toMatchObject({
+      details: { neededMib: 1097, availableMib: 1096, promisedMib: 3000 },
+    });
+    const another = core.run('c', undefined, {
+      ...{ memoryMib: 9000, overcommit: true },
+      limits: { memory: { reservationMib: 1097 } },
+    });
+    await expect(another).rejects.toMatchObject({ code: 'host.insufficient_memory' });
+    await expect(another).rejects.toThrow('needs 1097 MiB (its reservation)');
+    await expect(update(core, 'a', { limits: { memory: { reservationMib: 4097 } } })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1097 },
+    });
+    await update(core, 'a', { limits: { memory: { reservationMib: 4096 } } });
+  });
+
+  it('that is reserved by a policy is promised as well', async () => {
+    const core = await createHost();
+    const limits = { memory: { reservationMib: 3000 } };
+    await core.fake.core.actions.policy.create(
+      core.fake.request,
+      policyCreateSchema.parse({ name: 'db', limits }),
+    );
+    await core.run('a', undefined, { memoryMib: 9000, overcommit: true, policy: 'db' });
+    expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+  });
+
+  it('is shown as promised from when a guest is being started', async () => {
+    const core = await createHost();
+    const launch = holdNextLaunch(core);
+    const start = core.run('a', undefined, {
+      memoryMib: 1000,
+      cpus: 3,
+      limits: { memory: { reservationMib: 64 } },
+    });
+    await launch.reached;
+    const { memory, cpus } = await capacityOf(core);
+    expect(memory).toMatchObject({ promisedMib: 1080, reservedMib: 64 });
+    expect(cpus.promised).toBe(3);
+    launch.letGo();
+    await start;
+    expect((await capacityOf(core)).memory).toEqual(memory);
   });
 
   it('that is in pools of huge pages is not promised to who does not ask for them', async () => {
@@ -108,21 +232,11 @@ describe('memory', () => {
 
   it('of huge pages is counted once, also while the guest is still being started', async () => {
     const core = await createHost();
-    const { hypervisor } = core.fake.host;
-    const { launch } = hypervisor;
-    const [launches, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    Object.assign(hypervisor, {
-      launch: async (...given: Parameters<typeof launch>) => {
-        Object.assign(hypervisor, { launch });
-        launches.resolve();
-        await other.promise;
-        return launch(...given);
-      },
-    });
+    const launch = holdNextLaunch(core);
     const start = core.run('a', huge, { memoryMib: 1900 });
-    await launches.promise;
+    await launch.reached;
     await core.run('b', huge, { memoryMib: 1900 });
-    other.resolve();
+    launch.letGo();
     await start;
     expect((await capacityOf(core)).memory).toMatchObject({ hugePagesMib: 3800, promisedMib: 160 });
   });
@@ -149,6 +263,25 @@ describe('processors', () => {
     await core.run('c', undefined, { cpus: 2 });
     expect((await capacityOf(core)).cpus).toMatchObject({ online: 8, promisable: 8, promised: 8 });
     await core.run('d', undefined, { cpus: 4, overcommit: true });
+  });
+
+  it('are given to a guest that grows by the same sum, with those of guests being started', async () => {
+    const core = await createHost();
+    await set(core, { cpuOvercommit: 1 });
+    await core.run('a', undefined, { cpus: 2, maxCpus: 8 });
+    const launch = holdNextLaunch(core);
+    const start = core.run('b', undefined, { cpus: 3 });
+    await launch.reached;
+    const grown = update(core, 'a', { cpus: 6 });
+    await expect(grown).rejects.toMatchObject({
+      code: 'host.insufficient_cpus',
+      details: { cpus: 4, promisable: 8, promised: 5 },
+    });
+    await expect(grown).rejects.toThrow('needs 4 vCPUs more');
+    await update(core, 'a', { cpus: 5 });
+    launch.letGo();
+    await start;
+    expect((await capacityOf(core)).cpus.promised).toBe(8);
   });
 
   it('are promised a hundred times by default', async () => {

@@ -1,38 +1,35 @@
 /** What of the host is promised to guests, added up from their records as a start adds it up, and who is placed where. */
 import { type HostCapacity, type HostTopologyView, printCpuList } from '@wirt/api';
 import type { Holding } from '../domain/placement/placement.ts';
-import { promisedMemoryMib, promisedVcpus } from './admission.ts';
+import { promisableMib, promisedOf, reservationMib } from './admission.ts';
 import type { Shared } from './parts.ts';
 import { observedPool } from './pool.ts';
 
-const nobody: ReadonlyMap<string, number> = new Map();
-
 export async function capacityOf(shared: Shared): Promise<HostCapacity> {
-  const { placing, settings, instances, pools } = shared;
+  const { placing, settings, instances, admitted, pools } = shared;
   const [host, memory] = await Promise.all([placing.host(), shared.host.memory()]);
   const { cpuOvercommit, memoryOvercommit } = settings.value;
   const { hugePagesMib = 0, totalMib, availableMib } = memory;
   const holdings = placing.holdings();
-  const all = [...instances.after()];
-  const running = all.filter(({ status }) => status.process !== undefined);
+  const promised = promisedOf(shared);
+  const held = [...instances.after()].filter(
+    ({ id, status }) => status.process !== undefined || admitted.has(id),
+  );
   const dedicated = holdings.flatMap((holding) => holding.dedicated).toSorted((a, b) => a - b);
   return {
     settings: settings.value,
     cpus: {
       online: host.cpus.length,
       promisable: Math.floor(host.cpus.length * cpuOvercommit),
-      promised: promisedVcpus(all, nobody),
+      promised: promised.vcpus,
       dedicated: printCpuList(dedicated),
     },
     memory: {
       totalMib,
       availableMib,
-      promisableMib: Math.floor((totalMib - hugePagesMib) * memoryOvercommit),
-      promisedMib: promisedMemoryMib(all, nobody),
-      reservedMib: running.reduce(
-        (sum, { status }) => sum + (status.limits?.effective.memory?.reservationMib ?? 0),
-        0,
-      ),
+      promisableMib: promisableMib(memory, memoryOvercommit),
+      promisedMib: promised.memoryMib,
+      reservedMib: held.reduce((sum, instance) => sum + reservationMib(shared, instance), 0),
       hugePagesMib,
     },
     hugePages: host.nodes.flatMap((node) =>

@@ -13,6 +13,7 @@ import {
 } from '@wirt/api';
 import { Lanes } from '../domain/lanes.ts';
 import type { Actions } from './actions.ts';
+import type { Promised } from './admission.ts';
 import { createDeviceActions } from './device.ts';
 import { devicesLane, restoreFunctions } from './device-pool.ts';
 import { createDiskActions } from './disk.ts';
@@ -91,6 +92,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
     settings: new HostSettingsRecord(store),
+    admitted: new Map<string, Promised>(),
   };
   const placing = new Placing({ ...parts, settings: records.settings, instances: records.instances });
   const networking = new NetworkState(records);

@@ -8,18 +8,16 @@ import {
   type TuningPatch,
   WirtError,
 } from '@wirt/api';
-import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import { patched } from '../domain/limits/wanted.ts';
-import { promisedMemoryMib, roomFor } from './admission.ts';
 import { requireAttached } from './disk-work.ts';
 import { requireNic } from './nic-work.ts';
-import type { Shared } from './parts.ts';
 
 type SpecUpdate = NonNullable<InstanceUpdate['spec']>;
 
 /** Whether a change is of what limits do. */
 export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
-  const { restart: _restart, autostart: _autostart, tuning: _tuning, devices: _devices, ...rest } = spec;
+  const { restart: _restart, autostart: _autostart, tuning: _tuning, devices: _devices, ...others } = spec;
+  const { vsock: _vsock, ...rest } = others;
   return Object.values(rest).some((value) => value !== undefined);
 }
 
@@ -27,7 +25,7 @@ export function isOfLimits({ spec = {} }: InstanceUpdate): boolean {
 export function changedSpec(instance: Instance, input: SpecUpdate): Instance['spec'] {
   const { spec } = instance;
   const { restart, autostart, cpus, memoryMib, maxCpus, maxMemoryMib, policy, limits, disks, nics } = input;
-  const { tuning, devices } = input;
+  const { tuning, devices, vsock } = input;
   const changed: Instance['spec'] = {
     ...spec,
     restart: restart ?? spec.restart,
@@ -40,6 +38,8 @@ export function changedSpec(instance: Instance, input: SpecUpdate): Instance['sp
     ...(limits === undefined ? {} : { limits: patched(spec.limits, limits) }),
     ...(tuning === undefined ? {} : { tuning: withTuning(spec.tuning, tuning) }),
     ...taken(spec, 'devices', devices),
+    // No is what it is without a word.
+    vsock: (vsock ?? spec.vsock) || undefined,
     disks: withDisks(instance, disks ?? {}),
     nics: withNics(instance, nics ?? {}),
   };
@@ -106,28 +106,4 @@ function requireMax(name: string, input: SpecUpdate, { cpus, memoryMib }: Instan
   };
   below('vCPUs', input.maxCpus, cpus, 'cpus');
   below('MiB of memory', input.maxMemoryMib, memoryMib, 'memory');
-}
-
-/** In which running guests are promised more of the host's memory. */
-export const memoryLane = 'memory';
-
-/** More memory for a guest that runs is taken from the host as for one that starts. Throws `host.insufficient_memory`. */
-export async function requireGrowth(
-  shared: Shared,
-  { name, spec, status }: Instance,
-  changed: Instance['spec'],
-): Promise<void> {
-  const grownMib = changed.memoryMib - spec.memoryMib;
-  if (grownMib <= 0 || status.process === undefined || changed.overcommit) return;
-  const memory = await shared.host.memory();
-  const promisedMib = promisedMemoryMib(shared.instances.after(), new Map());
-  const { memoryOvercommit } = shared.settings.value;
-  const { totalMib, availableMib: leftMib } = roomFor(memory, promisedMib, memoryOvercommit);
-  if (grownMib <= leftMib) return;
-  throw new WirtError(
-    'host.insufficient_memory',
-    `Instance ${name} would need ${grownMib} MiB more, and the host has ${leftMib} MiB available of ${totalMib} MiB; ` +
-      `${promisedMib} MiB are promised to running guests, ${qemuOverheadMib} MiB of each for its QEMU.`,
-    { hint: 'Give it less, or stop other guests.', details: { grownMib, leftMib, totalMib, promisedMib } },
-  );
 }

@@ -11,12 +11,12 @@ import { profileOf } from '../domain/tuning/profile.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
-import { promisedMemoryMib, promisedVcpus, requireHostCpus, requireHostMemory } from './admission.ts';
+import { admit as admitGuest, promiseMib } from './admission.ts';
 import { placeInPages, reservePages } from './huge-pages.ts';
 import { requireReady } from './image-use.ts';
 import { giveDevicesBack, hasDevices, lendDevices, requireDevices } from './instance-devices.ts';
 import { closeDisks, openDisks } from './instance-disks.ts';
-import { requireProcessors } from './instance-machine.ts';
+import { diskIothreadsOf, requireProcessors } from './instance-machine.ts';
 import { inState } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
 import { holdGroup, limitsOfRun } from './limits-hold.ts';
@@ -28,6 +28,7 @@ import type { Pinning } from './pinning.ts';
 import type { Placed } from './placing.ts';
 import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
+import { createVsockCids, requireVsock } from './vsock.ts';
 
 export interface StartInput {
   readonly paused: boolean;
@@ -38,12 +39,10 @@ export interface StartInput {
 export type BootInstance = (id: string, input: StartInput, progress: Progress) => Promise<void>;
 
 /** As QEMU is started with it. */
-export function runOf({
-  spec,
-  status,
-}: Pick<Instance, 'spec'> & { readonly status?: Instance['status'] }): NonNullable<
-  Instance['status']['run']
-> {
+export function runOf(
+  { spec, status }: Pick<Instance, 'spec'> & { readonly status?: Instance['status'] },
+  diskIothreads: number,
+): NonNullable<Instance['status']['run']> {
   const { cpus, maxCpus = cpus, maxMemoryMib = 0 } = spec;
   // In whole pages, where they are huge.
   const memoryMib =
@@ -53,6 +52,8 @@ export function runOf({
     maxCpus: Math.max(cpus, maxCpus),
     memoryMib,
     maxMemoryMib: Math.max(memoryMib, maxMemoryMib),
+    ...(diskIothreads > 1 ? { diskIothreads } : {}),
+    ...(spec.vsock === true ? { vsock: true } : {}),
   };
 }
 
@@ -97,12 +98,14 @@ interface Launched {
   readonly guest: Guest;
   readonly accelerator: Accelerator;
   readonly limits: LimitsStatus | undefined;
+  readonly diskIothreads: number;
 }
 
 interface Admitted {
   readonly image: Image | undefined;
   readonly accelerator: Accelerator;
   readonly wanted: WantedLimits;
+  readonly diskIothreads: number;
   readonly placed: Placed | undefined;
 }
 
@@ -116,7 +119,7 @@ interface PlanGround extends Admitted {
 async function planOf(
   shared: Shared,
   instance: Instance,
-  { image, accelerator, devices, identity, wanted, placed, progress }: PlanGround,
+  { image, accelerator, devices, diskIothreads, identity, wanted, placed, progress }: PlanGround,
 ): Promise<LaunchPlan> {
   const { disks, firmware } = await openDisks(shared, instance, image, identity, progress);
   const pathOf = (file: string): string =>
@@ -133,6 +136,7 @@ async function planOf(
     nics,
     disks,
     devices,
+    ...(diskIothreads > 1 ? { diskIothreads } : {}),
     firmware,
     freePageReporting,
     placement,
@@ -179,8 +183,7 @@ function releasingLast(undo: Undo, release: () => Promise<void>): TakeBack {
 export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
-  /** Starts under way, whose records show no process yet, and how much of the host's memory they were promised, in MiB. */
-  const admitted = new Map<string, number>();
+  const cids = createVsockCids(shared);
 
   async function admit(instance: Instance): Promise<Admitted> {
     const image = imageFor(shared, instance);
@@ -190,22 +193,13 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const topology = placed?.planned.topology;
     await requireProcessors(shared, instance, { accelerator, qemu, topology });
     const memory = await shared.host.memory();
-    const { memoryOvercommit, cpuOvercommit } = shared.settings.value;
-    const memoryMib = ownPagesMib(instance, placed);
-    const { name, spec } = instance;
-    const promisedMib = promisedMemoryMib(instances.after(), admitted);
-    requireHostMemory({ name, spec: { ...spec, memoryMib } }, memory, promisedMib, {
-      // All of its memory is held from the start, for its devices.
-      factor: hasDevices(instance) ? 1 : memoryOvercommit,
-    });
-    const cpus = { online: shared.placing.onlineCpus, factor: cpuOvercommit };
-    requireHostCpus(instance, cpus, promisedVcpus(instances.after(), admitted));
-    // At once, with no await since the checks, so that guests started side by side see each other.
-    admitted.set(instance.id, memoryMib);
+    admitGuest(shared, instance, { memory, ownMib: ownPagesMib(instance, placed) });
     await requireNetworks(shared, instance);
     requireClock(instance, accelerator);
+    await requireVsock(shared, instance);
     await requireDevices(shared, instance);
-    return { image, accelerator, placed, wanted: await requireLimits(shared, instance) };
+    const diskIothreads = diskIothreadsOf(instance.spec, qemu);
+    return { image, accelerator, placed, diskIothreads, wanted: await requireLimits(shared, instance) };
   }
 
   /** What QEMU is told, with all that it needs of the host made for it: cards, devices, disks. */
@@ -246,7 +240,8 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const { accelerator, wanted, placed } = ground;
     if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
     // Its pages have gone from what the host has.
-    if (placed?.record.pageSizeKib !== undefined) admitted.set(id, 0);
+    if (placed?.record.pageSizeKib !== undefined)
+      shared.admitted.set(id, { memoryMib: promiseMib(shared, instance, 0), vcpus: instance.spec.cpus });
     await step('claim-uid');
     const takeBack = releasingLast(undo, () => sandbox.release(id));
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });
@@ -256,8 +251,15 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
     const plan = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
-    const guest = await launchSlot(() =>
-      hypervisor.launch(plan, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
+    const lent = await cids.lend(id);
+    const guest = await cids.launch(instance, lent, (vsockCid) =>
+      launchSlot(() =>
+        hypervisor.launch(
+          vsockCid === undefined ? plan : { ...plan, vsockCid },
+          { identity, controlGroup },
+          { signal: progress.signal, onStep: step },
+        ),
+      ),
     );
     takeBack(async () => {
       live.delete(id);
@@ -270,7 +272,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator, limits };
+    return { guest, accelerator, limits, diskIothreads: ground.diskIothreads };
   }
 
   return async function boot(id, input, progress) {
@@ -283,7 +285,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
         ]);
         instance = instances.require(id);
       }
-      const { guest, accelerator, limits } = await launch(instance, input, progress, undo);
+      const { guest, accelerator, limits, diskIothreads } = await launch(instance, input, progress, undo);
       const ssh = networking.ssh(instance);
       const run = {
         process: guest.process,
@@ -293,13 +295,13 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
         restarts: input.restarts,
         ...(ssh === undefined ? {} : { ssh }),
         ...(limits === undefined ? {} : { limits }),
-        run: runOf(instances.require(id)),
+        run: runOf(instances.require(id), diskIothreads),
       };
       const record = inState(clock, instances.require(id), guest.state.processors, run);
       await progress.complete([instances.put({ ...record, status: { ...record.status, exit: undefined } })]);
       undo.release();
     } finally {
-      admitted.delete(id);
+      shared.admitted.delete(id);
       shared.placing.ended(id);
     }
   };

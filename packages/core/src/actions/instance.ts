@@ -20,12 +20,12 @@ import { pageOf } from '../domain/page.ts';
 import { pageSizeOf } from '../domain/tuning/request.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { InstanceActions, Request } from './actions.ts';
-import { requireHostMemory } from './admission.ts';
+import { admitGrowth, requireFitting } from './admission.ts';
 import { requireReady, usesLane } from './image-use.ts';
 import { requireDevicesFit, requireDevicesKnown } from './instance-devices.ts';
 import { disksToBe, firmwareOf, writeSeed } from './instance-disks.ts';
 import type { InstanceKind, InstanceLife } from './instance-life.ts';
-import { changedSpec, isOfLimits, memoryLane, requireGrowth } from './instance-set.ts';
+import { changedSpec, isOfLimits } from './instance-set.ts';
 import { inState, inWordsOf, observedState, requireCan, requireRevision } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
 import { bringLimits } from './limits-hold.ts';
@@ -36,6 +36,7 @@ import { policiesLane } from './policy.ts';
 import { defaultPool } from './pool.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { tuningOf } from './tuning.ts';
+import { requireVsock, withoutCid } from './vsock.ts';
 import { answer } from './waiting.ts';
 
 const commandDeadlineMs = 10_000;
@@ -155,6 +156,7 @@ async function create(
         await requireLimits(shared, record);
         requireDevicesFit(record);
         await requireDevicesKnown(shared, record);
+        await requireVsock(shared, record);
         if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return life.start(request, 'instance.create', record, { start, startPaused }, staged);
@@ -240,11 +242,14 @@ async function newInstance(
   }
   const { disks: _disks, rootDisk: _rootDisk, cloudInit: _cloudInit, nics = oneNic, ...wanted } = input.spec;
   const spec = { ...wanted, memoryMib: wanted.memoryMib ?? defaultMemoryMib(image) };
-  const { totalMib, hugePagesMib = 0 } = await host.memory();
   const ownMib = pageSizeOf({ spec }) === undefined ? spec.memoryMib : 0;
-  const room = { totalMib, hugePagesMib, availableMib: totalMib - hugePagesMib };
-  const factor = shared.settings.value.memoryOvercommit;
-  requireHostMemory({ name, spec: { ...spec, memoryMib: ownMib } }, room, 0, { factor });
+  const project = input.project;
+  requireFitting(
+    shared,
+    { name, project, spec: { ...spec, nics: [], disks: [] } },
+    await host.memory(),
+    ownMib,
+  );
   const now = clock.now();
   return {
     id,
@@ -285,17 +290,14 @@ function update(
       labels: input.labels ?? instance.labels,
       spec,
       // A restart that is due is not, once the policy is never.
-      status: restart === 'never' ? { ...instance.status, restartAt: undefined } : instance.status,
+      status: { ...withoutCid(instance, spec), ...(restart === 'never' ? { restartAt: undefined } : {}) },
     };
     const record = () =>
       commit(store, [instances.put(changed)]).catch((error: unknown) => {
         throw nameConflict(error, 'instance');
       });
-    // What was looked at may have changed since; in these lanes it does not.
-    const held = [
-      ...(spec.policy === undefined ? [] : [policiesLane]),
-      ...(spec.memoryMib > instance.spec.memoryMib ? [memoryLane] : []),
-    ];
+    // What was looked at may have changed since; in this lane it does not.
+    const held = spec.policy === undefined ? [] : [policiesLane];
     await lanes.runAll(held, async () => {
       requirePolicy(shared, changed);
       await requireLimits(shared, changed);
@@ -303,12 +305,18 @@ function update(
         requireDevicesFit(changed);
         await requireDevicesKnown(shared, changed);
       }
+      if (input.spec?.vsock === true) await requireVsock(shared, changed);
       // Pins and topology are of as many vCPUs as it may have.
       const { tuning, cpus, maxCpus } = input.spec ?? {};
       if (spec.tuning !== undefined && [tuning, cpus, maxCpus].some((given) => given !== undefined))
         await shared.placing.require(changed);
-      await requireGrowth(shared, instance, spec);
-      await record();
+      const memory = await shared.host.memory();
+      try {
+        admitGrowth(shared, instance, changed, memory);
+        await record();
+      } finally {
+        shared.admitted.delete(id);
+      }
     });
     if (restart === 'never') life.watch.unschedule(id);
     if (input.name !== undefined) await renamed(shared, changed);

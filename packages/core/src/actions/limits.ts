@@ -7,7 +7,7 @@ import type { Shared } from './parts.ts';
 
 export function policyOf(
   { policies }: Pick<Shared, 'policies'>,
-  { spec, project }: Instance,
+  { spec, project }: Pick<Instance, 'spec' | 'project'>,
 ): Policy | undefined {
   return spec.policy === undefined ? undefined : policies.find(spec.policy, project);
 }

@@ -37,6 +37,7 @@ import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
 import type { UsageHistoryStore } from '../ports/usage-history.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
+import type { Promised } from './admission.ts';
 import type { HostSettingsRecord } from './host-settings.ts';
 import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
@@ -142,6 +143,8 @@ export interface Shared extends CoreParts {
   readonly networking: Networking;
   readonly placing: Placing;
   readonly settings: HostSettingsRecord;
+  /** By the id of the instance: what is promised and not in its record yet. */
+  readonly admitted: Map<string, Promised>;
   readonly lanes: Lanes;
   /** For what has come about already; `commit` for what begins. */
   readonly late: LateWrites;

@@ -175,6 +175,28 @@ describe('huge pages that Wirt may make', () => {
     expect(made.map(({ node }) => node)).toEqual([0, 1]);
   });
 
+  it('are not made of memory that those for another guest are yet to be made of, nor is any other given it', () => {
+    const one = hostOf({
+      ...{ nodes: 1, coresPerNode: 4, threads: 1, mibPerNode: 8192 },
+      hugePages: { 0: { sizeKib: 2048, total: 0, free: 0 } },
+    });
+    const first = { ...request, name: 'first', memoryMib: 6000 };
+    const ground = { host: one, holdings: [holdingOf(first, placed(one, first))] };
+    const plain = requestOf({ memoryMib: 2193 });
+    for (const more of [{ ...request, memoryMib: 2194 }, plain])
+      expect(planPlacement(more, ground).kind).toBe('refused');
+    const rest = { ...request, memoryMib: 2192 };
+    const result = planPlacement(rest, ground);
+    expect(result.kind).toBe('placed');
+    if (result.kind === 'placed')
+      expect(pagesToReserve(result.placement, 2048, ground)).toMatchObject([{ node: 0, missing: 1096 }]);
+    const made = hostOf({
+      ...{ nodes: 1, coresPerNode: 4, threads: 1, mibPerNode: 8192 },
+      hugePages: { 0: { sizeKib: 2048, total: 3000, free: 3000 } },
+    });
+    expect(planPlacement({ ...plain, memoryMib: 2192 }, { ...ground, host: made }).kind).toBe('placed');
+  });
+
   it('are no more than memory is free for', () => {
     expect(planPlacement({ ...request, memoryMib: 16_384 }, { host, holdings: [] })).toMatchObject({
       refusal: { message: expect.stringContaining('too little free memory to make more of') },

@@ -52,7 +52,16 @@ function ordinaryMib({ node }: NodeSurvey): number {
 }
 
 export function freeMib(survey: NodeSurvey): number {
-  return Math.max(0, Math.floor(Math.min(survey.node.freeMib, ordinaryMib(survey) - survey.promisedMib)));
+  const leftMib = Math.min(survey.node.freeMib, ordinaryMib(survey) - survey.promisedMib);
+  return Math.max(0, Math.floor(leftMib - pagesToComeMib(survey)));
+}
+
+/** Of huge pages that were promised to guests being started, and are yet to be made of the node's own memory. */
+function pagesToComeMib(survey: NodeSurvey): number {
+  let sumMib = 0;
+  for (const [sizeKib, promisedMib] of survey.promisedHugeMib)
+    sumMib += Math.max(0, promisedMib - ((poolOf(survey, sizeKib)?.total ?? 0) * sizeKib) / 1024);
+  return sumMib;
 }
 
 export function poolOf({ node }: NodeSurvey, sizeKib: number): HugePages | undefined {
