@@ -21,7 +21,7 @@ export const transferRoutes = {
     summary: 'Say what an import would make, and every setting that it could not carry over',
     body: importCreateSchema,
     response: importPlanSchema,
-    errors: read,
+    errors: [...read, 'pool.not_found', 'disk.convert_failed', 'host.storage_full'],
   },
   'POST /v1/imports': {
     tag: 'transfer',

@@ -36,7 +36,9 @@ export const importCreateSchema = z
     dryRun: z
       .boolean()
       .default(false)
-      .describe('Only say what would be made, and what could not be carried over.'),
+      .describe(
+        'For a plan that no import follows: compressed disks are unpacked to look into them. An import with it is refused.',
+      ),
   })
   .meta({ id: 'ImportCreate' });
 
@@ -69,6 +71,10 @@ export const importPlanSchema = z
       }),
     ),
     nics: z.array(z.object({ mac: z.string().optional(), model: z.string() })),
+    pool: nameSchema,
+    neededBytes: z
+      .int()
+      .describe('What the disks take of the pool at most, as far as they could be looked into.'),
     notes: z.array(importNoteSchema).describe('Every setting that is not carried over as it was, and why.'),
   })
   .meta({ id: 'ImportPlan' });

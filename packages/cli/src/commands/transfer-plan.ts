@@ -22,6 +22,7 @@ export function planBlocks(plan: ImportPlan, tense: 'would be' | 'will be'): Blo
         ['Memory', mibText(plan.memoryMib)],
         ['Firmware', plan.firmware],
         ['Network', nics.length === 0 ? 'none' : nics.map(nicText).join(', ')],
+        ['Pool', plan.neededBytes === 0 ? plan.pool : `${plan.pool}, at most ${sizeText(plan.neededBytes)}`],
       ],
     },
     {

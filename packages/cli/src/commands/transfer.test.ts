@@ -29,6 +29,8 @@ const plan = {
     { name: 'cdrom', device: 'cdrom', bus: 'sata' },
   ],
   nics: [{ mac: '00:50:56:00:00:01', model: 'e1000e' }],
+  pool: 'default',
+  neededBytes: 3_221_225_472,
   notes: [
     { setting: 'usb', value: 'xHCI', reason: 'Wirt has no USB.', effect: 'dropped' },
     { setting: 'disk bus', value: 'lsilogic', reason: 'The guest may lack virtio drivers.', effect: 'hint' },
@@ -51,6 +53,7 @@ const told = [
   'Memory    4 GiB',
   'Firmware  bios',
   'Network   e1000e 00:50:56:00:00:01',
+  'Pool      default, at most 3 GiB',
   '',
   'DISK   BUS   BOOT  SIZE    FORMAT    FROM',
   'root   sata  1     20 GiB  vmdk      web-disk1.vmdk',
@@ -76,7 +79,7 @@ describe('wirt import', () => {
     const { code, stdout } = await runWirt(['import', './web.ova', '--dry-run'], { daemon });
     expect([code, stdout]).toEqual([0, told.replace('TENSE', 'would be')]);
     expect(daemon.lines).toEqual(['POST /v1/imports/plan']);
-    expect(daemon.asked[0]?.json).toEqual({ path: `${process.cwd()}/web.ova`, start: false });
+    expect(daemon.asked[0]?.json).toEqual({ path: `${process.cwd()}/web.ova`, start: false, dryRun: true });
     const json = await runWirt(['import', './web.ova', '-n', '-o', 'json'], { daemon });
     expect(JSON.parse(json.stdout)).toEqual(plan);
   });

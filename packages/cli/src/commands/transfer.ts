@@ -69,8 +69,11 @@ const importMachine = command({
       ...(ofDisk === undefined ? {} : { diskFormat: diskFormat(ofDisk) }),
       start: options.start,
     };
-    const plan = await context.clientWith({ answerMs: planMs }).call('POST /v1/imports/plan', { body });
-    if (options['dry-run'])
+    const dryRun = options['dry-run'];
+    const plan = await context
+      .clientWith({ answerMs: planMs })
+      .call('POST /v1/imports/plan', { body: dryRun ? { ...body, dryRun } : body });
+    if (dryRun)
       return { view: { data: plan, names: [plan.name], table: () => planBlocks(plan, 'would be') } };
     await tell(context, plan);
     const operation = await context.clientWith({ answerMs: planMs }).call('POST /v1/imports', {

@@ -114,6 +114,54 @@ describe('a plan', () => {
     expect(wished.notes).toEqual([]);
   });
 
+  it('looks into the disks: their formats, their sizes, and the room they take', async () => {
+    const scene = await withMachines();
+    const { files } = scene.fake.host.storage;
+    const plain = await plan(scene, '/vm/alone.vmdk');
+    expect(plain.disks).toEqual([expect.objectContaining({ format: 'vmdk', sizeBytes: gib })]);
+    expect([plain.pool, plain.neededBytes]).toEqual(['default', 1]);
+    files.set('/vm/till-disk1.vmdk', 3 * gib);
+    const till = await plan(scene, '/vm/till.ovf');
+    expect(till.disks[0]?.sizeBytes).toBe(8 * gib);
+    expect(till.notes.map(({ setting }) => setting)).toContain(`size of ${till.disks[0]?.name}`);
+    expect(scene.fake.host.storage.remains()).toEqual([]);
+  });
+
+  it('is refused for a hostile disk, as the import is', async () => {
+    const scene = await withMachines();
+    const { files } = scene.fake.host.storage;
+    files.set('/vm/data.raw', new WirtError('disk.refused', 'No.'));
+    await expect(plan(scene, '/vm/shop.xml')).rejects.toMatchObject({ code: 'disk.refused' });
+    files.set('/vm/till-disk1.vmdk', 80 * gib);
+    await expect(plan(scene, '/vm/till.ovf')).rejects.toMatchObject({ details: { reason: 'size-lie' } });
+    await expect(plan(scene, '/vm/alone.vmdk', { pool: 'fast' })).rejects.toMatchObject({
+      code: 'pool.not_found',
+    });
+    await expect(plan(scene, '/vm/alone.vmdk', { memoryMib: 100_000_000 })).rejects.toMatchObject({
+      code: 'import.unsupported',
+    });
+    expect(scene.fake.host.remains()).toEqual([]);
+  });
+
+  it('says what an import would fail for, and that can be mended before it', async () => {
+    const scene = await withMachines();
+    scene.fake.host.storage.files.delete('/vm/data.raw');
+    scene.fake.host.storage.availableBytes = 0;
+    await scene.fake.create({ name: 'shop' });
+    const { notes } = await plan(scene, '/vm/shop.xml');
+    expect(notes.filter(({ effect }) => effect === 'dropped').map(({ setting }) => setting)).toEqual(
+      expect.arrayContaining(['file of vdb', 'pool', 'name']),
+    );
+  });
+
+  it('is a route of its own: an import with dryRun is refused and makes nothing', async () => {
+    const scene = await withMachines();
+    await expect(importMachine(scene, '/vm/shop.xml', { dryRun: true })).rejects.toMatchObject({
+      code: 'request.invalid',
+    });
+    expect(await instancesOf(scene)).toEqual([]);
+  });
+
   it('is refused for what is not there, or is no machine, leaving nothing', async () => {
     const scene = await withMachines();
     scene.fake.host.storage.machines.set('/vm/bad.xml', { kind: 'libvirt', text: '<domain><name>' });

@@ -1,19 +1,18 @@
 /** The way in from other hypervisors and back: what an import would make, and its operations. The works are in transfer-work and transfer-export. */
 import { type ImportCreate, type Instance, instanceSpecSchema, nicCreateSchema, WirtError } from '@wirt/api';
 import type { MachineDraft } from '../domain/machine/draft.ts';
-import { type MachineKind, planOf, readMachine, withWishes } from '../domain/machine/import-plan.ts';
 import type { ImportNote } from '../domain/machine/notes.ts';
 import { nicsOf } from '../domain/nic.ts';
-import type { Request, TransferActions } from './actions.ts';
+import type { TransferActions } from './actions.ts';
 import { allCards } from './cards.ts';
-import { confined } from './confined.ts';
 import { requireCan } from './instance-state.ts';
 import { placeCards } from './network-cards.ts';
 import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
 import { nameConflict, nameTaken } from './records.ts';
 import { exportMachine } from './transfer-export.ts';
-import { importMachine, maxPackageBytes, type TransferParts } from './transfer-work.ts';
+import { planImport, readDescription } from './transfer-plan.ts';
+import { importMachine, type TransferParts } from './transfer-work.ts';
 import type { Answering } from './waiting.ts';
 import { begin, type WorkTable } from './works.ts';
 
@@ -26,27 +25,23 @@ export function transferWorks(parts: TransferParts): WorkTable<TransferKind> {
   };
 }
 
-interface Read {
-  readonly kind: MachineKind;
-  readonly draft: MachineDraft;
-  readonly sizes: ReadonlyMap<string, number>;
-}
-
 export function createTransferActions(
   shared: Shared,
   works: WorkTable<TransferKind>,
   answering: Answering,
 ): TransferActions {
   const { instances, pools } = shared;
+  const fit = (draft: MachineDraft): MachineDraft => withOwnMacs(shared, draft);
   return {
-    plan: async (request, input) => {
-      const { kind, draft, sizes } = await read(shared, request, input);
-      return planOf(kind, draft, sizes);
-    },
+    plan: (request, input) =>
+      planImport(shared, request, input, fit, (draft) => {
+        newInstance(shared, draft, input);
+      }),
     import: (request, input, wait) =>
       answering(request, wait, async () => {
+        if (input.dryRun) throw dryRunElsewhere();
         pools.require(input.pool);
-        const { kind, draft } = await read(shared, request, input);
+        const { kind, draft } = await readDescription(shared, request, input, fit);
         if (instances.find(draft.name, input.project) !== undefined) throw nameTaken('instance', draft.name);
         const instance = newInstance(shared, draft, input);
         const { id, name } = instance;
@@ -79,30 +74,9 @@ export function createTransferActions(
   };
 }
 
-/** The description alone; disks are opened when they are imported. */
-async function read(shared: Shared, request: Request, input: ImportCreate): Promise<Read> {
-  const { transfer, operations } = shared;
-  const id = operations.newId();
-  const progress = { id, signal: request.signal, stage: () => undefined };
-  return confined(shared, progress, 'read', async (work) => {
-    const { path, format } = input;
-    try {
-      await using machine = await transfer.openMachine({
-        path,
-        format,
-        id,
-        unpack: false,
-        maxBytes: maxPackageBytes,
-        work,
-      });
-      const draft = withWishes(
-        readMachine(machine.kind, machine.text, { path, format: input.diskFormat }),
-        input,
-      );
-      return { kind: machine.kind, draft: withOwnMacs(shared, draft), sizes: machine.files };
-    } finally {
-      await transfer.clean(id);
-    }
+function dryRunElsewhere(): WirtError {
+  return new WirtError('request.invalid', 'An import with dryRun would change something.', {
+    hint: 'Ask for the plan: POST /v1/imports/plan, or `wirt import FILE --dry-run`.',
   });
 }
 

@@ -37,6 +37,8 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
     outputs.set(path, text);
   };
   return {
+    compressionOf: ({ compression }) => Promise.resolve(compression ?? 'none'),
+    head: () => Promise.resolve(undefined),
     openDisk: ({ path, format, id, compression }) => {
       const found = storage.files.get(path);
       if (found instanceof WirtError) return Promise.reject(found);

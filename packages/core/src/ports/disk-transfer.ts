@@ -47,12 +47,22 @@ export interface OpenedMachine extends AsyncDisposable {
 }
 
 export interface DiskTransfer {
+  /** How the file is compressed; a device is not. Throws as `openDisk`. */
+  compressionOf(asked: Pick<OpenDiskOptions, 'path' | 'compression'>): Promise<Compression>;
+
   /** Throws `disk.not_found`, `disk.refused`, `disk.format_mismatch`, `disk.too_large`, `host.storage_full`. */
   openDisk(options: OpenDiskOptions): Promise<OpenedDisk>;
 
   /**
+   * The first `bytes` (whole sectors) that a guest would see, or as many as there are. Undefined where the file would have to be copied
+   * for that. Throws `disk.convert_failed`.
+   */
+  head(disk: OpenedDisk, bytes: number, work: CopyWork): Promise<Uint8Array | undefined>;
+
+  /**
    * Opens an OVA (a tar, members checked and unpacked under `id`), OVF, libvirt XML, xl.cfg or bare disk. With `unpack: false` only the
-   * description is read. Digests of a manifest are verified when unpacking. Throws `import.malformed`, `import.digest_mismatch`, `disk.*`.
+   * description is read, and its disks can be opened where they are, while the machine is open. Digests of a manifest are verified when
+   * unpacking. Throws `import.malformed`, `import.digest_mismatch`, `disk.*`.
    */
   openMachine(options: {
     readonly path: string;

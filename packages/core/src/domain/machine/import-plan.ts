@@ -8,6 +8,8 @@ import {
   WirtError,
 } from '@wirt/api';
 import { macOf } from '../identity.ts';
+import { type BootFacts, bootNotes } from './boot-facts.ts';
+import { grownNotes, volumeBytesOf } from './disk-size.ts';
 import { type DraftDisk, dnsLabel, finishDraft, type MachineDraft } from './draft.ts';
 import { readLibvirt } from './libvirt-read.ts';
 import { type ImportNote, note } from './notes.ts';
@@ -109,7 +111,25 @@ export function withWishes(
   };
 }
 
-export function planOf(kind: string, draft: MachineDraft, sizes: ReadonlyMap<string, number>): ImportPlan {
+/** What was found of a disk's file. */
+export type DiskLook =
+  | {
+      readonly state: 'found';
+      readonly format: DiskFileFormat;
+      readonly virtualSizeBytes: number;
+      readonly fileBytes: number;
+      /** Of the disk that is booted, where it could be read. */
+      readonly boot?: BootFacts;
+    }
+  | { readonly state: 'packed'; readonly compression: string }
+  | { readonly state: 'missing' };
+
+/** `looks`: by the keys of the disks; those that are new or drives have none. */
+export function planOf(
+  kind: string,
+  draft: MachineDraft,
+  looks: ReadonlyMap<string, DiskLook>,
+): Omit<ImportPlan, 'pool' | 'neededBytes'> {
   const { name, cpus, memoryMib, firmware } = draft;
   return {
     source: kind,
@@ -118,8 +138,13 @@ export function planOf(kind: string, draft: MachineDraft, sizes: ReadonlyMap<str
     memoryMib,
     firmware,
     disks: draft.disks.map((disk) => {
-      const { source, format } = disk;
-      const sizeBytes = disk.sizeBytes ?? (source.kind === 'empty' ? source.sizeBytes : undefined);
+      const { source } = disk;
+      const look = looks.get(disk.key);
+      const format = look?.state === 'found' ? look.format : disk.format;
+      const sizeBytes =
+        look?.state === 'found'
+          ? volumeBytesOf(disk, look.virtualSizeBytes)
+          : (disk.sizeBytes ?? (source.kind === 'empty' ? source.sizeBytes : undefined));
       return {
         name: disk.key,
         device: disk.device,
@@ -131,7 +156,12 @@ export function planOf(kind: string, draft: MachineDraft, sizes: ReadonlyMap<str
       };
     }),
     nics: draft.nics.map(({ mac, model }) => ({ model, ...(mac === undefined ? {} : { mac }) })),
-    notes: [...mediaNotes(draft), ...missingNotes(draft, sizes), ...unkeptNotes(draft), ...draft.notes],
+    notes: [
+      ...mediaNotes(draft),
+      ...draft.disks.flatMap((disk) => lookNotes(disk, looks.get(disk.key), firmware)),
+      ...unkeptNotes(draft),
+      ...answered(draft.notes, looks),
+    ],
   };
 }
 
@@ -189,21 +219,40 @@ export function exportNotes({ spec, labels }: Instance, firmware: 'bios' | 'uefi
   return notes;
 }
 
-/** Said in a dry run too, long before a copy would fail. */
-function missingNotes({ disks }: MachineDraft, sizes: ReadonlyMap<string, number>): ImportNote[] {
-  if (sizes.size === 0) return [];
-  return disks.flatMap(({ source, key, device }) =>
-    device === 'disk' && source.kind === 'file' && !source.name.startsWith('/') && !sizes.has(source.name)
-      ? [
-          note(
-            `file of ${key}`,
-            source.name,
-            'The file is not there: the import will fail until it is.',
-            'dropped',
-          ),
-        ]
-      : [],
-  );
+function lookNotes(disk: DraftDisk, look: DiskLook | undefined, firmware: 'bios' | 'uefi'): ImportNote[] {
+  const { key, source, bus } = disk;
+  if (look === undefined) return [];
+  const file = source.kind === 'file' ? source.name : '';
+  switch (look.state) {
+    case 'missing':
+      return [
+        note(`file of ${key}`, file, 'The file is not there: the import will fail until it is.', 'dropped'),
+      ];
+    case 'packed':
+      return [
+        note(
+          `file of ${key}`,
+          file,
+          `It is compressed (${look.compression}): what is in it is seen when it is unpacked.`,
+          'hint',
+        ),
+      ];
+    case 'found':
+      return [
+        ...grownNotes(disk, look.virtualSizeBytes),
+        ...(look.boot === undefined ? [] : bootNotes(key, look.boot, firmware)),
+        ...(bus === 'nvme' ? [note(`bus of ${key}`, 'nvme', nvmeReason, 'hint')] : []),
+      ];
+  }
+}
+
+const nvmeReason =
+  'A guest on NVMe cannot be paused when its pool is full: it sees an I/O error. Other buses wait for room.';
+
+/** A disk by itself says which firmware it is for, once it is looked into. */
+function answered(notes: readonly ImportNote[], looks: ReadonlyMap<string, DiskLook>): ImportNote[] {
+  const seen = [...looks.values()].some((look) => look.state === 'found' && look.boot !== undefined);
+  return notes.filter(({ setting, effect }) => !(seen && setting === 'firmware' && effect === 'hint'));
 }
 
 /** An instance at rest, as other hypervisors can be told of it. `fileOf` names a disk's file. */

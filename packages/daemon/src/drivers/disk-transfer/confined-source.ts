@@ -5,15 +5,14 @@
  * gets a node of its own.
  */
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { chmod, copyFile, type FileHandle, mkdir, open, symlink } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CopyWork, Identity } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
 import { nodeName, ownNode } from './block-device.ts';
-import { readRange, sparseWriter } from './bytes.ts';
+import { copyFor } from './file-copy.ts';
 import type { DiskFiles } from './opened-disk.ts';
-import { closeAll, type OpenedFile, openRegularFile } from './regular-file.ts';
+import { closeAll, type OpenedFile } from './regular-file.ts';
 import { letRead } from './staging.ts';
 
 /** The child's first inherited descriptor. */
@@ -82,9 +81,11 @@ async function nodeOf(
   const driver = disk.format === 'iso' ? 'raw' : disk.format;
   const several = disk.extents.size > 0;
   const filename = several ? await linkExtents(disk, readable, identity) : inheritedPath(0);
+  const place = { driver: readable[0]?.device === undefined ? 'file' : 'host_device', filename };
+  const { offset, sizeBytes: size } = readable[0] ?? disk.file;
   return {
     driver,
-    file: { driver: readable[0]?.device === undefined ? 'file' : 'host_device', filename },
+    file: offset === undefined ? place : { driver: 'raw', offset, size, file: place },
     ...(driver === 'qcow2' ? { backing: null } : {}),
     // Else the geometry counts, which can be smaller, and the end of the disk is lost.
     ...(driver === 'vpc' ? { force_size_calc: 'current_size' } : {}),
@@ -113,6 +114,13 @@ async function linkExtents(
   return descriptor;
 }
 
+/** Whether it is read where it is, and no copy is needed. */
+export async function isReadableBy(disk: DiskFiles, identity: Identity): Promise<boolean> {
+  for (const file of [disk.file, ...disk.extents.values()])
+    if (!(await mayRead(file.handle, identity))) return false;
+  return true;
+}
+
 /** By the bits of its mode (path_resolution(7)); an access list that says otherwise makes qemu-img fail, and no more. */
 async function mayRead(handle: FileHandle, { own, uid, gid, groups }: Identity): Promise<boolean> {
   if (!own) return true;
@@ -120,38 +128,4 @@ async function mayRead(handle: FileHandle, { own, uid, gid, groups }: Identity):
   if (owner === uid) return (mode & 0o400) !== 0;
   if (group === gid || groups.includes(group)) return (mode & 0o040) !== 0;
   return (mode & 0o004) !== 0;
-}
-
-async function copyFor(
-  file: OpenedFile,
-  path: string,
-  { signal, confinement }: CopyWork,
-  onCopied: (doneBytes: number) => void,
-): Promise<OpenedFile> {
-  try {
-    if (!(await reflink(file, path))) {
-      await using target = await open(path, 'w', 0o600);
-      const writer = sparseWriter(target, path);
-      for await (const piece of readRange(file.handle, { offset: 0, length: file.sizeBytes }, signal)) {
-        await writer.append(piece);
-        onCopied(writer.sizeBytes);
-      }
-      await writer.end();
-    }
-    await letRead(path, confinement.identity);
-    return await openRegularFile(path, file.path);
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    throw fsError(error, 'write', path);
-  }
-}
-
-/** In a moment, and taking no space, where the file system can. */
-async function reflink({ handle }: OpenedFile, path: string): Promise<boolean> {
-  try {
-    await copyFile(`/proc/self/fd/${handle.fd}`, path, constants.COPYFILE_FICLONE_FORCE);
-    return true;
-  } catch {
-    return false;
-  }
 }

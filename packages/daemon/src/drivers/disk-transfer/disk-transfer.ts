@@ -8,6 +8,7 @@ import type { DiskTransfer, Logger } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
 import type { Loans } from '../../platform/lend.ts';
 import { digestOf } from './bytes.ts';
+import { headOf } from './disk-head.ts';
 import { ForeignPaths } from './foreign-path.ts';
 import { convertToFile, convertToLayer } from './incoming.ts';
 import { createDiskOpener } from './opened-disk.ts';
@@ -15,6 +16,7 @@ import { openMachine } from './opened-machine.ts';
 import { convertOut } from './outgoing.ts';
 import { createOutputs } from './outputs.ts';
 import { writeOva } from './ova-write.ts';
+import { PackageMembers } from './package-members.ts';
 import { createQemuConvert } from './qemu-convert.ts';
 import { createStaging } from './staging.ts';
 
@@ -34,13 +36,16 @@ export function createDiskTransfer(options: DiskTransferOptions): DiskTransfer {
   const convert = createQemuConvert(qemuImg);
   const foreignPaths = new ForeignPaths();
   const tools = { convert, staging, loans };
-  const disks = createDiskOpener({ staging, foreignPaths, stateDirectory });
+  const members = new PackageMembers();
+  const disks = createDiskOpener({ staging, foreignPaths, members, stateDirectory });
 
   return {
+    compressionOf: (asked) => disks.compressionOf(asked),
     openDisk: (options) => disks.open(options),
+    head: (disk, bytes, work) => headOf(disks.filesOf(disk), bytes, { work, convert }),
 
     async openMachine(options) {
-      const machine = await openMachine(options, { staging, foreignPaths });
+      const machine = await openMachine(options, { staging, foreignPaths, members });
       logger.info('transfer.machine_opened', {
         path: options.path,
         kind: machine.kind,

@@ -2,12 +2,15 @@
  * Opens a disk file: found, unpacked, looked into by Wirt's own parsers and refused if it is not harmless. No program has
  * seen a byte of it until here, but what unpacks it. What was looked into stays open, and is what is converted.
  */
+import { dirname, join } from 'node:path';
 import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
-import type { OpenDiskOptions, OpenedDisk } from '@wirt/core';
+import type { CopyWork, OpenDiskOptions, OpenedDisk } from '@wirt/core';
 import { type DiskFacts, inspectDisk, inspectDiskExtent } from '@wirt/qemu';
 import { openFileOrDevice } from './block-device.ts';
 import { inspectionFailure } from './failure.ts';
+import { copyFor } from './file-copy.ts';
 import { type ForeignPaths, requireLikeDisk } from './foreign-path.ts';
+import { openMember, type PackageMembers } from './package-members.ts';
 import { closeAll, type OpenedFile, openBeside } from './regular-file.ts';
 import type { Staging, StagingFolder } from './staging.ts';
 import { compressionOf, unpack } from './unpack.ts';
@@ -27,10 +30,13 @@ export interface DiskOpenerOptions {
   readonly staging: Staging;
   /** Paths that a description of a machine named, and the administrator did not. */
   readonly foreignPaths: Pick<ForeignPaths, 'has'>;
+  /** Paths that are inside of packages. */
+  readonly members: Pick<PackageMembers, 'get'>;
   readonly stateDirectory: string;
 }
 
 export interface DiskOpener {
+  compressionOf(asked: Pick<OpenDiskOptions, 'path' | 'compression'>): Promise<Compression>;
   open(options: OpenDiskOptions): Promise<OpenedDisk>;
   /** Of a disk that this opened. */
   filesOf(disk: OpenedDisk): DiskFiles;
@@ -42,6 +48,10 @@ const fileOverheadBytes = (virtualBytes: number): number => 64 * 1024 ** 2 + Mat
 export function createDiskOpener(options: DiskOpenerOptions): DiskOpener {
   const opened = new WeakMap<OpenedDisk, DiskFiles>();
   return {
+    async compressionOf({ path, compression }) {
+      await using file = await openPlace(path, options);
+      return file.device === undefined ? await compressionOf(file, compression) : 'none';
+    },
     async open(asked) {
       const { files, disk } = await openDisk(asked, options);
       opened.set(disk, files);
@@ -57,9 +67,10 @@ export function createDiskOpener(options: DiskOpenerOptions): DiskOpener {
 
 async function openDisk(
   asked: OpenDiskOptions,
-  { staging, foreignPaths, stateDirectory }: DiskOpenerOptions,
+  options: DiskOpenerOptions,
 ): Promise<{ files: DiskFiles; disk: OpenedDisk }> {
   const { path, work, maxVirtualBytes } = asked;
+  const { staging, foreignPaths, stateDirectory } = options;
   work.signal.throwIfAborted();
   // Now: the machine that names it may be closed while this waits.
   const isForeign = foreignPaths.has(path);
@@ -75,20 +86,23 @@ async function openDisk(
     return (await staged).path;
   };
   try {
-    const packedFile = await openFileOrDevice(path);
+    const packedFile = await openPlace(path, options);
     held.push(packedFile);
     const said = packedFile.device === undefined ? asked.compression : 'none';
     const compression: Compression = await compressionOf(packedFile, said);
     let file = packedFile;
     if (compression !== 'none') {
       const maxBytes = maxVirtualBytes + fileOverheadBytes(maxVirtualBytes);
-      file = await unpack(packedFile, compression, { folder: await folder(), maxBytes, work });
+      const packed =
+        packedFile.offset === undefined ? packedFile : await takenOut(packedFile, await folder(), work);
+      if (packed !== packedFile) held.push(packed);
+      file = await unpack(packed, compression, { folder: await folder(), maxBytes, work });
       held.push(file);
     }
     const facts = await inspect(file, asked);
     const own = [stateDirectory, ...(asked.poolDirectories ?? [])];
     if (isForeign) await requireLikeDisk(packedFile, file, facts.format, own);
-    const extents = await openExtents(facts, asked);
+    const extents = await openExtents(facts, asked, options);
     held.push(...extents.values());
     const { format, virtualSizeBytes } = facts;
     const fileBytes = [file, ...extents.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -98,6 +112,31 @@ async function openDisk(
     };
   } catch (error) {
     await close();
+    throw error;
+  }
+}
+
+function openPlace(path: string, { members }: Pick<DiskOpenerOptions, 'members'>): Promise<OpenedFile> {
+  const member = members.get(path);
+  return member === undefined ? openFileOrDevice(path) : openMember(member, path);
+}
+
+/** What unpacks it reads a file from its start. */
+function takenOut(file: OpenedFile, folder: string, work: CopyWork): Promise<OpenedFile> {
+  return copyFor(file, join(folder, 'packed'), work, () => {});
+}
+
+async function openInPackage(
+  path: string,
+  names: readonly string[],
+  options: DiskOpenerOptions,
+): Promise<OpenedFile[]> {
+  const files: OpenedFile[] = [];
+  try {
+    for (const name of names) files.push(await openPlace(join(dirname(path), name), options));
+    return files;
+  } catch (error) {
+    await closeAll(files);
     throw error;
   }
 }
@@ -132,10 +171,12 @@ function notRaw(path: string, format: DiskFileFormat): WirtError {
 async function openExtents(
   facts: DiskFacts,
   { path, work: { signal } }: OpenDiskOptions,
+  options: DiskOpenerOptions,
 ): Promise<ReadonlyMap<string, OpenedFile>> {
   if (facts.format !== 'vmdk' || facts.details.extents.length === 0) return new Map();
   const names = [...new Set(facts.details.extents.map(({ file }) => file))];
-  const files = await openBeside(path, names);
+  const isPacked = options.members.get(path) !== undefined;
+  const files = isPacked ? await openInPackage(path, names, options) : await openBeside(path, names);
   const byName = new Map(names.flatMap((name, at) => (files[at] === undefined ? [] : [[name, files[at]]])));
   try {
     for (const extent of facts.details.extents) {

@@ -13,6 +13,7 @@ import type { ForeignPaths } from './foreign-path.ts';
 import { findKind } from './machine-kind.ts';
 import { readOva, unpackOva } from './ova-read.ts';
 import { expectedDigests, requireDigest } from './package-digests.ts';
+import type { PackageMembers } from './package-members.ts';
 import { type OpenedFile, openRegularFile } from './regular-file.ts';
 import type { Staging } from './staging.ts';
 
@@ -22,6 +23,8 @@ export interface MachineOpenerOptions {
   readonly staging: Staging;
   /** Gets the paths that a description names, for as long as the machine is open. */
   readonly foreignPaths: Pick<ForeignPaths, 'add' | 'delete'>;
+  /** Gets what is in a package that is not unpacked, likewise. */
+  readonly members: Pick<PackageMembers, 'add' | 'delete'>;
 }
 
 const MAX_TEXT_BYTES = 4 * 1024 ** 2;
@@ -59,15 +62,26 @@ export async function openMachine(
 async function openOva(
   file: OpenedFile,
   { id, unpack, maxBytes, work }: OpenMachineOptions,
-  { staging }: MachineOpenerOptions,
+  { staging, members }: MachineOpenerOptions,
 ): Promise<OpenedMachine> {
   const contents = await readOva(file, maxBytes);
   const text = decodeText(contents.descriptor, 'The description in the OVA');
   const files = new Map(contents.members.map(({ name, sizeBytes }) => [name, sizeBytes]));
   const shared = { kind: 'ovf', text, files } as const;
   if (!unpack) {
-    const folder = file.path;
-    return { ...shared, resolve: packageResolver(files, folder), [Symbol.asyncDispose]: doNothing };
+    const archive = file.path;
+    const paths = contents.members.map(({ name, offset, sizeBytes }) => {
+      const path = join(archive, name);
+      members.add(path, { archive, offset, sizeBytes });
+      return path;
+    });
+    return {
+      ...shared,
+      resolve: packageResolver(files, archive),
+      async [Symbol.asyncDispose]() {
+        for (const path of paths.splice(0)) members.delete(path);
+      },
+    };
   }
   const folder = await staging.folder(id);
   try {

@@ -16,6 +16,8 @@ export interface OpenedFile extends AsyncDisposable {
   readonly handle: FileHandle;
   readonly sizeBytes: number;
   readonly reader: DiskReader;
+  /** Where in the file of the handle it begins, when it is a part of that. `sizeBytes` and `reader` are of the part. */
+  readonly offset?: number;
   /** Its numbers, when it is a block device. */
   readonly device?: { readonly major: number; readonly minor: number };
 }
