@@ -23,6 +23,7 @@ import { createHostActions } from './host.ts';
 import { HostSettingsRecord } from './host-settings.ts';
 import { createImageActions, imageWorks, recoverImages } from './image.ts';
 import { createInstanceActions } from './instance.ts';
+import { deviceNodes } from './instance-devices.ts';
 import { createLife } from './instance-life.ts';
 import { autostart, recoverInstances, resumeOperations } from './instance-recover.ts';
 import { LateWrites } from './late-writes.ts';
@@ -94,7 +95,12 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     settings: new HostSettingsRecord(store),
     admitted: new Map<string, Promised>(),
   };
-  const placing = new Placing({ ...parts, settings: records.settings, instances: records.instances });
+  const placing = new Placing({
+    ...parts,
+    settings: records.settings,
+    instances: records.instances,
+    deviceNodes: (instance) => deviceNodes(records, instance),
+  });
   const networking = new NetworkState(records);
   const shared: Shared = { ...records, layers: createVolumeLayers(records), networking, placing };
   for (const kind of [pools, shared.images, shared.volumes, shared.snapshots, shared.instances])

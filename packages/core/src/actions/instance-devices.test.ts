@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { PciDevice } from '../domain/devices/pci-device.ts';
 import { createFakeCore, type FakeCore, waitDone } from '../fakes/fake-core.ts';
 import { aDevice } from '../fakes/fake-devices.ts';
+import { hostOf } from '../fakes/fake-topology.ts';
 
 const [gpu, sound, disk, nic] = ['0000:01:00.0', '0000:01:00.1', '0000:02:00.0', '0000:03:00.0'];
 const uuid = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001';
@@ -269,6 +270,33 @@ describe('a pool', () => {
     const addresses = (await get(fake, 'web')).status.devices?.map(({ address }) => address) ?? [];
     expect(new Set(addresses)).toEqual(new Set(sriov.vfs));
     expect(await run(fake, 'db', [vf('a')])).toMatchObject({ error: { code: 'device.pool_exhausted' } });
+  });
+
+  it('gives a guest a function near its memory, where it has one, and places it there; tuning tells', async () => {
+    const other = '0000:83:00.0';
+    const fake = await hostWith(aNic({ numaNode: 0 }), aNic({ address: other, numaNode: 1 }));
+    fake.host.topology.host = hostOf(2, 4);
+    await fake.restart();
+    await pool(fake, 1);
+    await fake.core.actions.device.createVfs(fake.request, other, { count: 2, pool: 'fast' });
+    for (const { address, sriov } of [...fake.host.devices.table.values()])
+      if (sriov.isVf) {
+        const device = fake.host.devices.table.get(address);
+        const numaNode = sriov.physicalFunction === other ? 1 : 0;
+        if (device !== undefined) fake.host.devices.table.set(address, { ...device, numaNode });
+      }
+    const spec = { devices: [vf('vf0')], tuning: { placement: 'auto' } } as const;
+    await fake.create({ name: 'web', start: true, spec: { ...spec, devices: [...spec.devices] } });
+    const { placement, devices } = (await get(fake, 'web')).status;
+    const nodeOf = (address: string | undefined) => fake.host.devices.table.get(address ?? '')?.numaNode;
+    expect(placement?.nodes).toEqual([nodeOf(devices?.[0]?.address)]);
+    const facts = { ioUring: true, vhostNet: true, thp: 'always', ksm: true, numa: [], kvm: { why: '' } };
+    Object.assign(fake.host.inspector, { inspect: async () => facts });
+    const { settings } = await fake.core.actions.instance.tuning(fake.request, 'web');
+    expect(settings.find(({ setting }) => setting === 'device.vf0')).toMatchObject({
+      value: `${devices?.[0]?.address}, node ${nodeOf(devices?.[0]?.address)}`,
+      why: 'A free function of pool fast, on a node of the guest.',
+    });
   });
 
   it('whose functions are gone is filled again by the start that wants one', async () => {

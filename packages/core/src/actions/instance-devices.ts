@@ -4,8 +4,10 @@
  */
 import { type DeviceLease, type Instance, type InstanceDevice, WirtError } from '@wirt/api';
 import { chooseLeases, findMediated, type Holder, noSuchMediated } from '../domain/devices/lending.ts';
+import { devicesByNode } from '../domain/devices/near.ts';
 import { noSuchDevice, refusalError } from '../domain/devices/refusals.ts';
 import type { PlannedDevice } from '../domain/guest.ts';
+import type { LentDevice } from '../domain/tuning/explain.ts';
 import type { Identity } from '../ports/sandbox.ts';
 import { deviceDeadlineMs, devicesLane, functionsOf, restoreFunctions } from './device-pool.ts';
 import type { Shared } from './parts.ts';
@@ -81,7 +83,7 @@ export async function requireDevices(shared: Shared, instance: Instance): Promis
   });
 }
 
-async function groundOf(shared: Shared, { id, spec }: Instance) {
+async function groundOf(shared: Shared, { id, spec, status }: Instance) {
   const pools = (spec.devices ?? []).flatMap((each) => ('pool' in each ? each.pool : []));
   for (const pool of pools) shared.devicePools.require(pool);
   if (pools.length > 0) await restoreFunctions(shared, pools);
@@ -90,7 +92,54 @@ async function groundOf(shared: Shared, { id, spec }: Instance) {
     inventory,
     holders: holdersOf(shared, id),
     functionsOf: (pool: string) => functionsOf(shared, pool, inventory),
+    nodes: status.placement?.nodes ?? [],
   };
+}
+
+/** How many of the devices that it asks for are on each node of the host. What is not there is refused where it is lent. */
+export async function deviceNodes(
+  shared: Pick<Shared, 'devices' | 'devicePools' | 'instances'>,
+  instance: Instance,
+): Promise<Readonly<Record<number, number>>> {
+  const { devices, devicePools } = shared;
+  if (!hasDevices(instance)) return {};
+  const inventory = await devices.inventory(AbortSignal.timeout(deviceDeadlineMs));
+  return devicesByNode(instance.spec.devices ?? [], {
+    inventory,
+    holders: holdersOf(shared, instance.id),
+    functionsOf: (pool) => (devicePools.find(pool) === undefined ? [] : functionsOf(shared, pool, inventory)),
+  });
+}
+
+/** What of the host's devices it has, or would be lent if it started now on these nodes. Throws as `lendDevices`. */
+export async function devicesToTell(
+  shared: Shared,
+  instance: Instance,
+  nodes: readonly number[],
+): Promise<LentDevice[]> {
+  const { spec, status } = instance;
+  if (!hasDevices(instance) && (status.devices ?? []).length === 0) return [];
+  const inventory = await shared.devices.inventory(AbortSignal.timeout(deviceDeadlineMs));
+  const leases =
+    status.devices ??
+    (status.process === undefined
+      ? chooseLeases(spec.devices ?? [], {
+          inventory,
+          holders: holdersOf(shared, instance.id),
+          functionsOf: (pool) => functionsOf(shared, pool, inventory),
+          nodes,
+        })
+      : []);
+  return leases.map(({ name, address, mdev }) => {
+    const numaNode = inventory.find((device) => device.address === address)?.numaNode;
+    const asked = spec.devices?.find((each) => each.name === name);
+    return {
+      name,
+      what: mdev ?? address,
+      ...(numaNode === undefined ? {} : { node: numaNode }),
+      ...(asked !== undefined && 'pool' in asked ? { pool: asked.pool } : {}),
+    };
+  });
 }
 
 /**

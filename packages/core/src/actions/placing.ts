@@ -21,6 +21,8 @@ import type { Records } from './records.ts';
 
 const readMs = 10_000;
 
+type DeviceNodes = NonNullable<PlacementRequest['near']>;
+
 export interface Placed {
   readonly record: InstancePlacement;
   readonly planned: PlannedPlacement;
@@ -31,6 +33,8 @@ interface Parts {
   readonly hugePages?: HugePageReserve;
   readonly settings: { readonly value: HostSettings };
   readonly instances: Pick<Records<Instance>, 'after'>;
+  /** By node of the host, how many of the devices that the instance asks for are there. */
+  readonly deviceNodes?: (instance: Instance) => Promise<DeviceNodes>;
 }
 
 export class Placing {
@@ -79,16 +83,23 @@ export class Placing {
    */
   async place(instance: Instance): Promise<Placed | undefined> {
     if (!this.needs(instance)) return undefined;
+    const near = await this.#near(instance);
     const host = await this.host();
     // No await from here on: who is placed next sees this one.
-    const { placed, holding } = this.#plan(instance, host);
+    const { placed, holding } = this.#plan(instance, host, near);
     this.#starting.set(instance.id, holding);
     return placed;
   }
 
   /** As `place`, and holds nothing: what a guest would get. */
   async preview(instance: Instance): Promise<Placed | undefined> {
-    return this.needs(instance) ? this.#plan(instance, await this.host()).placed : undefined;
+    if (!this.needs(instance)) return undefined;
+    const near = await this.#near(instance);
+    return this.#plan(instance, await this.host(), near).placed;
+  }
+
+  async #near(instance: Instance): Promise<DeviceNodes> {
+    return (await this.#parts.deviceNodes?.(instance)) ?? {};
   }
 
   /**
@@ -115,9 +126,13 @@ export class Placing {
     });
   }
 
-  #plan(instance: Instance, host: HostTopology): { readonly placed: Placed; readonly holding: Holding } {
+  #plan(
+    instance: Instance,
+    host: HostTopology,
+    near: DeviceNodes,
+  ): { readonly placed: Placed; readonly holding: Holding } {
     const ground = { host, holdings: this.holdings(instance.id) };
-    const request = this.#request(instance, host);
+    const request = { ...this.#request(instance, host), near };
     const result = planPlacement(request, ground);
     if (result.kind === 'refused') throw refused(result.refusal);
     const { placement } = result;

@@ -1,6 +1,7 @@
 /** What a guest got of the host, setting by setting, and why; of one that does not run, what it would get. */
 import { type Instance, type InstancePlacement, type InstanceTuning, WirtError } from '@wirt/api';
-import { explainTuning, profileName } from '../domain/tuning/explain.ts';
+import { explainTuning, profileName, type TuningGround } from '../domain/tuning/explain.ts';
+import { devicesToTell } from './instance-devices.ts';
 import { wantedOf } from './limits.ts';
 import type { Shared } from './parts.ts';
 
@@ -20,8 +21,22 @@ export async function tuningOf(shared: Shared, instance: Instance): Promise<Inst
     placement,
     weight: group.weight,
     refusal,
+    devices: await devices(shared, instance, placement?.nodes ?? []),
   });
   return { instance: name, running, profile: profileName(instance), settings };
+}
+
+async function devices(
+  shared: Shared,
+  instance: Instance,
+  nodes: readonly number[],
+): Promise<NonNullable<TuningGround['devices']>> {
+  try {
+    return await devicesToTell(shared, instance, nodes);
+  } catch (error) {
+    if (!(error instanceof WirtError)) throw error;
+    return { message: error.message, hint: error.hint ?? '' };
+  }
 }
 
 /** Of the next start, as things are now. */

@@ -18,6 +18,8 @@ export interface LendingGround {
   readonly holders: readonly Holder[];
   /** Addresses of the virtual functions that a pool has now. Throws when there is no such pool. */
   functionsOf(pool: string): readonly string[];
+  /** Nodes of the host that the guest is on; absent or empty: on none in particular. */
+  readonly nodes?: readonly number[];
 }
 
 type Named = Exclude<InstanceDevice, { pool: string }>;
@@ -115,7 +117,7 @@ function mediatedLease({ name, mdev }: Extract<Named, { mdev: string }>, ground:
   return { name, address: parent, mdev, iommuGroup };
 }
 
-/** The first that nothing speaks against. What this guest has by now of the pool is taken, too. */
+/** The first that nothing speaks against, of those near the guest before others. What this guest has by now of the pool is taken, too. */
 function freeOf(
   { name, pool }: Extract<InstanceDevice, { pool: string }>,
   ground: LendingGround,
@@ -123,9 +125,12 @@ function freeOf(
 ): DeviceLease {
   const addresses = ground.functionsOf(pool);
   const refused: { address: string; why: string }[] = [];
-  for (const address of addresses) {
-    const device = ground.inventory.find((each) => each.address === address);
-    if (device === undefined || own.some((lease) => lease.address === address)) continue;
+  const functions = addresses.flatMap(
+    (address) => ground.inventory.find((each) => each.address === address) ?? [],
+  );
+  for (const device of nearestFirst(functions, ground.nodes ?? [])) {
+    const { address } = device;
+    if (own.some((lease) => lease.address === address)) continue;
     const refusal = lendingRefusal(device, ground);
     if (refusal === undefined) return leaseOf(name, device);
     refused.push({ address, why: refusal.message });
@@ -140,4 +145,12 @@ function freeOf(
     hint: `Stop a guest that has one, or make more: \`wirt host device create-vfs ADDRESS --count N --pool ${pool}\`; see \`wirt host device ls\`.`,
     details: { pool, functions: addresses.length, refused },
   });
+}
+
+/** Those on the nodes first, then those of which nobody knows; else in the order given. */
+function nearestFirst(devices: readonly PciDevice[], nodes: readonly number[]): PciDevice[] {
+  if (nodes.length === 0) return [...devices];
+  const rank = ({ numaNode }: PciDevice): number =>
+    numaNode === undefined ? 1 : nodes.includes(numaNode) ? 0 : 2;
+  return devices.toSorted((a, b) => rank(a) - rank(b));
 }

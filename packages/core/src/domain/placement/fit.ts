@@ -14,6 +14,8 @@ export interface Wanted {
   /** Cores of the host that may be dedicated to it; undefined: it shares. */
   readonly own?: ReadonlyMap<number, readonly Core[]>;
   readonly memory: MemoryNeed;
+  /** Of its devices, by node of the host. */
+  readonly near: Readonly<Record<number, number>>;
 }
 
 export interface NodeShare {
@@ -76,6 +78,7 @@ export function fitOn(wanted: Wanted, survey: Survey, view: MemoryView): Fit | u
     const candidates = among.map((at) => ({
       cores: (room[at] ?? 0) - (homed[at] ?? 0),
       units: units[at] ?? 0,
+      devices: wanted.near[nodes[at]?.node.id ?? -1] ?? 0,
       ...loadOf(nodes[at]),
     }));
     const need = { cores: wanted.shape.cores - sum(homed), units: wanted.memory.units };

@@ -1,6 +1,6 @@
 /**
- * Chooses the nodes of a host that hold a guest: the fewest, then the closest together, then the least loaded, then those with the least memory left
- * over, then the lowest numbers. Exact for one node and for two; for more, sets are grown from every node, so that they are near the fewest and not
+ * Chooses the nodes of a host that hold a guest: the fewest, then those that most of its devices hang on, then the closest together, then the least
+ * loaded, then those with the least memory left over, then the lowest numbers. Exact for one node and for two; for more, sets are grown from every node, so that they are near the fewest and not
  * always the fewest. Whenever all nodes together hold the guest, a set is found.
  */
 
@@ -11,6 +11,8 @@ export interface Candidate {
   /** Of guests that are there. */
   readonly vcpusHeld: number;
   readonly cpus: number;
+  /** Of the guest’s devices, how many hang on it; absent: none. */
+  readonly devices?: number;
 }
 
 export interface Need {
@@ -22,6 +24,7 @@ interface Grown {
   readonly members: readonly number[];
   /** Between each two of them, there and back. */
   readonly distance: number;
+  readonly devices: number;
   readonly load: number;
   readonly unitsLeft: number;
 }
@@ -65,7 +68,7 @@ function bestAlone(candidates: readonly Candidate[], need: Need): number | undef
   let bestRank: readonly number[] = [];
   for (const [at, candidate] of candidates.entries()) {
     if (!holds(candidate, need)) continue;
-    const rank = [loadOf(candidate), candidate.units];
+    const rank = [-(candidate.devices ?? 0), loadOf(candidate), candidate.units];
     if (best !== undefined && compareRanks(rank, bestRank) >= 0) continue;
     best = at;
     bestRank = rank;
@@ -174,6 +177,9 @@ function grow(field: Field, start: readonly number[], growth: Growth, limit: num
   }
 }
 
+/** More than all distances of a set together. */
+const deviceWorth = 1e9;
+
 /** Runs for every node of every set that is tried, so it makes no objects. */
 function bestNext(
   { candidates }: Field,
@@ -193,7 +199,8 @@ function bestNext(
     if (gained === 0) continue;
     const completes = holds(candidate, left);
     if (bestCompletes && !completes) continue;
-    const away = near[at] ?? 0;
+    // A node with devices of the guest is nearer than any other.
+    const away = (near[at] ?? 0) - (candidate.devices ?? 0) * deviceWorth;
     const isNearFirst = completes || growth === 'nearest';
     const other = completes ? loadOf(candidate) : -gained;
     const first = isNearFirst ? away : other;
@@ -231,17 +238,21 @@ function loadOf({ vcpusHeld, cpus }: Pick<Candidate, 'vcpusHeld' | 'cpus'>): num
 function measure({ candidates, need, distances }: Field, members: readonly number[]): Grown {
   const whole = { vcpusHeld: 0, cpus: 0 };
   let distance = 0;
+  let devices = 0;
   for (const a of members) {
+    devices += candidates[a]?.devices ?? 0;
     whole.vcpusHeld += candidates[a]?.vcpusHeld ?? 0;
     whole.cpus += candidates[a]?.cpus ?? 0;
     for (const b of members) distance += distances[a * candidates.length + b] ?? 0;
   }
-  return { members, distance, load: loadOf(whole), unitsLeft: sumOf(candidates, members).units - need.units };
+  const unitsLeft = sumOf(candidates, members).units - need.units;
+  return { members, distance, devices, load: loadOf(whole), unitsLeft };
 }
 
 function compare(a: Grown, b: Grown): number {
-  const rank = ({ members, distance, load, unitsLeft }: Grown): number[] => [
+  const rank = ({ members, distance, devices, load, unitsLeft }: Grown): number[] => [
     members.length,
+    -devices,
     distance,
     load,
     unitsLeft,

@@ -43,6 +43,8 @@ export interface PlacementRequest {
   /** Of the guest, where the user wants it; else it follows from the host's. `sockets * cores * threads` is `maxCpus`. */
   readonly topology?: { readonly sockets: number; readonly cores: number; readonly threads: number };
   readonly maxCpus: number;
+  /** By node of the host, how many of its devices hang there: such nodes are preferred. */
+  readonly near?: Readonly<Record<number, number>>;
   /** The guest may start although the nodes have less memory. Huge pages are never overcommitted: a guest that touches one that is not there dies. */
   readonly overcommit: boolean;
 }

@@ -101,6 +101,31 @@ describe('a guest that fits on one node', () => {
     expect(placed(host, { memoryMib: 3500 }).nodes).toEqual([1]);
   });
 
+  it('is on the node of its devices, however loaded, and it is said so', () => {
+    const held = [holding({ nodes: [1], memoryMib: { 1: 1024 } })];
+    const { nodes, reasons } = placed(hosts.twoSockets, { near: { 1: 1 } }, held);
+    expect(nodes).toEqual([1]);
+    expect(reasons).toContain('Devices of the host that it asks for are on node 1: that was preferred.');
+    expect(placed(hosts.twoSockets, { near: { 0: 1, 1: 2 } }).nodes).toEqual([1]);
+  });
+
+  it('is away from its devices where their node cannot hold it, and it is said so', () => {
+    const host = hostOf({ nodes: 2, coresPerNode: 4, threads: 1, mibPerNode: 8192, freeMib: { 1: 512 } });
+    const { nodes, reasons } = placed(host, { memoryMib: 4096, near: { 1: 1 } });
+    expect(nodes).toEqual([0]);
+    expect(reasons).toContain(
+      'Its devices of the host are on node 1, which cannot hold it: they reach its memory by a detour.',
+    );
+  });
+
+  it('on several nodes has those of its devices among them', () => {
+    const host = hostOf({ nodes: 4, coresPerNode: 4, threads: 1, mibPerNode: 8192 });
+    const wide = { cpus: 8, maxCpus: 8, memoryMib: 12_288 };
+    expect(placed(host, wide).nodes).toEqual([0, 1]);
+    expect(placed(host, { ...wide, near: { 3: 1 } }).nodes).toContain(3);
+    expect(placed(host, { ...wide, near: { 2: 1, 3: 1 } }).nodes).toEqual([2, 3]);
+  });
+
   it('is not on a node whose memory is promised, though nobody has touched it yet', () => {
     const promised = holding({ memoryMib: { 0: 65_000 } });
     expect(placed(hosts.twoSockets, { memoryMib: 1024 }, [promised]).nodes).toEqual([1]);

@@ -101,7 +101,8 @@ function wish({ request, survey, memory, isBound }: Task, shape: Shape): Wanted 
     request.dedicated && shape.perCore !== undefined
       ? { own: freeCores(shape.perCore, request, survey) }
       : {};
-  return { shape, homes, ...own, memory: isBound ? memory : { ...memory, units: 0 } };
+  const { near = {} } = request;
+  return { shape, homes, near, ...own, memory: isBound ? memory : { ...memory, units: 0 } };
 }
 
 /** The node of each core of the guest that is pinned: that of the first processor its first pinned vCPU may run on. */

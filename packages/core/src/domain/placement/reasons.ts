@@ -36,7 +36,28 @@ export function nodeReasons(request: PlacementRequest, fit: Fit, nodeCount: numb
   } else {
     reasons.push(`It is on nodes ${ids}: no single node holds ${what}, and these are near each other.`);
   }
-  return [...reasons, ...viewReasons(view), ...shares.flatMap((share) => shareReasons(share))];
+  return [
+    ...reasons,
+    ...deviceReasons(request, shares, nodeCount),
+    ...viewReasons(view),
+    ...shares.flatMap((share) => shareReasons(share)),
+  ];
+}
+
+/** Where there is a choice of nodes. */
+function deviceReasons(
+  { near = {} }: PlacementRequest,
+  shares: readonly NodeShare[],
+  nodeCount: number,
+): string[] {
+  const wanted = Object.keys(near).map(Number);
+  if (wanted.length === 0 || nodeCount === 1) return [];
+  const met = wanted.filter((id) => shares.some(({ survey }) => survey.node.id === id));
+  return met.length === 0
+    ? [
+        `Its devices of the host are on node ${printCpuList(wanted)}, which cannot hold it: they reach its memory by a detour.`,
+      ]
+    : [`Devices of the host that it asks for are on node ${printCpuList(met)}: that was preferred.`];
 }
 
 function viewReasons(view: Fit['view']): string[] {

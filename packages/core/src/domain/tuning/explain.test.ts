@@ -69,6 +69,40 @@ function find(settings: readonly TuningSetting[], name: string): TuningSetting |
   return settings.find(({ setting }) => setting === name);
 }
 
+describe('devices of the host', () => {
+  const told = (devices: NonNullable<TuningGround['devices']>, nodes: readonly number[] = [1]) =>
+    explainTuning(guest(), { ...best, placement: { ...placed, nodes: [...nodes] }, devices }).filter(
+      ({ setting }) => setting.startsWith('device'),
+    );
+
+  it('are told with their nodes, and that another node would be nearer', () => {
+    const [gpu, vf] = [
+      { name: 'gpu0', what: '0000:01:00.0', node: 0 },
+      { name: 'vf0', what: '0000:83:10.0', node: 1, pool: 'fast' },
+    ];
+    expect(told([gpu, vf])).toEqual([
+      {
+        ...{ setting: 'device.gpu0', value: '0000:01:00.0, node 0', from: 'spec' },
+        why: 'As asked for, on another node than the guest.',
+        better: 'One on node 1, which reaches the guest’s memory without a detour.',
+      },
+      {
+        ...{ setting: 'device.vf0', value: '0000:83:10.0, node 1', from: 'default' },
+        why: 'A free function of pool fast, on a node of the guest.',
+      },
+    ]);
+    expect(told([gpu], [])).toEqual([
+      { setting: 'device.gpu0', value: '0000:01:00.0, node 0', from: 'spec', why: 'As asked for.' },
+    ]);
+  });
+
+  it('that it would not be lent are told with the reason', () => {
+    expect(told({ message: 'It is lent to another.', hint: 'Stop that.' })).toEqual([
+      { setting: 'device', value: 'none', from: 'host', why: 'It is lent to another.', better: 'Stop that.' },
+    ]);
+  });
+});
+
 describe('the tuning of a guest', () => {
   it.each(['balanced', 'latency', 'density'] as const)('names every setting once, for %s', (profile) => {
     const settings = explainTuning(guest({ profile }), best);

@@ -4,6 +4,17 @@ import { maxIothreadsPerDisk, queuesPerIothread, spreading, wantedIothreads } fr
 import { defaultProfile, type Profile, pageSizeText, profileOf, profiles } from './profile.ts';
 import { isDedicated, pageSizeOf, placementOf } from './request.ts';
 
+/** A device of the host that the guest has, or would have. */
+export interface LentDevice {
+  readonly name: string;
+  /** Address, or UUID of a mediated device. */
+  readonly what: string;
+  /** Of the host; undefined: the firmware does not say. */
+  readonly node?: number;
+  /** It is a function of this pool. */
+  readonly pool?: string;
+}
+
 export interface TuningGround {
   readonly host: Pick<Host, 'ioUring' | 'vhostNet' | 'vsock' | 'thp' | 'shmemThp' | 'numa' | 'ksm'> & {
     readonly qemu?: Pick<NonNullable<Host['qemu']>, 'version' | 'features'> | undefined;
@@ -15,6 +26,8 @@ export interface TuningGround {
   /** Of the control group, where something is asked for. */
   readonly weight: number | undefined;
   /** Why its next start would be refused as things are, and what to do. */
+  /** Of the host; or why it would be lent none. */
+  readonly devices?: readonly LentDevice[] | { readonly message: string; readonly hint: string };
   readonly refusal?: { readonly message: string; readonly hint: string } | undefined;
 }
 
@@ -32,6 +45,7 @@ export function explainTuning(instance: Instance, ground: TuningGround): TuningS
     ...memory(instance, ground),
     ...places(instance, ground),
     ...devices(instance, ground),
+    ...hostDevices(ground),
   ];
 }
 
@@ -271,6 +285,30 @@ function devices(instance: Instance, ground: TuningGround): TuningSetting[] {
       why: 'What the guest tells time by without leaving it.',
     },
   ];
+}
+
+function hostDevices({ devices: lent = [], placement }: TuningGround): TuningSetting[] {
+  if ('message' in lent)
+    return [{ setting: 'device', value: 'none', from: 'host', why: lent.message, better: lent.hint }];
+  const nodes = placement?.nodes ?? [];
+  return lent.map(({ name, what, node, pool }): TuningSetting => {
+    const isFar = node !== undefined && nodes.length > 0 && !nodes.includes(node);
+    const chosen = pool === undefined ? 'As asked for' : `A free function of pool ${pool}`;
+    const where = isFar
+      ? ', on another node than the guest'
+      : nodes.length > 0 && node !== undefined
+        ? ', on a node of the guest'
+        : '';
+    return {
+      setting: `device.${name}`,
+      value: node === undefined ? what : `${what}, node ${node}`,
+      from: pool === undefined ? 'spec' : 'default',
+      why: `${chosen}${where}.`,
+      ...(isFar
+        ? { better: `One on node ${nodes.join(' or ')}, which reaches the guest’s memory without a detour.` }
+        : {}),
+    };
+  });
 }
 
 /** The reason that goes with what is chosen: of its own profile, or of one that chooses the same. */
