@@ -54,6 +54,7 @@ export const errorCatalogue = {
   'pool.name_taken': { status: 409, title: 'Another pool has this name.' },
   'pool.in_use': { status: 409, title: 'The pool still has volumes.' },
   'pool.full': { status: 507, title: 'The pool has no room for this above its reserve.' },
+  'pool.overcommitted': { status: 409, title: 'More of the pool would be promised than may be.' },
   'pool.unusable': { status: 500, title: 'The storage of the pool cannot be used.' },
   'pool.owned': { status: 409, title: 'The storage belongs to the pool of another wirtd.' },
 

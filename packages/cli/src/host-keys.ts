@@ -18,4 +18,9 @@ export const hostKeys: readonly HostKey[] = [
     field: 'memoryOvercommit',
     summary: 'Memory that may be promised, as a multiple of what is in no pool of huge pages',
   },
+  {
+    key: 'pool-overcommit',
+    field: 'poolOvercommit',
+    summary: 'Sizes of volumes that may be promised, as a multiple of the capacity of their pool',
+  },
 ];

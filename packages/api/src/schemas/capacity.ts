@@ -13,6 +13,7 @@ export const hostSettingsSchema = z
   .strictObject({
     cpuOvercommit: factor('vCPUs'),
     memoryOvercommit: factor('memory'),
+    poolOvercommit: factor('space of each pool'),
   })
   .meta({ id: 'HostSettings' });
 
@@ -52,7 +53,11 @@ export const hostCapacitySchema = z
         name: nameSchema,
         capacityBytes: z.int(),
         allocatedBytes: z.int(),
-        promisedBytes: z.int().describe('The sizes of its volumes.'),
+        promisableBytes: z.int().describe('With the factor.'),
+        promisedBytes: z
+          .int()
+          .describe('The sizes of its volumes, and of those of other pools on the same file system.'),
+        runningBytes: z.int().describe('Of it, those of guests that run or are being started.'),
       }),
     ),
   })

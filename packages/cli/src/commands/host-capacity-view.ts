@@ -82,23 +82,32 @@ function pageBlock({ hugePages }: HostCapacity): Block {
   };
 }
 
-function poolBlock({ pools }: HostCapacity): Block {
+/** Volumes are thin: what is promised need not be there until it is written. */
+function poolBlock({ pools, settings }: HostCapacity): Block {
   return {
     kind: 'table',
-    columns: ['POOL', 'CAPACITY', 'ALLOCATED', 'PROMISED', 'OF ITS CAPACITY'],
-    rows: pools.map(({ name, capacityBytes, allocatedBytes, promisedBytes }) => [
-      name,
-      bytesText(capacityBytes),
-      bytesText(allocatedBytes),
-      bytesText(promisedBytes),
-      shareCell(promisedBytes, capacityBytes),
-    ]),
+    columns: [
+      'POOL',
+      'CAPACITY',
+      'FACTOR',
+      'MAY BE PROMISED',
+      'PROMISED',
+      'TO RUNNING GUESTS',
+      'LEFT',
+      'ALLOCATED',
+    ],
+    rows: pools.map(
+      ({ name, capacityBytes, allocatedBytes, promisableBytes, promisedBytes, runningBytes }) => [
+        name,
+        bytesText(capacityBytes),
+        `× ${settings.poolOvercommit}`,
+        bytesText(promisableBytes),
+        bytesText(promisedBytes),
+        bytesText(runningBytes),
+        left(promisableBytes, promisedBytes, bytesText),
+        bytesText(allocatedBytes),
+      ],
+    ),
     empty: 'No pools.',
   };
-}
-
-/** Volumes are thin: more than there is can be promised, and is no error until it is written. */
-function shareCell(promised: number, capacity: number): Cell {
-  const percent = capacity === 0 ? 0 : Math.round((promised / capacity) * 100);
-  return { text: `${percent} %`, tone: percent > 100 ? 'warn' : 'good' };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { runWirt, startScriptedDaemon } from '../scripted-daemon.ts';
 
-const settings = { cpuOvercommit: 4, memoryOvercommit: 1 };
+const gib = 2 ** 30;
+const settings = { cpuOvercommit: 4, memoryOvercommit: 1, poolOvercommit: 1.2 };
 const capacity = {
   settings,
   cpus: { online: 8, promisable: 26, promised: 10, dedicated: '2-3' },
@@ -13,7 +14,12 @@ const capacity = {
     { node: 0, sizeKib: 2048, total: 512, free: 300, promised: 256 },
     { node: 0, sizeKib: 1_048_576, total: 0, free: 0, promised: 0 },
   ],
-  pools: [{ name: 'default', capacityBytes: 100e9, allocatedBytes: 10e9, promisedBytes: 150e9 }],
+  pools: [
+    {
+      ...{ name: 'default', capacityBytes: 100 * gib, allocatedBytes: 10 * gib },
+      ...{ promisableBytes: 120 * gib, promisedBytes: 150 * gib, runningBytes: 60 * gib },
+    },
+  ],
 };
 
 /** Nodes of 32 cores with two threads each: threads of a core as many processors apart as the host has cores. */
@@ -57,7 +63,9 @@ describe('wirt host capacity', () => {
     expect(stdout).toMatch(/^Processors that guests have alone +2-3$/m);
     expect(stdout).toMatch(/^0 +2 MiB +512 +300 +256 +256$/m);
     expect(stdout).not.toContain('1 GiB  0');
-    expect(stdout).toMatch(/^default .* 150 %$/m);
+    expect(stdout).toMatch(
+      /^default +100 GiB +× 1\.2 +120 GiB +150 GiB +60\.0 GiB +30\.0 GiB too many +10\.0 GiB$/m,
+    );
   });
 
   it('gives programs the record', async () => {
@@ -102,11 +110,12 @@ describe('wirt host set', () => {
   const line = 'PATCH /v1/host/settings';
 
   it('sends the factors that are named, and shows all', async () => {
-    const answer = { cpuOvercommit: 4, memoryOvercommit: 1.2 };
+    const answer = { cpuOvercommit: 4, memoryOvercommit: 1.2, poolOvercommit: 20 };
     const { code, asked, stdout } = await ran(line, answer, 'set', 'memory-overcommit=1.2');
     expect([code, asked[0]?.json]).toEqual([0, { memoryOvercommit: 1.2 }]);
     expect(stdout).toMatch(/^cpu-overcommit +4 /m);
     expect(stdout).toMatch(/^memory-overcommit +1\.2 /m);
+    expect(stdout).toMatch(/^pool-overcommit +20 /m);
   });
 
   it.each([
@@ -126,6 +135,6 @@ describe('wirt host set', () => {
 
   it('is told apart from `host settings`, whose names it takes', async () => {
     const { stdout } = await ran('GET /v1/host/settings', settings, 'settings', '-o', 'name');
-    expect(stdout).toBe('cpu-overcommit=4\nmemory-overcommit=1\n');
+    expect(stdout).toBe('cpu-overcommit=4\nmemory-overcommit=1\npool-overcommit=1.2\n');
   });
 });

@@ -43,8 +43,9 @@ function machineFields({ cpu, memory, hugePages, ...host }: Host): Field[] {
 
 function promiseFields(settings: HostSettings | undefined): Field[] {
   if (settings === undefined) return [];
-  const { cpuOvercommit, memoryOvercommit } = settings;
-  return [['May be promised', `vCPUs × ${cpuOvercommit}, memory × ${memoryOvercommit} (wirt host capacity)`]];
+  const { cpuOvercommit, memoryOvercommit, poolOvercommit } = settings;
+  const factors = `vCPUs × ${cpuOvercommit}, memory × ${memoryOvercommit}, pools × ${poolOvercommit}`;
+  return [['May be promised', `${factors} (wirt host capacity)`]];
 }
 
 function virtualizationFields({ cpu, kvm, accelerator, qemu }: Host): Field[] {

@@ -72,13 +72,13 @@ describe('wirt host', () => {
   });
 
   it('shows how much may be promised, where the daemon tells it', async () => {
-    const settings = { cpuOvercommit: 4, memoryOvercommit: 1.2 };
+    const settings = { cpuOvercommit: 4, memoryOvercommit: 1.2, poolOvercommit: 20 };
     await using daemon = await startScriptedDaemon({
       'GET /v1/host': () => ({ json: host }),
       'GET /v1/host/settings': () => ({ json: settings }),
     });
     const { stdout } = await runWirt(['host'], { daemon });
-    expect(stdout).toMatch(/May be promised +vCPUs × 4, memory × 1\.2 \(wirt host capacity\)\n/);
+    expect(stdout).toMatch(/May be promised +vCPUs × 4, memory × 1\.2, pools × 20 \(wirt host capacity\)\n/);
     expect(JSON.parse((await runWirt(['host', '-o', 'json'], { daemon })).stdout)).toEqual(host);
   });
 

@@ -315,12 +315,13 @@ describe('the settings of the host', () => {
   it('are changed one by one, and kept over a restart of wirtd', async () => {
     const core = await createHost();
     const settings = () => core.fake.core.actions.host.settings();
-    expect(await settings()).toEqual({ cpuOvercommit: 100, memoryOvercommit: 1 });
+    expect(await settings()).toEqual({ cpuOvercommit: 100, memoryOvercommit: 1, poolOvercommit: 20 });
     await set(core, { memoryOvercommit: 1.5 });
-    expect(await set(core, { cpuOvercommit: 4 })).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
+    const changed = { cpuOvercommit: 4, memoryOvercommit: 1.5, poolOvercommit: 20 };
+    expect(await set(core, { cpuOvercommit: 4 })).toEqual(changed);
     await core.fake.restart();
-    expect(await settings()).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
-    expect((await capacityOf(core)).settings).toEqual({ cpuOvercommit: 4, memoryOvercommit: 1.5 });
+    expect(await settings()).toEqual(changed);
+    expect((await capacityOf(core)).settings).toEqual(changed);
   });
 
   it('stay what they were when they cannot be stored', async () => {

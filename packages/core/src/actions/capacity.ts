@@ -4,10 +4,17 @@ import type { Holding } from '../domain/placement/placement.ts';
 import { promisableMib, promisedOf, reservationMib } from './admission.ts';
 import type { Shared } from './parts.ts';
 import { observedPool } from './pool.ts';
+import { poolPromises, poolSpaces } from './pool-promise.ts';
 
 export async function capacityOf(shared: Shared): Promise<HostCapacity> {
-  const { placing, settings, instances, admitted, pools } = shared;
-  const [host, memory] = await Promise.all([placing.host(), shared.host.memory()]);
+  const { placing, settings, instances, admitted } = shared;
+  const [host, memory, spaces, pools] = await Promise.all([
+    placing.host(),
+    shared.host.memory(),
+    poolSpaces(shared),
+    Promise.all([...shared.pools.after()].map((pool) => observedPool(shared, pool))),
+  ]);
+  const promises = new Map(poolPromises(shared, spaces).map((one) => [one.name, one]));
   const { cpuOvercommit, memoryOvercommit } = settings.value;
   const { hugePagesMib = 0, totalMib, availableMib } = memory;
   const holdings = placing.holdings();
@@ -41,14 +48,12 @@ export async function capacityOf(shared: Shared): Promise<HostCapacity> {
         promised: promisedPages(holdings, node.id, sizeKib),
       })),
     ),
-    pools: (await Promise.all([...pools.after()].map((pool) => observedPool(shared, pool)))).map(
-      ({ name, status }) => ({
-        name,
-        capacityBytes: status.capacityBytes ?? 0,
-        allocatedBytes: status.allocatedBytes ?? 0,
-        promisedBytes: status.provisionedBytes,
-      }),
-    ),
+    pools: pools.map(({ name, status }) => ({
+      ...{ name, capacityBytes: 0, promisableBytes: 0, runningBytes: 0 },
+      promisedBytes: status.provisionedBytes,
+      ...promises.get(name),
+      allocatedBytes: status.allocatedBytes ?? 0,
+    })),
   };
 }
 

@@ -94,6 +94,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
     settings: new HostSettingsRecord(store),
     admitted: new Map<string, Promised>(),
+    admittedVolumes: new Map<string, Volume>(),
   };
   const placing = new Placing({
     ...parts,

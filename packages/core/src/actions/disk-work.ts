@@ -23,6 +23,7 @@ import { followLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
+import { poolsToRun } from './pool-promise.ts';
 import { commit, type Staged } from './records.ts';
 import { settleNext } from './volume-freeze.ts';
 import { activeOf } from './volume-layers.ts';
@@ -142,6 +143,10 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
       spec: { ...instance.spec, disks: [...instance.spec.disks, disk] },
     });
     const guest = live.holding(id);
+    if (guest !== undefined && attachment?.instance !== id) {
+      const given = withAttachment(volume, { instance: id, disk: disk.name });
+      (await poolsToRun(shared, instance, [given]))();
+    }
     await faults.at('instance.attach/grant');
     if (guest === undefined) return progress.complete(attached(shared, id, disk));
     await plugIn(shared, guest, disk, progress);

@@ -4,8 +4,11 @@ import type { Store } from '../ports/store.ts';
 
 const key = 'host/settings';
 
-/** Processors are shared by turns, and a guest that waits is only slow; memory that is not there ends a guest. */
-export const defaultSettings: HostSettings = { cpuOvercommit: 100, memoryOvercommit: 1 };
+/**
+ * Processors are shared by turns, and a guest that waits is only slow; memory that is not there ends a guest. A guest whose pool is full stands still
+ * until there is room, and linked clones take a few hundredths of their size when they are new: twenty times is what thin volumes are commonly promised.
+ */
+export const defaultSettings: HostSettings = { cpuOvercommit: 100, memoryOvercommit: 1, poolOvercommit: 20 };
 
 export class HostSettingsRecord {
   readonly #store: Pick<Store, 'get' | 'write'>;
@@ -27,9 +30,7 @@ export class HostSettingsRecord {
   }
 
   async update(input: HostSettingsUpdate): Promise<HostSettings> {
-    const { cpuOvercommit = this.#value.cpuOvercommit, memoryOvercommit = this.#value.memoryOvercommit } =
-      input;
-    const value = { cpuOvercommit, memoryOvercommit };
+    const value = hostSettingsSchema.parse({ ...this.#value, ...input });
     await this.#store.write([{ type: 'put', key, value }]);
     this.#value = value;
     return value;

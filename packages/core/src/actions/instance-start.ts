@@ -26,6 +26,7 @@ import type { Progress } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import type { Pinning } from './pinning.ts';
 import type { Placed } from './placing.ts';
+import { poolsToRun } from './pool-promise.ts';
 import { commit } from './records.ts';
 import { imageKey } from './volume-layers.ts';
 import { createVsockCids, requireVsock } from './vsock.ts';
@@ -192,8 +193,10 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const placed = await placeInPages(shared, instance);
     const topology = placed?.planned.topology;
     await requireProcessors(shared, instance, { accelerator, qemu, topology });
+    const requirePools = await poolsToRun(shared, instance);
     const memory = await shared.host.memory();
     admitGuest(shared, instance, { memory, ownMib: ownPagesMib(instance, placed) });
+    requirePools();
     await requireNetworks(shared, instance);
     requireClock(instance, accelerator);
     await requireVsock(shared, instance);

@@ -34,6 +34,7 @@ import { networksLane } from './network-state.ts';
 import type { Shared } from './parts.ts';
 import { policiesLane } from './policy.ts';
 import { defaultPool } from './pool.ts';
+import { promising } from './pool-promise.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { tuningOf } from './tuning.ts';
 import { requireVsock, withoutCid } from './vsock.ts';
@@ -159,7 +160,12 @@ async function create(
         await requireVsock(shared, record);
         if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
-        return life.start(request, 'instance.create', record, { start, startPaused }, staged);
+        return promising(
+          shared,
+          changed,
+          () => life.start(request, 'instance.create', record, { start, startPaused }, staged),
+          spec,
+        );
       });
     });
     // The same request came twice at once, and the other was first.

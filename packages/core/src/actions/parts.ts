@@ -147,6 +147,8 @@ export interface Shared extends CoreParts {
   readonly admitted: Map<string, Promised>;
   readonly lanes: Lanes;
   /** For what has come about already; `commit` for what begins. */
+  /** Volumes being made or enlarged, by id, as their records are to be. */
+  readonly admittedVolumes: Map<string, Volume>;
   readonly late: LateWrites;
   readonly operations: OperationRunner;
 }

@@ -21,6 +21,7 @@ import type { InstanceLife } from './instance-life.ts';
 import { isStopping, type Progress, type Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { keepingRoom, requireRoom } from './pool.ts';
+import { promising } from './pool-promise.ts';
 import { commit, nameConflict } from './records.ts';
 import { storedLayer } from './volume-layers.ts';
 import { newVolume, volumeNameFor } from './volume-new.ts';
@@ -213,7 +214,7 @@ async function stageVolume(
       spec: { ...made.spec, origin: file === '' ? { kind: 'empty' } : { kind: 'file', file } },
       status: { ...made.status, attachment: { instance: id, disk } },
     };
-    await commit(store, [volumes.put(volume)]).catch((error: unknown) => {
+    await promising(shared, [volume], () => commit(store, [volumes.put(volume)])).catch((error: unknown) => {
       throw nameConflict(error, 'volume');
     });
     return volumes.require(volume.id);

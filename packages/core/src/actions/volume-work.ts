@@ -4,9 +4,10 @@ import { chainOf, dependentsOf, layerOf } from '../domain/layers.ts';
 import { namesOf } from '../domain/names.ts';
 import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Work } from './operation-runner.ts';
+import type { Progress, Work } from './operation-runner.ts';
 import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
+import { promising } from './pool-promise.ts';
 import { commit } from './records.ts';
 import { settleNext } from './volume-freeze.ts';
 import { activeOf, storedLayer } from './volume-layers.ts';
@@ -22,7 +23,7 @@ export interface VolumeParts {
 
 /** The storage first, or QEMU when a guest has it open; then the record. Growing what is grown already changes nothing. */
 export function resizeVolume({ shared, live }: VolumeParts, id: string): Work {
-  const { volumes, storage, faults } = shared;
+  const { volumes } = shared;
   return async (progress) => {
     const { sizeBytes } = progress.input as { sizeBytes: number };
     await settleNext(shared, id, holderOf(live, volumes.require(id)));
@@ -30,27 +31,37 @@ export function resizeVolume({ shared, live }: VolumeParts, id: string): Work {
     requireReady(volume, 'resized');
     requireGrowth(volume, sizeBytes);
     await requireRoom(shared, volume.spec.pool, 0);
-    const holder = holderOf(live, volume);
-    await faults.at('volume.resize/grow');
-    if (holder === undefined) {
-      const pool = await storage.open(volume.spec.pool);
-      await pool.grow(storedLayer(volume, volume.status.active), sizeBytes);
-    } else {
-      const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
-      await holder.guest.disks.resize(holder.name, sizeBytes, signal);
-    }
-    await faults.at('volume.resize/record');
-    const now = volumes.require(id);
-    const layers = now.status.layers.map((one) =>
-      one.id === now.status.active ? { ...one, sizeBytes } : one,
-    );
-    await progress.complete([
-      volumes.put({ ...now, spec: { ...now.spec, sizeBytes }, status: { ...now.status, layers } }),
-    ]);
+    const larger = { ...volume, spec: { ...volume.spec, sizeBytes } };
+    await promising(shared, [larger], () => grow({ shared, live }, volume, sizeBytes, progress));
   };
 }
 
 /** Throws `volume.cannot_shrink`. */
+async function grow(
+  { shared, live }: VolumeParts,
+  volume: Volume,
+  sizeBytes: number,
+  progress: Progress,
+): Promise<void> {
+  const { volumes, storage, faults } = shared;
+  const { id } = volume;
+  const holder = holderOf(live, volume);
+  await faults.at('volume.resize/grow');
+  if (holder === undefined) {
+    const pool = await storage.open(volume.spec.pool);
+    await pool.grow(storedLayer(volume, volume.status.active), sizeBytes);
+  } else {
+    const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
+    await holder.guest.disks.resize(holder.name, sizeBytes, signal);
+  }
+  await faults.at('volume.resize/record');
+  const now = volumes.require(id);
+  const layers = now.status.layers.map((one) => (one.id === now.status.active ? { ...one, sizeBytes } : one));
+  await progress.complete([
+    volumes.put({ ...now, spec: { ...now.spec, sizeBytes }, status: { ...now.status, layers } }),
+  ]);
+}
+
 export function requireGrowth({ name, spec }: Pick<Volume, 'name' | 'spec'>, sizeBytes: number): void {
   if (sizeBytes >= spec.sizeBytes) return;
   throw new WirtError(

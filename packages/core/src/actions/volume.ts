@@ -5,6 +5,7 @@ import type { Request, VolumeActions } from './actions.ts';
 import { usesLane } from './image-use.ts';
 import { requireRevision } from './instance-state.ts';
 import type { Shared } from './parts.ts';
+import { promising } from './pool-promise.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { createVolume } from './volume-create.ts';
 import { newVolume } from './volume-new.ts';
@@ -137,13 +138,15 @@ async function create(
     const volume = newVolume(shared, input);
     if (volumes.find(volume.name, volume.project) !== undefined) throw nameTaken('volume', volume.name);
     const { id, name } = volume;
-    const started = begin(shared, request, {
-      kind: 'volume.create',
-      target: { kind: 'volume', id, name },
-      input: {},
-      staged: [volumes.put(volume)],
-      work: works['volume.create'](id),
-    });
+    const started = promising(shared, [volume], () =>
+      begin(shared, request, {
+        kind: 'volume.create',
+        target: { kind: 'volume', id, name },
+        input: {},
+        staged: [volumes.put(volume)],
+        work: works['volume.create'](id),
+      }),
+    );
     return started.catch((error: unknown) => {
       throw nameConflict(error, 'volume');
     });

@@ -48,7 +48,11 @@ export function createFakePool(storage: FakeStorage): VolumePool {
       return storage.snapshots;
     },
     capacity: () =>
-      Promise.resolve({ capacityBytes: 1000 * 2 ** 30, availableBytes: storage.availableBytes }),
+      Promise.resolve({
+        capacityBytes: storage.capacityBytes,
+        availableBytes: storage.availableBytes,
+        fileSystem: 'disk',
+      }),
     create: (layer) => makeLayer(storage, layer),
     createOverlay: async (layer, backing) => {
       requireOver(layer, backing);

@@ -88,6 +88,7 @@ export function createFakeStorage(): FakeStorage {
       return Object.fromEntries(words);
     },
     snapshots: 'layered' as const,
+    capacityBytes: 1000 * 2 ** 30,
     availableBytes: 900 * 2 ** 30,
     unusable: new Set<string>(),
     files: new Map<string, number | WirtError>(),

@@ -31,6 +31,7 @@ export interface FakeStorage {
   /** What a chain of layers reads, the upper ones first. One that is missing reads as torn. */
   read(layers: readonly string[]): Record<string, string>;
   snapshots: VolumePool['snapshots'];
+  capacityBytes: number;
   availableBytes: number;
   /** Paths of pools that cannot be used. */
   readonly unusable: Set<string>;

@@ -21,6 +21,8 @@ export interface PoolCapacity {
   readonly capacityBytes: number;
   /** Free for this daemon now. */
   readonly availableBytes: number;
+  /** Pools that give the same share their space. */
+  readonly fileSystem: string;
 }
 
 /** Copying that takes long: confined as its bytes deserve, cancelled by the signal, with bytes done of all. */

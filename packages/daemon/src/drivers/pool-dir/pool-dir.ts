@@ -198,8 +198,8 @@ async function takesDirect({ root }: PoolPaths): Promise<boolean> {
 async function capacity({ paths, claim }: Place): ReturnType<VolumePool['capacity']> {
   try {
     await requireClaim(paths, claim);
-    const { blocks, bavail, bsize } = await statfs(paths.root);
-    return { capacityBytes: blocks * bsize, availableBytes: bavail * bsize };
+    const [{ blocks, bavail, bsize }, { dev }] = await Promise.all([statfs(paths.root), stat(paths.root)]);
+    return { capacityBytes: blocks * bsize, availableBytes: bavail * bsize, fileSystem: String(dev) };
   } catch (error) {
     throw unusable(paths.root, error);
   }

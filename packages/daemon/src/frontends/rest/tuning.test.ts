@@ -10,7 +10,7 @@ async function ask(given: Given, options: InjectOptions) {
   return app.inject(options);
 }
 
-const settings = { cpuOvercommit: 4, memoryOvercommit: 1.2 };
+const settings = { cpuOvercommit: 4, memoryOvercommit: 1.2, poolOvercommit: 20 };
 const capacity: HostCapacity = {
   settings,
   cpus: { online: 2, promisable: 8, promised: 3, dedicated: '' },
@@ -19,7 +19,12 @@ const capacity: HostCapacity = {
     ...{ promisedMib: 512, reservedMib: 0, hugePagesMib: 0 },
   },
   hugePages: [{ node: 0, sizeKib: 2048, total: 4, free: 2, promised: 2 }],
-  pools: [{ name: 'default', capacityBytes: 100, allocatedBytes: 10, promisedBytes: 50 }],
+  pools: [
+    {
+      ...{ name: 'default', capacityBytes: 100, allocatedBytes: 10 },
+      ...{ promisableBytes: 2000, promisedBytes: 50, runningBytes: 0 },
+    },
+  ],
 };
 const topology: HostTopologyView = {
   nodes: [
