@@ -189,6 +189,26 @@ const cases: Record<string, LaunchPlan> = {
       { name: 'vgpu', slot: 1, source: { kind: 'mdev', uuid: '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001' } },
     ],
   },
+  'q35-disks-on-several-threads': {
+    ...ownLoader,
+    cpus: 16,
+    maxCpus: 16,
+    diskIothreads: 4,
+    disks: [
+      disk('root', { bootIndex: 1 }),
+      disk('nvme', { bus: 'nvme', slot: 1, source: { layers: [layer('B')] } }),
+    ],
+  },
+  'q35-vsock': { ...plan, vsockCid: 3 },
+  'microvm-vsock': {
+    ...plan,
+    machine: 'microvm',
+    accelerator: 'kvm',
+    cpuModel: 'host',
+    vsockCid: 4_294_967_294,
+    diskIothreads: 4,
+    disks: [disk('root')],
+  },
   'microvm-tcg-disk': { ...plan, machine: 'microvm', disks: [disk('root')] },
   'microvm-kvm-disk': {
     ...plan,
@@ -270,14 +290,16 @@ describe('the command line of QEMU', () => {
   });
 
   it('leaves the last place of a microvm to its disks', () => {
-    const random = (disks: number): boolean =>
+    const random = (disks: number, more: Partial<LaunchPlan> = {}): boolean =>
       render({
         ...plan,
+        ...more,
         machine: 'microvm',
         disks: Array.from({ length: disks }, (_disk, slot) => disk(`disk${slot}`, { slot })),
       }).some((word) => word.includes('virtio-rng'));
     expect(random(20)).toBe(true);
     expect(random(21)).toBe(false);
+    expect(random(20, { vsockCid: 3 })).toBe(false);
   });
 
   it('denies all four groups of system calls', () => {

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import {
   deviceOf,
   diskOfDevice,
+  diskOfIothread,
+  iothreadsOf,
   isJobOf,
   jobOf,
   nodeName,
@@ -44,6 +46,20 @@ describe('the name of a device', () => {
     (id) => {
       expect(diskOfDevice(id)).toBeUndefined();
     },
+  );
+});
+
+it('the names of a disk’s threads are each its own, and lead back to the disk', () => {
+  fc.assert(
+    fc.property(disk, disk, (one, two) => {
+      const names = iothreadsOf(one, 4);
+      expect(new Set(names).size).toBe(4);
+      for (const name of names) {
+        expect(name).toMatch(/^[a-zA-Z][a-zA-Z0-9._-]*$/);
+        expect(diskOfIothread(name)).toBe(one);
+        expect(iothreadsOf(two, 4).includes(name)).toBe(one === two);
+      }
+    }),
   );
 });
 

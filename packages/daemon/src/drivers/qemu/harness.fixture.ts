@@ -25,7 +25,7 @@ export interface QemuHarness extends AsyncDisposable {
   readonly directory: string;
   readonly tag: string;
   readonly confinement: Confinement;
-  open(options?: { readonly qemuBinary?: string }): Hypervisor;
+  open(options?: { readonly qemuBinary?: string; readonly vsockDevice?: string }): Hypervisor;
   plan(): LaunchPlan;
   processes(id: string): Promise<number[]>;
   /** Ends every guest. */
@@ -54,13 +54,14 @@ export async function createQemuHarness(): Promise<QemuHarness> {
     directory,
     tag,
     confinement: { identity: guestIdentity, controlGroup: { joinFiles: [] } },
-    open: ({ qemuBinary = 'qemu-system-x86_64' } = {}) =>
+    open: ({ qemuBinary = 'qemu-system-x86_64', ...more } = {}) =>
       createQemuHypervisor({
         stateDirectory: join(directory, 'state'),
         runDirectory: join(directory, 'run'),
         tag,
         qemuBinary,
         logger: silentLogger,
+        ...more,
       }),
     plan() {
       count += 1;

@@ -42,6 +42,8 @@ const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
 export interface LaunchContext extends DiscoverOptions {
   readonly qemuBinary: string;
   readonly logger: Logger;
+  /** The kernel's device for vsocks; another one in tests. */
+  readonly vsockDevice?: string;
 }
 
 export interface LaunchOptions {
@@ -126,7 +128,8 @@ async function spawnShim(
     given.defer(() => {
       for (const listener of listeners) listener.close();
     });
-    const vsock = plan.vsockCid === undefined ? [] : [given.use(await openVsock(plan.id))];
+    const vsock =
+      plan.vsockCid === undefined ? [] : [given.use(await openVsock(plan.id, context.vsockDevice))];
     const command = shimCommand({
       id: plan.id,
       runDirectory: paths.run,
