@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { instanceUpdateSchema, policyUpdateSchema, tuningPatchSchema, tuningSchema } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
 import { findKey, isShared, type KeySpec, keyAliases, keySpecs, unitTexts } from './limit-keys.ts';
-import { limitsPatchOf, pinsAfter, readAssignments, updateOf } from './limit-patch.ts';
+import { devicesAfter, limitsPatchOf, pinsAfter, readAssignments, updateOf } from './limit-patch.ts';
 
 const words = { command: 'set', for: 'instance' } as const;
 
@@ -21,7 +21,7 @@ describe('the keys', () => {
       const assignments = readAssignments([setting(spec)], words);
       const update = updateOf(assignments);
       expect(instanceUpdateSchema.parse(update)).toEqual(update);
-      if (!['label', 'pin'].includes(spec.place.in)) expect(update).not.toEqual({});
+      if (!['label', 'pin', 'device'].includes(spec.place.in)) expect(update).not.toEqual({});
       if (isShared(spec)) {
         const limits = limitsPatchOf(assignments);
         expect(policyUpdateSchema.parse({ limits })).toEqual({ limits });
@@ -53,6 +53,33 @@ describe('the keys', () => {
     expect(pins('pin.emulator=0')).toBeUndefined();
     for (const update of [pins('pin.1=4-5'), pins('pin.0=', 'pin.1=')])
       expect(tuningPatchSchema.safeParse({ vcpuPins: update }).success).toBe(true);
+  });
+
+  it('name devices beside those that are there, change them in their place, and take them out', () => {
+    const before = [
+      { name: 'gpu0', address: '0000:01:00.0' },
+      { name: 'vf0', pool: 'fast' },
+    ];
+    const after = (...texts: string[]) => devicesAfter(readAssignments(texts, words), before);
+    const mdev = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001';
+    const [gpu, vf] = before;
+    expect(after('device.vgpu=mdev=83b8f4f2-509f-382f-3c1e-e6bfe0fa1001')).toEqual([
+      gpu,
+      vf,
+      { name: 'vgpu', mdev },
+    ]);
+    expect(after('device.gpu0=address=0000:02:00.0')).toEqual([
+      { name: 'gpu0', address: '0000:02:00.0' },
+      vf,
+    ]);
+    expect(after('device.gpu0=')).toEqual([vf]);
+    expect(after('device.gpu0=', 'device.vf0=')).toBeNull();
+    expect(after('device.none=')).toEqual(before);
+    expect(after('cpus=2')).toBeUndefined();
+    for (const devices of [after('device.gpu0='), after('device.gpu0=', 'device.vf0=')])
+      expect(instanceUpdateSchema.safeParse({ spec: { devices } }).success).toBe(true);
+    for (const wrong of ['pool=a,pool=b', 'host=x', 'pool=', '=x'])
+      expect(() => after(`device.gpu0=${wrong}`), wrong).toThrow('cannot be');
   });
 
   it('cover every limit of the contract', () => {

@@ -28,7 +28,8 @@ export type Unit =
   | 'placement'
   | 'yes-no'
   | 'cpu-list'
-  | 'cpu-topology';
+  | 'cpu-topology'
+  | 'device';
 
 /** Where in the contract. `limits` below the limits of an instance or policy; `disk` and `nic` below those of the one named in the key. */
 export type Place =
@@ -36,7 +37,7 @@ export type Place =
   | { readonly in: 'spec' | 'record'; readonly path: readonly [string] }
   | { readonly in: 'tuning'; readonly path: readonly [keyof Tuning] }
   /** Those that are replaced as a whole, by the name in the key. */
-  | { readonly in: 'label' | 'pin' };
+  | { readonly in: 'label' | 'pin' | 'device' };
 
 export interface KeySpec {
   /** With NAME, NIC, KEY or VCPU where a name stands. */
@@ -205,6 +206,14 @@ const tuning = [
     when: 'start',
     acts: 'QEMU',
     place: { in: 'tuning', path: ['topology'] },
+  },
+  {
+    key: 'device.NAME',
+    summary: 'A PCI device of the host that it has while it runs',
+    unit: 'device',
+    when: 'start',
+    acts: 'vfio-pci, QEMU',
+    place: { in: 'device' },
   },
 ] as const satisfies readonly KeySpec[];
 
@@ -404,6 +413,7 @@ export const unitTexts = {
   'yes-no': 'yes, no',
   'cpu-list': '2-3, 0-3,8',
   'cpu-topology': '1,4,2',
+  device: '0000:03:00.0, pool=fast, mdev=UUID',
 } as const satisfies Record<Unit, string>;
 
 /** A key that was typed: what it means, and the name in it. */

@@ -2,8 +2,18 @@
  * Reads `KEY=VALUE` words into what the API takes: a patch of an instance or policy, or the limits of a new one. All words are read before
  * anything is asked, so that one wrong word changes nothing. An empty value takes out, `none` or 0 is no limit.
  */
-import type { Instance, InstanceUpdate, Limits, LimitsPatch, NicLimits, Throttle, Tuning } from '@wirt/api';
+import type {
+  Instance,
+  InstanceDevice,
+  InstanceUpdate,
+  Limits,
+  LimitsPatch,
+  NicLimits,
+  Throttle,
+  Tuning,
+} from '@wirt/api';
 import { parseCpuList, parseCpuTopology } from './cpu-list.ts';
+import { deviceText, parseDevice } from './device-value.ts';
 import { findKey, isShared, type Key, keySpecs, nearestKey, type Unit, unitTexts } from './limit-keys.ts';
 import {
   byteRateText,
@@ -101,6 +111,8 @@ export function parseLimit(unit: Unit, text: string): LimitValue {
       const { sockets, cores, threads } = parseCpuTopology(text);
       return [sockets, cores, threads].join(',');
     }
+    case 'device':
+      return deviceText(parseDevice('', text));
     case 'text':
     case 'optional-text':
       return text;
@@ -229,7 +241,7 @@ function tuningValue(field: keyof Tuning, value: LimitValue | null): unknown {
   return field === 'topology' && typeof value === 'string' ? parseCpuTopology(value) : value;
 }
 
-/** What `wirt set` sends; labels and pins of vCPUs apart, since they are replaced as a whole. */
+/** What `wirt set` sends; labels, pins of vCPUs and devices apart, since they are replaced as a whole. */
 export function updateOf(assignments: readonly Assignment[]): InstanceUpdate {
   const tree: Tree = {};
   for (const { spec, name = '', value } of assignments) {
@@ -255,6 +267,7 @@ export function updateOf(assignments: readonly Assignment[]): InstanceUpdate {
         break;
       case 'label':
       case 'pin':
+      case 'device':
         break;
     }
   }
@@ -301,6 +314,21 @@ export function pinsAfter(
     else after.set(vcpu, limitText('cpu-list', value));
   }
   return after.size === 0 ? null : Object.fromEntries(after);
+}
+
+/** The devices of the host that it will ask for, null for none, or undefined when none is named. */
+export function devicesAfter(
+  assignments: readonly Assignment[],
+  devices: readonly InstanceDevice[] = [],
+): InstanceDevice[] | null | undefined {
+  const named = assignments.filter(({ spec }) => spec.place.in === 'device');
+  if (named.length === 0) return undefined;
+  const after = new Map(devices.map((device) => [device.name, device]));
+  for (const { name = '', value } of named) {
+    if (value === null) after.delete(name);
+    else after.set(name, parseDevice(name, limitText('device', value)));
+  }
+  return after.size === 0 ? null : [...after.values()];
 }
 
 /** Limits of single disks and cards, by name. */

@@ -88,6 +88,27 @@ describe('wirt host device', () => {
   });
 });
 
+describe('wirt show', () => {
+  it('tells devices that the guest has, and which it has from its next start', async () => {
+    const lease = { name: 'gpu0', address: '0000:01:00.0', iommuGroup: 7 };
+    const devices = [
+      { name: 'gpu0', address: '0000:01:00.0' },
+      { name: 'vf0', pool: 'fast' },
+    ];
+    const show = async (status: object) => {
+      const json = { ...anInstance, spec: { ...anInstance.spec, devices }, status };
+      await using daemon = await startScriptedDaemon({ 'GET /v1/instances/demo': () => ({ json }) });
+      return (await runWirt(['show', 'demo'], { daemon })).stdout;
+    };
+    const running = await show({ ...anInstance.status, devices: [lease] });
+    expect(running).toMatch(/Has of the host +gpu0: 0000:01:00\.0\n/);
+    expect(running).toMatch(/Host device +gpu0: 0000:01:00\.0\n/);
+    expect(running).toMatch(/Host device +vf0: any of pool fast, from its next start\n/);
+    const { process: _, ...down } = { ...anInstance.status, state: 'stopped' };
+    expect(await show(down)).toMatch(/Host device +vf0: any of pool fast\n/);
+  });
+});
+
 describe('wirt run --device', () => {
   it.each([
     ['0000:01:00.0', { name: 'device0', address: '0000:01:00.0' }],

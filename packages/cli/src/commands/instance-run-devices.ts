@@ -1,6 +1,7 @@
 /** What `wirt run` says of devices of the host: `--device ADDRESS`, or `--device name=gpu0,address=…`. */
 import type { InstanceDevice } from '@wirt/api';
 import type { OptionSpecs, OptionValues } from '../command.ts';
+import { deviceOf, deviceSources, isDeviceSource } from '../device-value.ts';
 import { usageError } from '../parse.ts';
 import { quote } from '../units.ts';
 
@@ -13,8 +14,6 @@ export const deviceOptions = {
   },
 } as const satisfies OptionSpecs;
 
-const sources = ['address', 'pool', 'mdev'] as const;
-
 /** Empty where nothing was asked for. The daemon checks the values. */
 export function deviceSpec(given: OptionValues<typeof deviceOptions>): { devices?: InstanceDevice[] } {
   if (given.device.length === 0) return {};
@@ -26,23 +25,15 @@ function parseDevice(text: string, fallback: string): InstanceDevice {
   const found = new Map<string, string>();
   for (const part of text.split(',')) {
     const [, key = '', value = ''] = /^([a-z]+)=(.+)$/s.exec(part) ?? [];
-    if (key !== 'name' && !sources.some((source) => source === key))
-      throw wrong(text, `it takes name, ${sources.join(', ')}, each with =VALUE`);
+    if (key !== 'name' && !isDeviceSource(key))
+      throw wrong(text, `it takes name, ${deviceSources.join(', ')}, each with =VALUE`);
     if (found.has(key)) throw wrong(text, `it has ${key} twice`);
     found.set(key, value);
   }
-  const [source, more] = sources.filter((each) => found.has(each));
-  if (source === undefined || more !== undefined) throw wrong(text, `it takes one of ${sources.join(', ')}`);
-  const name = found.get('name') ?? fallback;
-  const value = found.get(source) ?? '';
-  switch (source) {
-    case 'address':
-      return { name, address: value };
-    case 'pool':
-      return { name, pool: value };
-    case 'mdev':
-      return { name, mdev: value };
-  }
+  const [source, more] = deviceSources.filter((each) => found.has(each));
+  if (source === undefined || more !== undefined)
+    throw wrong(text, `it takes one of ${deviceSources.join(', ')}`);
+  return deviceOf(found.get('name') ?? fallback, source, found.get(source) ?? '');
 }
 
 function wrong(text: string, why: string): Error {

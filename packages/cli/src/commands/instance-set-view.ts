@@ -1,5 +1,6 @@
 /** What became of each value that was set: what is in force is what was read back, and never what was asked for. */
 import type { Instance, LimitGap, LimitsStatus } from '@wirt/api';
+import { deviceText } from '../device-value.ts';
 import { type Assignment, limitText } from '../limit-patch.ts';
 import {
   concerns,
@@ -23,6 +24,7 @@ function rowsOf(instance: Instance, assignment: Assignment): Cell[][] {
   const wanted = wantedText(assignment);
   if (spec.when === 'record') return [[key, wanted, '', now]];
   if (spec.place.in === 'tuning' || spec.place.in === 'pin') return [tuningRow(instance, assignment, wanted)];
+  if (spec.place.in === 'device') return [deviceRow(instance, assignment, wanted)];
   if (key === 'vsock') return [vsockRow(instance, assignment, wanted)];
   const { limits } = instance.status;
   if (limits === undefined) return [[key, wanted, '-', later(instance)]];
@@ -45,6 +47,20 @@ function tuningRow({ status }: Instance, { key, value }: Assignment, wanted: str
   const down = ['stopped', 'crashed'].includes(status.state);
   const next: Cell = down ? 'at its next start' : { text: 'at its next start', tone: 'warn' };
   return [key, wanted, inForce, isSame ? now : next];
+}
+
+/** A guest keeps the devices that it was lent until it ends. Of which pool a function is, nobody has written down. */
+function deviceRow({ status }: Instance, { key, name, value }: Assignment, wanted: string): Cell[] {
+  const lent = status.devices?.find((device) => device.name === name);
+  const inForce = lent === undefined ? '-' : deviceText(lent);
+  const isSame = value === null ? lent === undefined : inForce === wanted;
+  const down = ['stopped', 'crashed'].includes(status.state);
+  return [
+    key,
+    wanted,
+    inForce,
+    isSame ? now : down ? 'at its next start' : { text: 'at its next start', tone: 'warn' },
+  ];
 }
 
 /** A guest has what it was started with. */

@@ -124,6 +124,8 @@ describe('wirt set', () => {
     ['topology=4', 'takes SOCKETS,CORES,THREADS'],
     ['pin.0=3-2', 'write 2-3'],
     ['pin.emu=0', 'knows no key'],
+    ['device.gpu0=host=x', 'takes an address, pool=NAME or mdev=UUID'],
+    ['device.=x', 'knows no key'],
   ])('refuses %s before it asks anything', async (setting, ...says) => {
     const { code, stderr, asked } = await ran(['cpus=2', setting], anInstance);
     expect([code, asked]).toEqual([2, []]);
@@ -182,6 +184,29 @@ describe('wirt set', () => {
       spec: { tuning: { dedicated: null, vcpuPins: { '0': '2', '1': '4-5' } } },
     });
     expect(patches[1]?.json).toEqual({ spec: { tuning: { vcpuPins: null } } });
+  });
+
+  it('names devices at the revision that it read, and says when a running guest has them', async () => {
+    const lease = { name: 'gpu0', address: '0000:01:00.0', iommuGroup: 7 };
+    const spec = { ...anInstance.spec, devices: [{ name: 'gpu0', address: '0000:01:00.0' }] };
+    await using daemon = await startScriptedDaemon({
+      'GET /v1/instances/demo': () => ({ json: { ...anInstance, spec } }),
+      [`PATCH /v1/instances/${anInstance.id}`]: () => ({ json: answered({ devices: [lease] }) }),
+    });
+    const settings = ['device.gpu0=0000:01:00.0', 'device.vf0=pool=fast', 'device.old=', 'cpus=3'];
+    const { code, stdout } = await runWirt(['set', 'demo', ...settings], { daemon });
+    expect(code).toBe(0);
+    const patch = daemon.asked.find(({ method }) => method === 'PATCH');
+    expect(patch?.headers['if-match']).toBe('"7"');
+    expect(patch?.json).toEqual({
+      spec: { cpus: 3, devices: [...spec.devices, { name: 'vf0', pool: 'fast' }] },
+    });
+    expect(stdout).toMatch(/device\.gpu0 +0000:01:00\.0 +0000:01:00\.0 +now\n/);
+    expect(stdout).toMatch(/device\.vf0 +pool=fast +- +at its next start\n/);
+    expect(stdout).toMatch(/device\.old +\(taken out\) +- +now\n/);
+    const taken = await runWirt(['set', 'demo', 'device.gpu0='], { daemon });
+    expect(taken.stdout).toMatch(/device\.gpu0 +\(taken out\) +0000:01:00\.0 +at its next start\n/);
+    expect(daemon.asked.at(-1)?.json).toEqual({ spec: { devices: null } });
   });
 
   it('says what a running guest was given, and that what differs is in force from its next start', async () => {

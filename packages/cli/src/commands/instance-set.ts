@@ -3,13 +3,20 @@ import type { Instance, InstanceUpdate } from '@wirt/api';
 import { WirtError } from '@wirt/api/errors';
 import { type Commands, type Context, command, type Outcome } from '../command.ts';
 import { keyLines, keySpecs } from '../limit-keys.ts';
-import { type Assignment, labelsAfter, pinsAfter, readAssignments, updateOf } from '../limit-patch.ts';
+import {
+  type Assignment,
+  devicesAfter,
+  labelsAfter,
+  pinsAfter,
+  readAssignments,
+  updateOf,
+} from '../limit-patch.ts';
 import { usageError } from '../parse.ts';
 import type { View } from '../print.ts';
 import { setRows } from './instance-set-view.ts';
 
 const words = { command: 'set', for: 'instance' } as const;
-/** For labels and pins, which are read, changed and written: somebody else may be at it too. */
+/** For labels, pins and devices, which are read, changed and written: somebody else may be at it too. */
 const attempts = 5;
 
 const set = command({
@@ -33,8 +40,8 @@ const set = command({
       does: 'All disks together read 10 MiB a second, and five times that for 10 s; each card sends 12.5 MB a second.',
     },
     {
-      line: 'wirt set demo profile=latency hugepages=2M pin.0=2-3',
-      does: 'How it is fitted to the hardware, from its next start on; empty values take out.',
+      line: 'wirt set demo profile=latency pin.0=2-3 device.gpu0=0000:01:00.0 device.vf0=pool=fast',
+      does: 'How it is fitted to the hardware, and what it has of it, from its next start on; empty values take out.',
     },
   ],
   notes: [
@@ -71,17 +78,22 @@ function keysView(): View {
 
 async function change(context: Context, name: string, assignments: readonly Assignment[]): Promise<Instance> {
   const body = updateOf(assignments);
-  if (!assignments.some(({ spec }) => ['label', 'pin'].includes(spec.place.in)))
+  if (!assignments.some(({ spec }) => ['label', 'pin', 'device'].includes(spec.place.in)))
     return patch(context, name, body);
   for (let attempt = 1; ; attempt += 1) {
     const before = await context.client.call('GET /v1/instances/{instance}', { params: { instance: name } });
     const labels = labelsAfter(assignments, before.labels);
     const vcpuPins = pinsAfter(assignments, before.spec.tuning?.vcpuPins);
+    const devices = devicesAfter(assignments, before.spec.devices);
     const whole: InstanceUpdate = {
       ...body,
       ...(labels && { labels }),
-      ...(vcpuPins !== undefined && {
-        spec: { ...body.spec, tuning: { ...body.spec?.tuning, vcpuPins } },
+      ...((vcpuPins !== undefined || devices !== undefined) && {
+        spec: {
+          ...body.spec,
+          ...(vcpuPins !== undefined && { tuning: { ...body.spec?.tuning, vcpuPins } }),
+          ...(devices !== undefined && { devices }),
+        },
       }),
     };
     try {

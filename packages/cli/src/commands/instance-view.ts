@@ -59,7 +59,7 @@ function instanceBlocks(instance: Instance, known: Known, nowMs: number): Block[
   const { spec, status, labels } = instance;
   return [
     { kind: 'fields', fields: [...statusFields(instance, nowMs), ...reachFields(instance, known)] },
-    { kind: 'fields', title: 'Spec', fields: specFields(spec) },
+    { kind: 'fields', title: 'Spec', fields: specFields(instance) },
     diskBlock(spec.disks, known),
     nicBlock(spec.nics),
     ...(known.limits ?? []),
@@ -108,12 +108,15 @@ function statusFields({ id, name, project, createdAt, status }: Instance, nowMs:
 function deviceFields(
   devices: Instance['spec']['devices'] | Instance['status']['devices'],
   label: string,
+  lent?: Instance['status']['devices'],
 ): Field[] {
   return (devices ?? []).map((device): Field => {
-    if ('pool' in device) return [label, `${device.name}: any of pool ${device.pool}`];
+    const isLent = lent === undefined || lent.some(({ name }) => name === device.name);
+    const when = isLent ? '' : ', from its next start';
+    if ('pool' in device) return [label, `${device.name}: any of pool ${device.pool}${when}`];
     if ('mdev' in device && device.mdev !== undefined)
-      return [label, `${device.name}: mediated device ${device.mdev}`];
-    return [label, `${device.name}: ${'address' in device ? device.address : ''}`];
+      return [label, `${device.name}: mediated device ${device.mdev}${when}`];
+    return [label, `${device.name}: ${'address' in device ? device.address : ''}${when}`];
   });
 }
 
@@ -136,7 +139,7 @@ function reachFields({ name, status }: Instance, { snapshot }: Known): Field[] {
   ];
 }
 
-function specFields(spec: Instance['spec']): Field[] {
+function specFields({ spec, status }: Instance): Field[] {
   return [
     ['Image', spec.image ?? 'none'],
     ['CPUs', cpusText(spec)],
@@ -146,7 +149,7 @@ function specFields(spec: Instance['spec']): Field[] {
     ['Accelerator', spec.accelerator],
     ...(spec.cpuModel === undefined ? [] : [['CPU model', spec.cpuModel] as const]),
     ...tuningFields(spec.tuning),
-    ...deviceFields(spec.devices, 'Host device'),
+    ...deviceFields(spec.devices, 'Host device', status.process && (status.devices ?? [])),
     ...(spec.vsock === true ? [['Vsock', 'yes'] as const] : []),
     ...(spec.nics.length === 0 ? [['Network', 'none'] as const] : []),
     ['Metadata', metadataText(spec.metadata)],
