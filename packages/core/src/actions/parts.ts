@@ -145,10 +145,10 @@ export interface Shared extends CoreParts {
   readonly settings: HostSettingsRecord;
   /** By the id of the instance: what is promised and not in its record yet. */
   readonly admitted: Map<string, Promised>;
-  readonly lanes: Lanes;
-  /** For what has come about already; `commit` for what begins. */
   /** Volumes being made or enlarged, by id, as their records are to be. */
   readonly admittedVolumes: Map<string, Volume>;
+  readonly lanes: Lanes;
+  /** For what has come about already; `commit` for what begins. */
   readonly late: LateWrites;
   readonly operations: OperationRunner;
 }

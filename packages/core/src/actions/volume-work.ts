@@ -36,7 +36,6 @@ export function resizeVolume({ shared, live }: VolumeParts, id: string): Work {
   };
 }
 
-/** Throws `volume.cannot_shrink`. */
 async function grow(
   { shared, live }: VolumeParts,
   volume: Volume,
@@ -62,6 +61,7 @@ async function grow(
   ]);
 }
 
+/** Throws `volume.cannot_shrink`. */
 export function requireGrowth({ name, spec }: Pick<Volume, 'name' | 'spec'>, sizeBytes: number): void {
   if (sizeBytes >= spec.sizeBytes) return;
   throw new WirtError(
