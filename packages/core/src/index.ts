@@ -38,6 +38,7 @@ export * from './ports/image-builder.ts';
 export * from './ports/image-files.ts';
 export * from './ports/logger.ts';
 export * from './ports/network.ts';
+export type * from './ports/page-merging.ts';
 export * from './ports/resource-control.ts';
 export * from './ports/sandbox.ts';
 export * from './ports/seed-files.ts';

@@ -86,7 +86,7 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
     ],
   );
   const hostFiles = files.createHostFiles();
-  const { mergePages } = await import('./drivers/host/tune.ts');
+  const { createPageMerging } = await import('./drivers/host/page-merging.ts');
   const { stateDirectory, runDirectory, tag, qemuBinary, uidRange, cgroupParent, systemd } = config;
   const claimDirectory = config.uidClaimDirectory;
   const cacheDirectory = join(stateDirectory, 'cache');
@@ -102,7 +102,7 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
     ...(config.tunesHost
       ? {
           hugePages: pages.createHugePageReserve({ files: hostFiles, writes: writes.createSysfsWrites() }),
-          mergePages: () => mergePages({ logger }),
+          pageMerging: createPageMerging({ files: hostFiles, writes: writes.createSysfsWrites() }),
         }
       : {}),
     // QEMU's start is processor time: more side by side than there are processors end no sooner.

@@ -182,6 +182,10 @@ export const instanceStatusSchema = z
         maxMemoryMib: z.int(),
         diskIothreads: z.int().optional().describe('Threads of each virtio disk, where more than one.'),
         vsock: z.boolean().optional().describe('Whether it has a vsock.'),
+        mergeable: z
+          .boolean()
+          .optional()
+          .describe('Whether its pages may be merged with equal ones of other guests.'),
       })
       .optional()
       .describe('What QEMU was started with, and up to what it can be raised.'),

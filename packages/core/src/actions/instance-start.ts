@@ -7,7 +7,6 @@ import pLimit from 'p-limit';
 import { type Accelerator, type LaunchPlan, memoryMibOf, type PlannedDevice } from '../domain/guest.ts';
 import { planLaunch } from '../domain/launch-plan.ts';
 import type { WantedLimits } from '../domain/limits/wanted.ts';
-import { profileOf } from '../domain/tuning/profile.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
@@ -23,6 +22,7 @@ import { holdGroup, limitsOfRun } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
 import { requireDriver, requireNoListener } from './network-cards.ts';
 import type { Progress } from './operation-runner.ts';
+import { isMergeable, mergePages } from './page-merging.ts';
 import type { Shared } from './parts.ts';
 import type { Pinning } from './pinning.ts';
 import type { Placed } from './placing.ts';
@@ -55,6 +55,7 @@ export function runOf(
     maxMemoryMib: Math.max(memoryMib, maxMemoryMib),
     ...(diskIothreads > 1 ? { diskIothreads } : {}),
     ...(spec.vsock === true ? { vsock: true } : {}),
+    ...(isMergeable({ spec, status }) ? { mergeable: true } : {}),
   };
 }
 
@@ -128,9 +129,8 @@ async function planOf(
   const nics = shared.networking.planned(instance, instance.spec.nics);
   const { freePageReporting } = wanted;
   const placement = placed?.planned;
-  // The kernel merges no huge pages.
-  const mergeable = profileOf(instance.spec.tuning).mergeable && placement?.pageSizeKib === undefined;
-  if (mergeable) await shared.mergePages?.();
+  const mergeable = isMergeable(shared.instances.require(instance.id));
+  if (mergeable) await mergePages(shared);
   return planLaunch(instance, {
     image,
     accelerator,

@@ -36,6 +36,7 @@ import type { Identity, Sandbox } from '../ports/sandbox.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
 import type { UsageHistoryStore } from '../ports/usage-history.ts';
+import type { PageMerging } from '../ports/page-merging.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
 import type { Promised } from './admission.ts';
 import type { HostSettingsRecord } from './host-settings.ts';
@@ -66,8 +67,8 @@ export interface CoreParts {
   readonly topology: HostTopologyReader;
   /** Absent where Wirt may not change how many huge pages the host has. */
   readonly hugePages?: HugePageReserve;
-  /** Lets equal pages of guests that allow it be merged; absent where Wirt may not. */
-  readonly mergePages?: () => Promise<void>;
+  /** Absent where Wirt may not change whether equal pages are merged. */
+  readonly pageMerging?: PageMerging;
   readonly devices: HostDevices;
   readonly clock: Clock;
   readonly logger: Logger;

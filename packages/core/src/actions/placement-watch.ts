@@ -1,5 +1,6 @@
-/** Every 5 s: gives back what ended guests held of processors and huge pages, and tells the others where they may be now. */
+/** Every 5 s: takes back what was done for guests that have ended, and tells the others where they may be now. */
 import { returnPages } from './huge-pages.ts';
+import { stopMerging } from './page-merging.ts';
 import type { Shared } from './parts.ts';
 import { createPasses, type Passes } from './passes.ts';
 import type { Pinning } from './pinning.ts';
@@ -8,6 +9,6 @@ const pauseMs = 5_000;
 
 export function createPlacementWatch(shared: Shared, pinning: Pinning): Passes {
   return createPasses(shared, { pauseMs, failed: 'placement.watch_failed' }, async () => {
-    await Promise.all([pinning.settle(), returnPages(shared)]);
+    await Promise.all([pinning.settle(), returnPages(shared), stopMerging(shared)]);
   });
 }

@@ -96,7 +96,12 @@ export async function createFakeCore(
       host: own.wrap('host', host.inspector),
       devices: own.wrap('devices', host.devices),
       topology: own.wrap('topology', host.topology),
-      ...(host.topology.mayReserve ? { hugePages: own.wrap('hugePages', host.topology) } : {}),
+      ...(host.topology.mayReserve
+        ? {
+            hugePages: own.wrap('hugePages', host.topology),
+            pageMerging: own.wrap('pageMerging', host.topology.merging),
+          }
+        : {}),
       imageFiles: own.wrap('imageFiles', host.imageFiles),
       imageBuilders: [
         {

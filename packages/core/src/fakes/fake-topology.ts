@@ -2,6 +2,7 @@
 import type { HostCpu, HostNode, HostTopology } from '../domain/placement/topology.ts';
 import type { HugePageReserve, NodePages } from '../ports/host-memory.ts';
 import type { HostTopologyReader } from '../ports/host-topology.ts';
+import type { PageMerging } from '../ports/page-merging.ts';
 
 export interface FakeTopology extends HostTopologyReader, HugePageReserve {
   host: HostTopology;
@@ -9,6 +10,8 @@ export interface FakeTopology extends HostTopologyReader, HugePageReserve {
   mostPages: number;
   /** Whether wirtd may make any at all; in force with its next start. */
   mayReserve: boolean;
+  /** Whether equal pages are merged, as the kernel counts it. */
+  readonly merging: PageMerging & { value: number | undefined };
   /** What each pool was set to, by `node/sizeKib`. */
   readonly totals: Record<string, number>;
 }
@@ -37,11 +40,20 @@ export function createFakeTopology(): FakeTopology {
     fake.host.nodes.flatMap(({ id, hugePages }) =>
       hugePages.map(({ sizeKib, total, free }) => ({ node: id, sizeKib, total, free, surplus: 0 })),
     );
+  const merging: FakeTopology['merging'] = {
+    value: 0,
+    run: () => Promise.resolve(merging.value),
+    setRun: (value) => {
+      merging.value = value;
+      return Promise.resolve();
+    },
+  };
   const fake: FakeTopology = {
     host: hostOf(1, 8),
     mostPages: 10_000,
     mayReserve: true,
     totals,
+    merging,
     read: () => Promise.resolve(fake.host),
     pages: () => Promise.resolve(pages()),
     setTotal: (node, sizeKib, total) => {

@@ -14,18 +14,6 @@ export interface TuneOptions {
   readonly writes?: SysfsWrites;
 }
 
-const ksmRun = '/sys/kernel/mm/ksm/run';
-
-/**
- * Lets the kernel merge equal pages of the memory that allows it, which only guests of the profile `density` do (admin-guide/mm/ksm.rst). Not
- * where somebody has it unmerge what was merged (2). Never throws.
- */
-export async function mergePages(options: TuneOptions): Promise<void> {
-  const { logger, files = createHostFiles(), writes = createSysfsWrites() } = options;
-  if ((await files.number(ksmRun)) !== 0) return;
-  await set({ logger, writes }, { path: ksmRun, before: '0', value: '1' });
-}
-
 /** `never` is the kernel's default, and means that nobody has chosen; the kernel forgets what is set here when it ends. Never throws. */
 export async function tuneHost(options: TuneOptions): Promise<void> {
   const { logger, files = createHostFiles(), writes = createSysfsWrites() } = options;
