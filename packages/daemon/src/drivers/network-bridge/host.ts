@@ -11,11 +11,12 @@ import { isForwarding, neededForwarding, putBackForwarding, setForwarding } from
 import type { HostSettings } from './host-settings.ts';
 import { asFailure, linkErrors, repairsOf } from './host-words.ts';
 import { changeLinks, type FailedChange, readLinks } from './ip.ts';
-import { type LinkChange, type LinkChanges, linkChanges } from './link-diff.ts';
+import { type LinkChanges, linkChanges } from './link-diff.ts';
 import type { LinkState } from './link-state.ts';
 import { type DesiredLinks, desiredLinks, stateOf } from './links.ts';
 import type { HostNames } from './names.ts';
 import { sweepProbes } from './probe.ts';
+import { createQueueing, type Queueing } from './queueing.ts';
 import type { Servers } from './servers.ts';
 import type { Shaping, ShapingChange } from './shaping.ts';
 
@@ -40,6 +41,8 @@ export interface Host {
   mend(signal: AbortSignal): Promise<Repaired[]>;
   /** What should be, by name. */
   expected(): ReadonlyMap<string, LinkState>;
+  /** Ends what nobody waited for. */
+  settle(): Promise<void>;
 }
 
 interface Made {
@@ -62,7 +65,7 @@ export function createHost(parts: HostParts): Host {
   /** What the kernel has; undefined when that is not known. */
   let actual: ReadonlyMap<string, LinkState> | undefined;
   const filter = createFilter(firewall);
-  const work: HostWork = { ...parts, simplifying: { last: Promise.resolve() } };
+  const work: HostWork = { ...parts, queueing: createQueueing(logger) };
   /** What the host forwards for us, as it was last seen to. */
   let forwardingSet = '';
   /** What is wrong with bridges and could not be set, as where /proc/sys is read-only. */
@@ -139,6 +142,7 @@ export function createHost(parts: HostParts): Host {
     make: async (plan, guests, signal) => [...(await make(plan, guests, signal)).errors],
     settingsDiffer,
     expected: () => made?.expected ?? new Map(),
+    settle: work.queueing.settle,
     async differs(signal) {
       if (made === undefined) return false;
       const { desired, guests } = made;
@@ -232,8 +236,7 @@ async function takeOver(plan: NetworkPlan, tag: string, servers: Servers): Promi
 }
 
 interface HostWork extends HostParts {
-  /** What nobody waits for. */
-  readonly simplifying: { last: Promise<void> };
+  readonly queueing: Queueing;
 }
 
 async function changeHost(
@@ -245,7 +248,7 @@ async function changeHost(
   const loosened = await rates.loosen(changes.made);
   const changed = await changeAllLinks(changes, rates, plan, parts);
   // What is still taken from taps of before must not be the rate that they get now.
-  if (rates.throttled.size > 0) await parts.simplifying.last;
+  if (rates.throttled.size > 0) await parts.queueing.settle();
   return [...loosened, ...changed, ...(await rates.tighten(changes.made))];
 }
 
@@ -253,19 +256,11 @@ async function changeAllLinks(
   { links, queueing, last, bridgesMade }: LinkChanges,
   { throttled }: ShapingChange,
   plan: NetworkPlan,
-  { names, settings, logger, simplifying }: HostWork,
+  { names, settings, queueing: simple }: HostWork,
 ): Promise<FailedChange[]> {
-  // Without it, a tap takes more memory, and works as well.
-  const simplify = async (lines: readonly LinkChange[]): Promise<void> => {
-    await changeLinks(lines, 'tc').catch((error: unknown) => {
-      logger.debug('network.queueing_left', { error });
-    });
-  };
-  const simplifyLater = (): void => {
-    // What has a rate has that instead.
-    const lines = queueing.filter(({ line }) => !throttled.has(line.split(' ')[3] ?? ''));
-    simplifying.last = simplifying.last.then(() => simplify(lines));
-  };
+  // What has a rate has that instead.
+  const simplifyLater = (): void =>
+    simple.later(queueing.filter(({ line }) => !throttled.has(line.split(' ')[3] ?? '')));
   // `tc` reads all links of the host before it does anything: one guest does not wait for that, and a thousand wait less with it.
   const few = queueing.length <= fewTaps;
   if (few && bridgesMade.length === 0) {
@@ -274,7 +269,7 @@ async function changeAllLinks(
     return missed;
   }
   const failed = await changeLinks(links);
-  if (!few) await simplify(queueing);
+  if (!few) await simple.now(queueing);
   if (bridgesMade.length > 0) {
     const bridges = new Set(bridgesMade);
     for (const network of plan.networks) {

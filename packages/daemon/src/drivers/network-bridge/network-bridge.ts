@@ -177,7 +177,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     async close() {
       closing.abort();
       await Promise.all([mending?.end(), trial.ended()]);
-      await turns.take(async () => undefined);
+      await turns.take(() => host.settle());
       servers.release();
     },
   };
