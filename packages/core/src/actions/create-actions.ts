@@ -46,7 +46,7 @@ import { createSecurityGroupActions } from './security-group.ts';
 import { createSnapshotActions, snapshotWorks } from './snapshot.ts';
 import { createTransferActions, transferWorks } from './transfer.ts';
 import { createUsage } from './usage.ts';
-import { beginOnVolume, createVolumeActions, volumeWorks } from './volume.ts';
+import { createTidy, createVolumeActions, volumeWorks } from './volume.ts';
 import { createVolumeLayers } from './volume-layers.ts';
 import { recoverVolumes } from './volume-recover.ts';
 import { createAnswering } from './waiting.ts';
@@ -113,11 +113,8 @@ export async function createActions(parts: CoreParts): Promise<Core> {
   const life = createLife(shared);
   const { live } = life;
   const volumes = volumeWorks({ shared, live });
-  const flatten = async (volume: Volume): Promise<void> => {
-    const request = { caller: 'long-chain', signal: new AbortController().signal };
-    await beginOnVolume(shared, volumes, request, 'volume.flatten', volume, { keepImage: true });
-  };
-  const snapshots = snapshotWorks({ shared, live, flatten });
+  shared.layers.tidy = createTidy(shared, volumes);
+  const snapshots = snapshotWorks({ shared, live });
   const images = imageWorks(shared);
   const transfers = transferWorks({ shared, life });
   const works = { ...volumes, ...snapshots, ...images, ...transfers };
@@ -158,6 +155,7 @@ export async function createActions(parts: CoreParts): Promise<Core> {
         .catch((error: unknown) => logger.error('device.recovery_failed', { error }));
       await recoverVolumes(shared, live, open);
       await resumeOperations(shared, life, works, open);
+      for (const { id } of [...shared.volumes.after()]) await shared.layers.tidy(id);
       await autostart(shared, life, open);
       limits.start();
       places.start();

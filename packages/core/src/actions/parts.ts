@@ -94,6 +94,8 @@ export interface VolumeLayers {
   revoke(volume: Volume): Promise<void>;
   /** Drops the layers that nothing needs: from the record, then from the storage. */
   prune(volume: string): Promise<void>;
+  /** Begins what shortens the chain of a volume, when it is longer than it need be. Set when the works are made; fails never. */
+  tidy: (volume: string) => Promise<void>;
   /** Removes files of layers that are in no record. */
   sweep(): Promise<void>;
 }

@@ -122,6 +122,8 @@ describe('QEMU that fails to switch', () => {
       process.overlayFails = { when, error: new WirtError('instance.unresponsive', 'QEMU is silent.') };
       await expect(take(scene, 'one')).rejects.toMatchObject({ code: 'instance.unresponsive' });
       process.overlayFails = undefined;
+      await scene.settled();
+      expect((await scene.volumeOf('a')).status.layers).toHaveLength(1);
       await scene.write('a', 'p', 'second');
       expect(await scene.content('a')).toEqual({ p: 'second' });
       expect(await scene.faults()).toEqual([]);

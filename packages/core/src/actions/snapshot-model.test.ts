@@ -310,6 +310,12 @@ async function passTime({ fake }: Scene, model: Model, vm: string, { meanwhile }
   if (meanwhile.ends) fake.host.end(vm, {});
 }
 
+/** The daemon may also die in what goes on behind the back of an operation that has ended. */
+async function outlive(scene: Scene): Promise<void> {
+  const died = scene.fake.died().then(() => true);
+  if (await Promise.race([scene.settled().then(() => false), died])) await scene.fake.restart();
+}
+
 async function run(scene: Scene, model: Model, given: Told): Promise<void> {
   const { fake } = scene;
   const { step: one, cut } = given;
@@ -328,6 +334,7 @@ async function run(scene: Scene, model: Model, given: Told): Promise<void> {
   if (done === undefined) await passTime(scene, model, vm, given);
   if (isCut) fake.cut(undefined);
   if (done === undefined) await fake.restart();
+  else if (isCut) await outlive(scene);
   await scene.settled();
   if (done ?? (await wasDone(scene, before))) todo.done();
   if (done === undefined) await whatWasKept(scene, model, former);

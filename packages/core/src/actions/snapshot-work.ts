@@ -1,6 +1,6 @@
 /** Taking, restoring and removing snapshots, in the lane of their instance. Each may run again from its beginning after a crash. */
 import { type Instance, type Snapshot, snapshotCreateSchema, type Volume, WirtError } from '@wirt/api';
-import { chainOf, layerOf } from '../domain/layers.ts';
+import { layerOf } from '../domain/layers.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { atRest, consistencyOf, thawed } from './guest-freeze.ts';
@@ -11,22 +11,17 @@ import type { Shared } from './parts.ts';
 import { requireRoom } from './pool.ts';
 import { commit, type Staged } from './records.ts';
 import { freezeVolumes, settleNext, type ToFreeze } from './volume-freeze.ts';
-import { activeOf, volumesOf } from './volume-layers.ts';
+import { volumesOf } from './volume-layers.ts';
 import { dropLayer, holderOf } from './volume-merge.ts';
 
 export interface SnapshotParts {
   readonly shared: Shared;
   readonly live: LiveGuests;
-  /** Called when a chain has become long. */
-  flatten(volume: Volume): Promise<void>;
 }
-
-/** Longer chains are flattened: every read of what was never written walks all of it. */
-export const longChain = 12;
 
 export function takeSnapshot(parts: SnapshotParts, id: string): Work {
   const { shared, live } = parts;
-  const { snapshots, instances, volumes } = shared;
+  const { snapshots, instances } = shared;
   return async (progress) => {
     const instance = instances.require(snapshots.require(id).spec.instance);
     const guest = live.holding(instance.id);
@@ -35,13 +30,19 @@ export function takeSnapshot(parts: SnapshotParts, id: string): Work {
       if (progress.recovering && guest !== undefined) await thawed(guest, 1);
       await take(parts, instance, guest, id, progress);
     } catch (error) {
-      if (!isStopping(progress)) await giveUp(parts, instance, id, progress);
+      if (!isStopping(progress)) {
+        await giveUp(parts, instance, id, progress);
+        await tidy(shared, instance);
+      }
       throw error;
     }
-    for (const volume of volumesOf(shared, instance).values())
-      if (chainOf((one) => volumes.get(one), activeOf(volume)).length > longChain)
-        await parts.flatten(volume);
+    await tidy(shared, instance);
   };
+}
+
+/** Each has a layer more. */
+async function tidy(shared: Shared, instance: Instance): Promise<void> {
+  for (const { id } of volumesOf(shared, instance).values()) await shared.layers.tidy(id);
 }
 
 async function take(
@@ -216,7 +217,10 @@ async function remove({ shared, live }: SnapshotParts, id: string, progress: Pro
   ]);
   // What only the dropped layers had needed.
   for (const { volume } of snapshot.status.disks)
-    if (volumes.get(volume) !== undefined) await layers.prune(volume);
+    if (volumes.get(volume) !== undefined) {
+      await layers.prune(volume);
+      await layers.tidy(volume);
+    }
 }
 
 function holderOrNone({ volumes }: Shared, live: LiveGuests, id: string) {

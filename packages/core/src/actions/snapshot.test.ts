@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { waitDone } from '../fakes/fake-core.ts';
 import { createScene, gib, type Scene } from '../fakes/scene.ts';
 import { remove, restore, set, shown, stop, take } from './snapshot.fixture.ts';
-import { longChain } from './snapshot-work.ts';
+import { longChain } from './volume-tidy.ts';
 
 describe('the tree of snapshots', () => {
   it('branches where one was restored, and heals where one is removed', async () => {

@@ -26,6 +26,8 @@ export function createVolume(parts: VolumeParts, id: string): Work {
           ? await makeClone(parts, volume, volume.spec.origin, progress)
           : await makeVolume(shared, id, progress);
       await completeVolume(shared, made, progress);
+      const { origin } = made.spec;
+      if (origin.kind === 'volume') for (const one of [origin.volume, id]) await shared.layers.tidy(one);
     } catch (error) {
       if (isStopping(progress)) throw error;
       // In a pool that cannot be opened nothing was made; what is there is swept when it can be.

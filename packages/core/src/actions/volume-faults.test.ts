@@ -121,6 +121,8 @@ describe('the steps of operations on volumes', () => {
     const clone = acts['a linked clone'] as Act;
     expect(await passed(clone)).toEqual(of('create', 'layers', 'moment', 'record', 'make', 'record'));
     await fake.core.actions.volume.remove(fake.request, 'new', waitDone);
+    // What was frozen for the clone goes behind the back of its removal.
+    await scene.settled();
     const copy = of('create', 'layers', 'moment', 'record', 'make');
     expect(await passed(acts['a full clone'] as Act)).toEqual([
       ...copy,

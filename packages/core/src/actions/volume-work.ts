@@ -12,6 +12,7 @@ import { commit } from './records.ts';
 import { settleNext } from './volume-freeze.ts';
 import { activeOf, storedLayer } from './volume-layers.ts';
 import { holderOf, pullInto } from './volume-merge.ts';
+import { mergeSpent } from './volume-tidy.ts';
 import { laneOf } from './works.ts';
 
 const commandMs = 20_000;
@@ -85,6 +86,13 @@ export function requireReady({ name, status }: Volume, done: string): void {
 export function flattenVolume({ shared, live }: VolumeParts, id: string): Work {
   const { volumes, layers } = shared;
   return async (progress) => {
+    if (progress.input['spent'] === true) {
+      // It may be removed while this waits; its lane is asked when the readers are done.
+      const lane = (): string => laneOf(shared, { kind: 'volume', id });
+      return shared.lanes.follow(lane, async () => {
+        if (volumes.get(id)?.status.state === 'ready') await mergeSpent(shared, live, id, progress);
+      });
+    }
     await settleNext(shared, id, holderOf(live, volumes.require(id)));
     const volume = volumes.require(id);
     requireReady(volume, 'flattened');
@@ -134,6 +142,7 @@ export function pruneSources(shared: Shared, clones: readonly Volume[]): void {
       .follow(lane, async () => {
         if (volumes.get(id) !== undefined) await layers.prune(id);
       })
+      .then(() => layers.tidy(id))
       .catch((error: unknown) => logger.warn('volume.not_pruned', { volume: id, error }));
   }
 }

@@ -9,6 +9,7 @@ import { promising } from './pool-promise.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 import { createVolume } from './volume-create.ts';
 import { newVolume } from './volume-new.ts';
+import { shorteningOf } from './volume-tidy.ts';
 import {
   exportVolume,
   flattenVolume,
@@ -50,6 +51,22 @@ export function beginOnVolume(
     cancellable,
     work: works[kind](id),
   });
+}
+
+/** For `VolumeLayers.tidy`. */
+export function createTidy(shared: Shared, works: WorkTable<VolumeKind>): (id: string) => Promise<void> {
+  const { volumes, logger } = shared;
+  return async (id) => {
+    try {
+      const volume = volumes.get(id);
+      const shortening = volume === undefined ? undefined : await shorteningOf(shared, volume);
+      if (volume === undefined || shortening === undefined) return;
+      const request = { caller: shortening.caller, signal: new AbortController().signal };
+      await beginOnVolume(shared, works, request, 'volume.flatten', volume, { ...shortening.input });
+    } catch (error) {
+      logger.warn('volume.not_tidied', { volume: id, error });
+    }
+  };
 }
 
 export function createVolumeActions(

@@ -53,6 +53,9 @@ export function laneOfOperation(
       return () => String(input['volume']);
     case 'instance.remove':
       return () => readersLane(target.id);
+    case 'volume.flatten':
+      // What is merged into may be read by an export; the work goes into the volume's lane when its turn has come.
+      return () => (input['spent'] === true ? readersLane(laneOf(records, target)) : laneOf(records, target));
     case 'snapshot.export':
     case 'snapshot.remove':
       return () => readersLane(laneOf(records, target));

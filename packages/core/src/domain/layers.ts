@@ -110,6 +110,23 @@ export function unneededLayers(
 }
 
 /**
+ * Layers of a volume that only make its chain longer: neither written nor held by a snapshot, with one layer on them, that is of the same
+ * volume, and on which no other volume lies.
+ */
+export function spentLayers(volumes: readonly Volume[], volume: Volume, held: ReadonlySet<string>): string[] {
+  const { active, next, layers } = volume.status;
+  const isOwn = (layer: LayerId): boolean => layer.volume === volume.id;
+  return layers
+    .map(({ id }) => id)
+    .filter((id) => {
+      if (id === active || id === next || held.has(id)) return false;
+      const [child, ...others] = childrenOf(volumes, { volume: volume.id, layer: id });
+      if (child === undefined || others.length > 0 || !isOwn(child) || child.layer === next) return false;
+      return childrenOf(volumes, child).every(isOwn);
+    });
+}
+
+/**
  * The volume with the layer that is about to be written, on the one that is. While it is only `next`, it may not be whole; here, it is, and
  * a guest may write it at any moment.
  */

@@ -101,7 +101,8 @@ export function createFakePool(storage: FakeStorage): VolumePool {
       location: { driver: 'file', path: `/pool/${layer}` },
       direct: true,
     }),
-    allocatedBytes: (refs) => Promise.resolve(refs.filter(({ layer }) => layers.has(layer)).length * 65_536),
+    allocatedBytes: (refs) =>
+      Promise.resolve(refs.filter(({ layer }) => layers.has(layer)).length * storage.layerBytes),
     grant: async ({ layer }, to) => {
       const found = layers.get(layer);
       if (found !== undefined) found.granted = to === undefined ? '' : to === 'shared' ? 'shared' : 'guest';

@@ -90,6 +90,7 @@ export function createFakeStorage(): FakeStorage {
     snapshots: 'layered' as const,
     capacityBytes: 1000 * 2 ** 30,
     availableBytes: 900 * 2 ** 30,
+    layerBytes: 65_536,
     unusable: new Set<string>(),
     files: new Map<string, number | WirtError>(),
     machines: new Map(),

@@ -33,6 +33,8 @@ export interface FakeStorage {
   snapshots: VolumePool['snapshots'];
   capacityBytes: number;
   availableBytes: number;
+  /** What each layer takes. */
+  layerBytes: number;
   /** Paths of pools that cannot be used. */
   readonly unusable: Set<string>;
   /** Foreign files by path: their guest-visible size, or why they are refused. */
