@@ -161,6 +161,11 @@ async function makePlace(
   if (record.dedicated !== undefined) await pinning.settle();
 }
 
+interface Equipped {
+  readonly plan: LaunchPlan;
+  readonly cards: { readonly inForce: Promise<void> };
+}
+
 type TakeBack = (back: () => Promise<void>) => void;
 
 /**
@@ -210,19 +215,19 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     instance: Instance,
     ground: Omit<PlanGround, 'devices'>,
     { step, takeBack }: { step(name: string): Promise<void>; takeBack: TakeBack },
-  ): Promise<LaunchPlan> {
+  ): Promise<Equipped> {
     const { id } = instance;
     const { identity, progress } = ground;
     await step('network');
     takeBack(() => networking.unplug(id));
-    await networking.plug(instance, identity);
+    const cards = await networking.plug(instance, identity);
     takeBack(() => hypervisor.clean(id));
     if (hasDevices(instance)) await step('devices');
     takeBack(() => giveDevicesBack(shared, id));
     const devices = await lendDevices(shared, id, identity, progress.signal);
     await step('disks');
     takeBack(() => closeDisks(shared, id));
-    return planOf(shared, instance, { ...ground, devices });
+    return { plan: await planOf(shared, instance, { ...ground, devices }), cards };
   }
 
   /** The steps that make things on the host. What a step makes is taken back by name, so that a half-made one goes too. */
@@ -253,7 +258,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const controlGroup = await resources.create(id);
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
-    const plan = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
+    const { plan, cards } = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
     const lent = await cids.lend(id);
     const guest = await cids.launch(instance, lent, (vsockCid) =>
       launchSlot(() =>
@@ -272,6 +277,8 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     if (controlGroup.scopeUnit !== undefined) await holdGroup(shared, id, wanted, guest.process);
     await pinning.join(guest, progress.signal);
     const limits = await limitsOfRun(shared, guest, instances.require(id));
+    // QEMU has its own start behind it by then, and a guest that does not run sends nothing.
+    await cards.inForce;
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');

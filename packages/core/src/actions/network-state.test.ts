@@ -1,4 +1,5 @@
 // What the host is told: once for all who ask at the same time, again when it has failed, and what it mends itself.
+import { WirtError } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
 import { createNetworkScene, type NetworkScene } from './network.fixture.ts';
 
@@ -47,6 +48,36 @@ describe('changes that come at the same time', () => {
       }),
     );
     expect(rulesThen.every(Boolean)).toBe(true);
+  });
+});
+
+describe('a guest that starts', () => {
+  it('has its process before its cards are filtered, and runs when they are', async () => {
+    const scene = await createNetworkScene();
+    const { host, core } = scene.fake;
+    const filtered = Promise.withResolvers<void>();
+    host.network.filter = () => filtered.promise;
+    const started = scene.guest('web');
+    const processors = () => [...host.processes.values()].map((process) => process.processors);
+    while (processors().length === 0) await new Promise(setImmediate);
+    // What could let it run by mistake has had its turn.
+    await new Promise(setImmediate);
+    expect(processors()).toEqual(['paused']);
+    expect((await core.actions.instance.get('web')).status.state).toBe('starting');
+    filtered.resolve();
+    await started;
+    expect(processors()).toEqual(['running']);
+  });
+
+  it('is gone again when they cannot be filtered', async () => {
+    const scene = await createNetworkScene();
+    scene.fake.host.network.filter = () =>
+      Promise.reject(new WirtError('network.failed', 'nft could not change the tables.'));
+    await expect(scene.guest('web')).rejects.toMatchObject({ code: 'network.failed' });
+    expect(scene.fake.host.processes.size).toBe(0);
+    scene.fake.host.network.filter = () => Promise.resolve();
+    await scene.start('web');
+    expect(await scene.faults()).toEqual([]);
   });
 });
 

@@ -44,6 +44,13 @@ type Needs = Pick<
   | 'sandbox'
 >;
 
+/** One pass over the host, for all who asked for it by then. */
+interface Turn {
+  /** All ports are there; rejects never, for it may be that there will be none. */
+  readonly ports: Promise<void>;
+  readonly inForce: Promise<void>;
+}
+
 interface Plugged extends PluggedGuest {
   readonly identity: Pick<Identity, 'uid' | 'own'>;
 }
@@ -58,7 +65,7 @@ export class NetworkState implements Networking {
   #cuts = 0;
   #lastCut = 0;
   #under: Promise<void> = Promise.resolve();
-  #next: Promise<void> | undefined;
+  #next: Turn | undefined;
   #pauseMs = firstPauseMs;
   #isWaiting = false;
   #unsubscribe: () => void = () => undefined;
@@ -108,25 +115,27 @@ export class NetworkState implements Networking {
   }
 
   async apply(concerned: Concerned = {}): Promise<void> {
-    this.#next ??= this.#under.then(() => {
-      this.#next = undefined;
-      const turn = this.#turn();
-      // Who asked hears of its failure; the next turn only waits for its end.
-      this.#under = turn.catch(() => undefined);
-      return turn;
-    });
-    try {
-      await this.#next;
-    } catch (error) {
-      if (concerns(error, concerned)) throw error;
-    }
+    await heardBy(this.#ask().inForce, concerned);
   }
 
-  async #turn(): Promise<void> {
+  #ask(): Turn {
+    if (this.#next !== undefined) return this.#next;
+    const { promise: ports, resolve } = Promise.withResolvers<void>();
+    const inForce = this.#under.then(() => {
+      this.#next = undefined;
+      return this.#turn(resolve);
+    });
+    // Who asked hears of its failure; the next turn only waits for its end.
+    this.#under = inForce.catch(() => undefined);
+    this.#next = { ports, inForce };
+    return this.#next;
+  }
+
+  async #turn(onPorts: () => void): Promise<void> {
     const plan = this.#planFor((id) => this.#plugged.get(id));
     try {
       const signal = AbortSignal.any([this.#over.signal, AbortSignal.timeout(applyMs)]);
-      await this.#needs.network.apply(plan, signal);
+      await this.#needs.network.apply(plan, signal, onPorts);
     } catch (cause) {
       const error = failed(cause);
       this.#show(plan, error);
@@ -194,10 +203,15 @@ export class NetworkState implements Networking {
     if (instance !== undefined && this.#plugged.has(id)) await this.apply(this.#concerned(instance));
   }
 
-  async plug(instance: Instance, identity: Identity): Promise<void> {
-    if (instance.spec.nics.length === 0) return;
+  async plug(instance: Instance, identity: Identity): Promise<{ readonly inForce: Promise<void> }> {
+    if (instance.spec.nics.length === 0) return { inForce: Promise.resolve() };
     this.#plugged.set(instance.id, this.#pluggedAs(instance, identity));
-    await this.apply(this.#concerned(instance));
+    const turn = this.#ask();
+    const inForce = heardBy(turn.inForce, this.#concerned(instance));
+    await Promise.race([turn.ports, inForce]);
+    // Who does not wait for it any more has failed otherwise.
+    inForce.catch(() => undefined);
+    return { inForce };
   }
 
   #concerned(instance: Instance): Concerned {
@@ -284,6 +298,15 @@ export class NetworkState implements Networking {
 
 function sshForward({ host, port }: { readonly host: string; readonly port: number }): PublishedPort {
   return { protocol: 'tcp', hostAddress: host, hostPort: port, guestPort: 22 };
+}
+
+/** Throws what concerns who asks. */
+async function heardBy(inForce: Promise<void>, concerned: Concerned): Promise<void> {
+  try {
+    await inForce;
+  } catch (error) {
+    if (concerns(error, concerned)) throw error;
+  }
 }
 
 /** A driver that knows what it could not make says so; else all is in doubt. */

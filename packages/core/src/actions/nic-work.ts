@@ -91,7 +91,8 @@ async function plugIn(shared: Shared, guest: Guest, nic: Nic, progress: Progress
   try {
     await faults.at('instance.attach-nic/network');
     // Claimed at its start; claiming again gives the same. It may have had no card until now.
-    await networking.plug(instances.require(id), await sandbox.claim(id, { kvm: false }));
+    const identity = await sandbox.claim(id, { kvm: false });
+    await (await networking.plug(instances.require(id), identity)).inForce;
     await faults.at('instance.attach-nic/plug');
     const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(commandMs)]);
     const [planned] = networking.planned(instances.require(id), [nic]);

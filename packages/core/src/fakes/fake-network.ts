@@ -18,6 +18,8 @@ export interface FakeNetwork extends NetworkDriver {
   turns: number;
   /** Awaited at the beginning of each turn. */
   pause: () => Promise<void>;
+  /** Awaited when the ports are there, before they are filtered; what it throws is thrown. */
+  filter: () => Promise<void>;
   /** Ids of networks that cannot be made; `all` for all of them, without saying which. */
   readonly broken: Set<string>;
   readonly hostRoutes: HostRoute[];
@@ -52,6 +54,7 @@ export function createFakeNetwork(): FakeNetwork {
     plan: emptyNetworkPlan,
     turns: 0,
     pause: () => Promise.resolve(),
+    filter: () => Promise.resolve(),
     broken: new Set(),
     hostRoutes: [],
     hostInterfaces: [],
@@ -77,7 +80,7 @@ export function createFakeNetwork(): FakeNetwork {
       return Promise.resolve(here?.[1]);
     },
     floatingRefused: () => Promise.resolve(fake.floatingRefusal),
-    apply: async (plan) => {
+    apply: async (plan, _signal, onPorts) => {
       fake.turns += 1;
       fake.unlimited.clear();
       await fake.pause();
@@ -89,6 +92,8 @@ export function createFakeNetwork(): FakeNetwork {
         ports: plan.ports.filter(({ network }) => !broken.includes(network)),
       };
       if (broken.length > 0) throw fails(broken);
+      onPorts?.();
+      await fake.filter();
     },
     backend: ({ instance, nic }) => {
       const port = fake.plan.ports.find((one) => one.instance === instance && one.nic === nic);

@@ -96,8 +96,9 @@ export interface NetworkDriver {
    * Makes the host as planned, and takes away what this driver made and the plan has no more. In force when it returns. The same again
    * costs next to nothing; one call at a time. Throws `network.failed` (with the tool's own words as cause); then what could be made is made, and
    * the next call goes on. The error's `details.networks` and `details.instances` are ids of what it concerns; without them, it is everything.
+   * `onPorts` may be called before that, when all ports are there for QEMU to open, while what filters them is not in force yet.
    */
-  apply(plan: NetworkPlan, signal: AbortSignal): Promise<void>;
+  apply(plan: NetworkPlan, signal: AbortSignal, onPorts?: () => void): Promise<void>;
   /** How QEMU is connected to a port of the plan that was applied last. */
   backend(port: Pick<PlannedPort, 'instance' | 'nic'>): NicBackend;
   /** The interface on the host by which a network of the plan is found; undefined where there is none. */

@@ -31,8 +31,16 @@ export interface HostParts {
 }
 
 export interface Host {
-  /** `guests`: ports whose interfaces are somebody else's making. Returns what could not be made; the rest is made. */
-  make(plan: NetworkPlan, guests: readonly PlannedPort[], signal: AbortSignal): Promise<WirtError[]>;
+  /**
+   * `guests`: ports whose interfaces are somebody else's making. `onPorts` is called when all interfaces are there. Returns what could not be
+   * made; the rest is made.
+   */
+  make(
+    plan: NetworkPlan,
+    guests: readonly PlannedPort[],
+    signal: AbortSignal,
+    onPorts?: () => void,
+  ): Promise<WirtError[]>;
   /** Whether the host is not as it was made. While `make` works, the answer means nothing. */
   differs(signal: AbortSignal): Promise<boolean>;
   /** The same, of what the kernel tells nobody about: cheap. */
@@ -79,6 +87,7 @@ export function createHost(parts: HostParts): Host {
     plan: NetworkPlan,
     guests: readonly PlannedPort[],
     signal: AbortSignal,
+    onPorts?: () => void,
   ): Promise<Outcome> {
     const startedMs = performance.now();
     if (made === undefined) await takeOver(plan, names.tag, servers);
@@ -100,7 +109,10 @@ export function createHost(parts: HostParts): Host {
       return result;
     };
     const [failed, filterError] = await Promise.all([
-      timed('linksMs', changeHost(changes, rates, plan, work)),
+      timed('linksMs', changeHost(changes, rates, plan, work)).then((missed) => {
+        if (missed.length === 0 && desired.refused.length === 0) onPorts?.();
+        return missed;
+      }),
       timed(
         'filterMs',
         filter.apply(sound, guests, desired, signal).then(() => undefined, asFailure),
@@ -139,7 +151,7 @@ export function createHost(parts: HostParts): Host {
     new Set(ports.map((port) => names.port(port)));
 
   return {
-    make: async (plan, guests, signal) => [...(await make(plan, guests, signal)).errors],
+    make: async (...asked) => [...(await make(...asked)).errors],
     settingsDiffer,
     expected: () => made?.expected ?? new Map(),
     settle: work.queueing.settle,

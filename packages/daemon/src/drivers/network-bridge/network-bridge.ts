@@ -87,8 +87,8 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
 
   const limits = createSharedRead(() => readLimits(plan, { names, shaping, firewall }, closing.signal));
 
-  async function apply(signal: AbortSignal): Promise<void> {
-    const errors = await host.make(plan, [...probes.values()], signal);
+  async function apply(signal: AbortSignal, onPorts?: () => void): Promise<void> {
+    const errors = await host.make(plan, [...probes.values()], signal, onPorts);
     for (const error of errors) logger.error('network.failed', { error });
     signal.throwIfAborted();
     if (errors.length > 0) throw together(errors);
@@ -129,7 +129,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
     routes: () => hostRoutes((name) => names.isOurs({ name }), AbortSignal.timeout(readTimeoutMs)),
     interfaces: () => hostInterfaces(AbortSignal.timeout(readTimeoutMs)),
     listener: findListener,
-    async apply(next, signal) {
+    async apply(next, signal, onPorts) {
       await turns.take(async () => {
         signal.throwIfAborted();
         if (mending === undefined) {
@@ -148,7 +148,7 @@ export function createBridgeNetwork(options: BridgeNetworkOptions): NetworkDrive
         }
         plan = next;
         if (next.ports.some(hasRate)) mending.watchRates();
-        await apply(signal);
+        await apply(signal, onPorts);
       });
     },
     backend({ instance, nic }) {
