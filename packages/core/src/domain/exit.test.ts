@@ -41,9 +41,15 @@ describe('the reason of an end', () => {
       code: 1,
     });
     expect(explain({ shutdownReason: 'guest-panic' }).reason).toBe('error');
-    // As QEMU ends with it.
-    const panicked = { shutdownReason: 'guest-panic', process: { kind: 'exited', code: 1 } } as const;
-    expect(explain(panicked).message).toBe('The guest’s kernel panicked.');
+    // However its QEMU was ended for it.
+    for (const process of [
+      { kind: 'exited', code: 0 },
+      { kind: 'signalled', signal: 'SIGKILL' },
+    ] as const)
+      expect(explain({ shutdownReason: 'guest-panic', process })).toMatchObject({
+        reason: 'error',
+        message: 'The guest’s kernel panicked, and did not restart by itself.',
+      });
   });
 
   it('is what was asked, when something was asked', () => {

@@ -37,6 +37,7 @@ export function explainExit(facts: ExitFacts): InstanceExit {
     const message = `The kernel killed QEMU because memory ran out (the guest has ${facts.memoryMib} MiB).`;
     return { at, reason: 'oom', signal: process.signal, message };
   }
+  if (exit.shutdownReason === 'guest-panic') return panic(at, process);
   switch (process.kind) {
     case 'lost':
       return { at, reason: 'lost', message: `QEMU ended while nobody was watching.${said}` };
@@ -52,9 +53,14 @@ export function explainExit(facts: ExitFacts): InstanceExit {
   }
 }
 
+function panic(at: string, process: GuestExit['process']): InstanceExit {
+  const code = process.kind === 'exited' ? { code: process.code } : {};
+  const message = 'The guest’s kernel panicked, and did not restart by itself.';
+  return { at, reason: 'error', ...code, message };
+}
+
 /** QEMU exits with 0 after any orderly shutdown; only the SHUTDOWN event's reason tells who asked (QAPI ShutdownCause). */
 function explainStatus(at: string, code: number, reason: string | undefined, said: string): InstanceExit {
-  if (reason === 'guest-panic') return { at, reason: 'error', code, message: 'The guest’s kernel panicked.' };
   if (code !== 0)
     return { at, reason: 'error', code, message: `QEMU failed with exit status ${code}.${said}` };
   if (reason === 'host-signal') {

@@ -44,6 +44,8 @@ export interface Observation {
   readonly running: boolean;
   readonly agentPortOpen: boolean;
   readonly diskError: DiskError | undefined;
+  /** Halted since its kernel has panicked. */
+  readonly panicked: boolean;
 }
 
 export type DiskError = 'no-space' | 'io-error';
@@ -132,6 +134,7 @@ export async function observe(connection: QmpConnection, timeoutMs: number): Pro
         : undefined;
       return {
         running: status.running === true,
+        panicked: status.status === 'guest-panicked',
         agentPortOpen: agent?.['frontend-open'] === true,
         diskError: status.status === 'io-error' ? await readDiskError(connection, timeoutMs) : undefined,
       };

@@ -15,12 +15,14 @@ import { guestExit, waitForExit } from './exit.ts';
 import { createGuestEvents, createProcessors } from './guest-events.ts';
 import { boundRunLog } from './logs.ts';
 import { createNics, type NicsLink } from './nics.ts';
+import { createPanicWatch, panicWaitMs } from './panic.ts';
 import type { GuestPaths } from './paths.ts';
 import { openTun } from './tun.ts';
 import { createTuning, type TuningLink } from './tuning.ts';
 
 /** For the shim's word after the process is gone. */
 const exitFileMs = 1_000;
+const killMs = 10_000;
 
 /** What the guest's own watchdog and kernel say; the reset or the end that follows is told on its own. */
 function tellTrouble(event: QmpEvent, id: string, logger: Logger): void {
@@ -44,6 +46,8 @@ export interface GuestParts {
   readonly logger: Logger;
   /** Undefined: not as yet connected, or not to its own QEMU. */
   readonly connected: { readonly connection: QmpConnection; readonly observation: Observation } | undefined;
+  /** Less in tests. */
+  readonly panicWaitMs?: number;
   chooseAio(): Promise<AioChoice>;
   /** Only where this daemon started the process. */
   readonly shimExit?: Promise<ProcessExit>;
@@ -94,10 +98,10 @@ export function createGuest(parts: GuestParts): GuestHandle {
   });
 
   const onEvent = (event: QmpEvent): void => {
-    for (const part of [disks, nics, tuning]) part.onEvent(event);
+    for (const part of [disks, nics, tuning, panic]) part.onEvent(event);
     switch (event.event) {
       case 'STOP':
-        return processors.set(false);
+        return setRunning(false);
       case 'RESUME':
         return processors.set(true);
       case 'RESET':
@@ -107,7 +111,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
         processors.fail(event.data.nospace === true ? 'no-space' : 'io-error');
         return tellFailedDisks({ id, ask: control.ask, logger, emit });
       case 'SHUTDOWN':
-        shutdownReason = String(event.data.reason).slice(0, 40);
+        if (!panic.isOver) shutdownReason = String(event.data.reason).slice(0, 40);
         return;
       case 'VSERPORT_CHANGE':
         if (event.data.id === agentPort) agent.portChanged(event.data.open === true);
@@ -117,12 +121,18 @@ export function createGuest(parts: GuestParts): GuestHandle {
     }
   };
 
+  /** A halt for a panic is no pause. */
+  const setRunning = (running: boolean): void => {
+    if (running || !panic.isHalted) processors.set(running);
+  };
+
   /** Once the process is gone; called by whoever sees it first. */
   const end = async (): Promise<void> => {
     if (ending) return;
     ending = true;
     ended.abort(new WirtError('instance.died', `Instance ${id} ended meanwhile.`));
     control.detach();
+    panic.detach();
     agent.detach();
     await console.finish();
     const result = await guestExit(paths, await exitOf(parts, exitFileMs), shutdownReason);
@@ -142,8 +152,9 @@ export function createGuest(parts: GuestParts): GuestHandle {
     connection: connected?.connection,
     logger,
     onEvent,
-    onObserved({ running, agentPortOpen, ...observed }) {
-      processors.set(running);
+    onObserved({ running, agentPortOpen, panicked, ...observed }) {
+      if (panicked === true) panic.found();
+      setRunning(running);
       if ('diskError' in observed) processors.fail(observed.diskError);
       if (agentPortOpen !== undefined) agent.portChanged(agentPortOpen);
     },
@@ -155,12 +166,25 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
   const own = { id, ask: control.ask, logger };
+  const panic = createPanicWatch({
+    id,
+    logger,
+    waitMs: parts.panicWaitMs ?? panicWaitMs,
+    resume: () => control.execute('cont', ended.signal),
+    async giveUp() {
+      shutdownReason = 'guest-panic';
+      await control
+        .ask('quit', {}, ended.signal)
+        .catch(() => killFound({ id, process: parts.process }, AbortSignal.timeout(killMs)));
+    },
+  });
   const chooseAio = (): Promise<AioChoice> => parts.chooseAio();
   const disks: DisksLink = createDisks({ ...own, ended: ended.signal, chooseAio });
   const nics: NicsLink = createNics({ ...own, openTun: () => openTun(logger) });
   const hotplug = createHotplugAgent({ id, logger, agent });
   const tuning: TuningLink = createTuning({ ...own, pid: parts.process.pid, disks, hotplug });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
+  if (connected?.observation.panicked) panic.found();
   /** The disk is in: that its threads run elsewhere is told, and is no reason to take it out. */
   const attach: Guest['disks']['attach'] = async (disk, signal) => {
     await disks.attach(disk, signal);
@@ -195,6 +219,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     listen: (listener) => events.listen(listener),
     detach() {
       ended.abort(new WirtError('daemon.stopping', `Instance ${id} is let go of; it runs on.`));
+      panic.detach();
       control.detach();
       agent.detach();
       console.detach();

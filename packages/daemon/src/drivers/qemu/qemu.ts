@@ -42,7 +42,7 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
           onSpawned: () => console.start(),
         });
         const target = { id: plan.id, uuid: plan.uuid, path: paths.sockets.qmp };
-        const observation = { running: false, agentPortOpen: false, diskError: undefined };
+        const observation = { running: false, agentPortOpen: false, diskError: undefined, panicked: false };
         const connected = { connection, observation };
         const parts = { target, paths, process, console, logger, connected, chooseAio, shimExit };
         const { guest, onEvent } = createGuest(parts);
