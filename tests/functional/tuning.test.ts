@@ -204,6 +204,78 @@ describe('what may be promised', () => {
   });
 });
 
+describe('growth of a guest that runs', () => {
+  it('and a start, asked for at the same moment, are promised what is left once', async () => {
+    const { cpus } = await daemon.client.call('GET /v1/host/capacity', {});
+    const most = cpus.online * 2;
+    await wirt(daemon.socket, ['host', 'set', 'cpu-overcommit=2']);
+    await start('grows', {}, { cpus: 1, maxCpus: most });
+    for (let turn = 0; turn < 3; turn += 1) {
+      const [growth, code] = await Promise.all([
+        wirt(daemon.socket, ['set', 'grows', `cpus=${most - 1}`]),
+        start('new', {}, { cpus: most - 1 }).then(
+          () => undefined,
+          (error: { code: string }) => error.code,
+        ),
+      ]);
+      // Which of them is first is not promised.
+      if (growth.exitCode === 0) expect(code).toBe('host.insufficient_cpus');
+      else expect([code, growth.stderr]).toEqual([undefined, expect.stringContaining('vCPUs more')]);
+      if (code === undefined) await remove('new');
+      await wirt(daemon.socket, ['set', 'grows', 'cpus=1']);
+    }
+    await wirt(daemon.socket, ['host', 'set', 'cpu-overcommit=100']);
+    await remove('grows');
+  });
+});
+
+describe('space of a pool', () => {
+  const poolOf = async () => {
+    const { pools } = await daemon.client.call('GET /v1/host/capacity', {});
+    const found = pools.find(({ name }) => name === 'default');
+    if (found === undefined) throw new Error('There is no pool.');
+    return found;
+  };
+  const diskOf = (sizeBytes: number) => {
+    const shape = { bus: 'virtio', pool: 'default', format: 'qcow2', readOnly: false } as const;
+    return { name: 'data', device: 'disk', sizeBytes, ...shape } as const;
+  };
+
+  it('is promised up to the factor: a volume, or a guest with one, beyond it is refused with the sum', async () => {
+    await wirt(daemon.socket, ['host', 'set', 'pool-overcommit=0.1']);
+    const { promisableBytes, capacityBytes } = await poolOf();
+    expect(promisableBytes).toBe(Math.floor(capacityBytes / 10));
+    const gib = Math.ceil(promisableBytes / 2 ** 30) + 1;
+    const made = await wirt(daemon.socket, ['volume', 'create', 'large', '--size', `${gib}G`]);
+    expect(made.exitCode).not.toBe(0);
+    expect(made.stderr).toMatch(new RegExp(`may promise ${promisableBytes} .*pool-overcommit=1`, 's'));
+    const { code, message } = await refusal('web', {}, { disks: [diskOf(gib * 2 ** 30)] });
+    expect([code, message]).toEqual(['pool.overcommitted', expect.stringContaining(`${promisableBytes}`)]);
+    await expect(instance('web')).rejects.toMatchObject({ code: 'instance.not_found' });
+    expect(await poolOf()).toMatchObject({ promisedBytes: 0, runningBytes: 0 });
+  });
+
+  it('that was promised under a larger factor stays with who runs, and nobody is started beyond the lower one', async () => {
+    const { capacityBytes } = await poolOf();
+    await wirt(daemon.socket, ['host', 'set', 'pool-overcommit=0.2']);
+    const sizeBytes = Math.ceil((capacityBytes * 0.06) / 2 ** 20) * 2 ** 20;
+    for (const name of ['first', 'second']) await start(name, {}, { disks: [diskOf(sizeBytes)] });
+    const stopped = { ...at('second'), body: { mode: 'force' }, query: { wait: 'done' } } as const;
+    await daemon.client.call('POST /v1/instances/{instance}/stop', stopped);
+    const { stdout } = await wirt(daemon.socket, ['host', 'set', 'pool-overcommit=0.1']);
+    expect(stdout).toMatch(/^pool-overcommit +0\.1 /m);
+    const again = await wirt(daemon.socket, ['start', 'second']);
+    expect([again.exitCode, again.stderr]).toEqual([4, expect.stringContaining('pool-overcommit=1')]);
+    expect((await instance('first')).status.state).toBe('running');
+    expect(await poolOf()).toMatchObject({ promisedBytes: 2 * sizeBytes, runningBytes: sizeBytes });
+    expect((await wirt(daemon.socket, ['host', 'capacity'])).stdout).toMatch(/^default .* too many /m);
+    await wirt(daemon.socket, ['host', 'set', 'pool-overcommit=0.2']);
+    expect((await wirt(daemon.socket, ['start', 'second'])).exitCode).toBe(0);
+    await wirt(daemon.socket, ['host', 'set', 'pool-overcommit=20']);
+    await remove('first', 'second');
+  });
+});
+
 describe('wirt show --tuning', () => {
   it('says of each setting what it is, who chose it, why, and what would be better', async () => {
     await start('web', { profile: 'density' });
@@ -215,5 +287,7 @@ describe('wirt show --tuning', () => {
     expect(words.find((word) => word.includes('id=ram0'))).toContain('memory-backend-ram');
     expect(await readFile('/sys/kernel/mm/ksm/run', 'utf8')).toBe('1\n');
     await remove('web');
+    // What somebody else has turned on stays.
+    await until(async () => (await readFile('/sys/kernel/mm/ksm/run', 'utf8')) === knobsBefore[1]);
   });
 });
