@@ -17,7 +17,14 @@ export const diskRoutes = {
     summary: 'Attach a volume, also to a running guest',
     can: 'attach',
     body: diskAttachSchema,
-    errors: [...changed, 'volume.not_found', 'volume.in_use', 'volume.locked', 'volume.state_conflict'],
+    errors: [
+      ...changed,
+      'volume.not_found',
+      'volume.in_use',
+      'volume.locked',
+      'volume.state_conflict',
+      'pool.overcommitted',
+    ],
   },
   'DELETE /v1/instances/{instance}/disks/{disk}': {
     ...shared,

@@ -36,6 +36,7 @@ export const transferRoutes = {
       'instance.name_taken',
       'pool.not_found',
       'pool.full',
+      'pool.overcommitted',
       'disk.convert_failed',
       'host.storage_full',
       // With `start`.

@@ -37,6 +37,7 @@ export const volumeRoutes = {
     response: operationSchema,
     errors: [
       ...written,
+      'pool.overcommitted',
       'volume.name_taken',
       'volume.not_found',
       'volume.cannot_shrink',
@@ -77,7 +78,7 @@ export const volumeRoutes = {
     body: volumeResizeSchema,
     status: 202,
     response: operationSchema,
-    errors: [...changed, ...written, 'volume.cannot_shrink', 'instance.unresponsive'],
+    errors: [...changed, ...written, 'pool.overcommitted', 'volume.cannot_shrink', 'instance.unresponsive'],
   },
   'POST /v1/volumes/{volume}/flatten': {
     ...shared,

@@ -15,7 +15,8 @@ const capacity = command({
     { line: 'wirt host capacity -o json', does: 'The same for programs.' },
   ],
   notes: [
-    'A start that would promise more than there is to promise is refused: `wirt host set` says how much that is.',
+    'A start, a change or a volume that would promise more than there is to promise is refused: `wirt host set` says how much that is.',
+    'Volumes are promised their sizes. Pools on one file system share their space, and each shows the sum of all; guests that run keep theirs when a factor is lowered.',
   ],
   async run(context) {
     const found = await context.client.call('GET /v1/host/capacity', {});

@@ -43,7 +43,7 @@ const options = {
     summary: 'What to do when the guest ends by itself (default never)',
   },
   autostart: { kind: 'flag', summary: 'Start it once after each boot of the host' },
-  overcommit: { kind: 'flag', summary: 'Start although the host has less memory free' },
+  overcommit: { kind: 'flag', summary: 'Start although the host has less memory, vCPUs or space to promise' },
   machine: { kind: 'choice', choices: ['q35', 'microvm'], summary: 'QEMU machine type (default q35)' },
   accel: { kind: 'choice', choices: ['auto', 'kvm', 'tcg'], summary: 'Accelerator (default auto)' },
   cpu: { kind: 'text', value: 'MODEL', summary: 'QEMU CPU model (default host under KVM, max under TCG)' },

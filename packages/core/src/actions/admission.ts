@@ -7,14 +7,7 @@ import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { HostMemory } from '../ports/host-inspector.ts';
 import { hasDevices } from './instance-devices.ts';
 import { policyOf } from './limits.ts';
-import type { Shared } from './parts.ts';
-
-/** What a guest has been promised that is being started, or enlarged, and whose record does not say so yet. */
-export interface Promised {
-  /** Of the host's own memory, with what QEMU needs. */
-  readonly memoryMib: number;
-  readonly vcpus: number;
-}
+import type { Promised, Shared } from './parts.ts';
 
 type Ground = Pick<Shared, 'instances' | 'policies' | 'admitted' | 'settings' | 'placing'>;
 type Guest = Pick<Instance, 'name' | 'project' | 'spec'>;

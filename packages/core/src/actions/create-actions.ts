@@ -13,7 +13,6 @@ import {
 } from '@wirt/api';
 import { Lanes } from '../domain/lanes.ts';
 import type { Actions } from './actions.ts';
-import type { Promised } from './admission.ts';
 import { createDeviceActions } from './device.ts';
 import { devicesLane, restoreFunctions } from './device-pool.ts';
 import { createDiskActions } from './disk.ts';
@@ -35,7 +34,7 @@ import { NetworkState } from './network-state.ts';
 import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
-import type { CoreParts, Shared } from './parts.ts';
+import type { CoreParts, Promised, Shared } from './parts.ts';
 import { createPlacementWatch } from './placement-watch.ts';
 import { Placing } from './placing.ts';
 import { createPolicyActions } from './policy.ts';

@@ -31,14 +31,13 @@ import type { ImageBuilder } from '../ports/image-builder.ts';
 import type { ImageFiles } from '../ports/image-files.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { NetworkDriver } from '../ports/network.ts';
+import type { PageMerging } from '../ports/page-merging.ts';
 import type { ResourceControl } from '../ports/resource-control.ts';
 import type { Identity, Sandbox } from '../ports/sandbox.ts';
 import type { SeedFiles } from '../ports/seed-files.ts';
 import type { Store } from '../ports/store.ts';
 import type { UsageHistoryStore } from '../ports/usage-history.ts';
-import type { PageMerging } from '../ports/page-merging.ts';
 import type { PoolDriver, StoredLayer } from '../ports/volume-pool.ts';
-import type { Promised } from './admission.ts';
 import type { HostSettingsRecord } from './host-settings.ts';
 import type { LateWrites } from './late-writes.ts';
 import type { OperationRunner } from './operation-runner.ts';
@@ -128,6 +127,13 @@ export interface Networking {
   planned(instance: Pick<Instance, 'id' | 'project'>, nics: readonly Nic[]): PlannedNic[];
   /** Where the guest's SSH port is reached from this machine, while it is plugged. */
   ssh(instance: Instance): Instance['status']['ssh'];
+}
+
+/** What a guest has been promised that is being started, or enlarged, and whose record does not say so yet. */
+export interface Promised {
+  /** Of the host's own memory, with what QEMU needs. */
+  readonly memoryMib: number;
+  readonly vcpus: number;
 }
 
 /** Shared by the actions; made once by `createActions`. */
