@@ -1,4 +1,5 @@
 // Guests fitted to the hardware: what was asked for is what the kernel has, of huge pages, processors and memory, and all of it is given back.
+import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import type { InstanceSpecCreate, Tuning } from '@wirt/api';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -276,11 +277,52 @@ describe('space of a pool', () => {
   });
 });
 
+const vsockDevice = '/dev/vhost-vsock';
+
+describe('a vsock', () => {
+  // Where there is one: packages/daemon/src/drivers/qemu/vsock.contract.test.ts.
+  it.skipIf(existsSync(vsockDevice))(
+    'that the host has not is refused by name, with the command that mends it, and nothing is left',
+    async () => {
+      const made = await wirt(daemon.socket, ['run', 'micro', 'box', '--vsock', '--network', 'none']);
+      expect(made.exitCode).not.toBe(0);
+      expect(made.stderr).toContain(vsockDevice);
+      expect(made.stderr).toContain('modprobe vhost_vsock');
+      await expect(instance('box')).rejects.toMatchObject({ code: 'instance.not_found' });
+      await start('box', {});
+      const changed = await wirt(daemon.socket, ['set', 'box', 'vsock=on']);
+      expect(changed.stderr).toContain('modprobe vhost_vsock');
+      expect((await instance('box')).spec.vsock).toBeUndefined();
+      await remove('box');
+    },
+  );
+
+  // Needs the module vhost_vsock.
+  it.skipIf(!existsSync(vsockDevice))('is told by its address, which stays over stop and start', async () => {
+    await start('box', {}, { vsock: true });
+    const { vsockCid = 0 } = (await instance('box')).status;
+    expect(vsockCid).toBeGreaterThanOrEqual(3);
+    expect((await wirt(daemon.socket, ['show', 'box', '--tuning'])).stdout).toContain(`CID ${vsockCid}`);
+    await wirt(daemon.socket, ['stop', 'box', '--force']);
+    await wirt(daemon.socket, ['start', 'box']);
+    expect((await instance('box')).status).toMatchObject({ vsockCid, run: { vsock: true } });
+    await remove('box');
+  });
+});
+
 describe('wirt show --tuning', () => {
   it('says of each setting what it is, who chose it, why, and what would be better', async () => {
     await start('web', { profile: 'density' });
     const { stdout } = await wirt(daemon.socket, ['show', 'web', '--tuning']);
-    for (const word of ['density', 'accelerator', 'memory.merge', 'hugepages', 'placement', 'disk.aio'])
+    for (const word of [
+      'density',
+      'accelerator',
+      'memory.merge',
+      'hugepages',
+      'placement',
+      'disk.aio',
+      'disk.iothreads',
+    ])
       expect(stdout).toContain(word);
     const pid = (await instance('web')).status.process?.pid ?? 0;
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');

@@ -157,7 +157,7 @@ async function create(
         await requireLimits(shared, record);
         requireDevicesFit(record);
         await requireDevicesKnown(shared, record);
-        await requireVsock(shared, record);
+        await requireVsock(shared, record, true);
         if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return promising(

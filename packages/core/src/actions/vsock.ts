@@ -16,11 +16,12 @@ const maxMoves = 16;
 export async function requireVsock(
   { host }: Pick<Shared, 'host'>,
   { name, spec }: Pick<Instance, 'name' | 'spec'>,
+  isNew = false,
 ): Promise<void> {
   if (spec.vsock !== true || (await host.hasVsock())) return;
   throw new WirtError('host.vsock_missing', `Instance ${name} is to have a vsock, and this host has none.`, {
     cause: new Error('There is no /dev/vhost-vsock.'),
-    hint: `Load the module: \`modprobe vhost_vsock\`; or do without: \`wirt set ${name} vsock=off\`.`,
+    hint: `Load the module: \`modprobe vhost_vsock\`; or do without${isNew ? ', and leave out `--vsock`' : `: \`wirt set ${name} vsock=off\``}.`,
   });
 }
 

@@ -3,8 +3,10 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Guest, type LaunchPlan, type PlannedDisk, spreading } from '@wirt/core';
+import { connectQmp } from '@wirt/qemu';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createQemuContractHarness } from './contract-harness.fixture.ts';
 import { linuxKernel } from './linux-guest.fixture.ts';
@@ -67,8 +69,7 @@ async function layered(name: string, slot: number): Promise<PlannedDisk> {
   return { name, serial: name, slot, device: 'disk', bus: 'virtio', readOnly: false, source };
 }
 
-function start(plan: LaunchPlan): Promise<Guest> {
-  const hypervisor = harness.open({ qemuBinary });
+function start(plan: LaunchPlan, hypervisor = harness.open({ qemuBinary })): Promise<Guest> {
   return hypervisor.launch(plan, harness.confinement, { signal: never, onStep: async () => {} });
 }
 
@@ -97,6 +98,22 @@ async function agent(guest: Guest): Promise<void> {
 const work = (disk: string): string =>
   `for i in 0 1 2 3 4 5 6 7; do taskset -c $i dd if=/dev/zero of=${disk} bs=16k count=64 seek=$((i*64)) oflag=direct 2>/dev/null & done; wait; ` +
   `dd if=${disk} of=/dev/null bs=1M count=8 iflag=direct`;
+
+it('threads of a disk that a daemon has died over are gone with the next change, whatever QEMU', async () => {
+  const hypervisor = harness.open();
+  const first = await start(harness.plan(), hypervisor);
+  first.detach();
+  const path = join(harness.directory, 'run', 'instances', first.id, 'qmp.sock');
+  const connection = await connectQmp({ path, onEvent: () => {}, timeoutMs: 10_000 });
+  for (const id of ['io-gone', 'io-gone.1', 'io-gone.2'])
+    await connection.execute('object-add', { 'qom-type': 'iothread', id }, { timeoutMs: 10_000 });
+  await connection.close();
+  const guest = await hypervisor.attach(first, never);
+  expect((await diskThreads(guest)).size).toBe(3);
+  await guest.disks.attach(await layered('data', 1), never);
+  expect([...(await diskThreads(guest)).keys()]).toEqual(['IO io-data']);
+  await guest.kill(never);
+});
 
 describe('the queues of a disk', () => {
   it('are on several threads, at the start and live, under limits and across a snapshot', async ({

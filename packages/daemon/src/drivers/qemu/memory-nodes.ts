@@ -32,10 +32,10 @@ export function memoryObjects(plan: Plan): string[] {
       [
         'node',
         `nodeid=${number}`,
-        // Each range is a word of its own.
+        // Each range is a word of its own; of memory alone there is none.
         ...printCpuList(vcpus)
           .split(',')
-          .map((range) => `cpus=${range}`),
+          .flatMap((range) => (range === '' ? [] : `cpus=${range}`)),
         `memdev=${nodeMemory(number)}`,
       ].join(','),
     ]),

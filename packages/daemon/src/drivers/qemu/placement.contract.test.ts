@@ -166,6 +166,12 @@ describe.skipIf(availableParallelism() < 2)(
       // The monitor's own is of the emulator.
       const iothreads = [...threads].filter(([name]) => /^IO (?!mon_)/.test(name));
       expect(iothreads.map(([, cpus]) => cpus)).toEqual([['0']]);
+      // Of a disk that is plugged in later, too.
+      const source = { layers: [await harness.disks.makeLayer()] };
+      const { bootIndex: _first, ...plain } = disk;
+      await guest.disks.attach({ ...plain, name: 'data', serial: 'data', slot: 1, source }, never);
+      const later = [...(await allowed(guest))].filter(([name]) => name === 'IO io-data');
+      expect(later).toEqual([['IO io-data', ['0']]]);
       await guest.tuning.pin({ group: [0], vcpus: {} }, never);
       expect(new Set([...(await allowed(guest)).values()].flat())).toEqual(new Set(['0']));
     });
