@@ -1,6 +1,6 @@
 // Machines from other hypervisors and back: planned without a change, imported, booted by their own boot loaders, given out
 // again, and the same when they come back.
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Instance } from '@wirt/api';
@@ -120,11 +120,15 @@ describe('a machine', () => {
   it.each(sources)(
     'of %s: its plan changes nothing, and names what is not carried over',
     async (source, path, settings) => {
+      // Where disks are looked into: made once, and empty afterwards.
+      await mkdir(join(daemon.stateDirectory, 'transfers'), { recursive: true });
       const before = await readdir(daemon.stateDirectory, { recursive: true });
       const { notes, ...made } = await plan(join(folder, path));
       const expected = source === 'disk' ? {} : { cpus: 2, memoryMib: 128 };
       expect(made).toMatchObject({ name: 'shop', firmware: 'bios', ...expected });
-      expect(made.disks).toMatchObject([{ device: 'disk' }]);
+      const format = { ova: 'vmdk', ovf: 'vmdk', libvirt: 'qcow2', xl: 'raw', disk: 'vpc' }[source];
+      expect(made.disks).toMatchObject([{ device: 'disk', format, sizeBytes: diskBytes }]);
+      expect(made.neededBytes).toBeGreaterThan(0);
       const said = notes.map(({ setting, value }) => `${setting} ${value}`).join('\n');
       for (const setting of settings) expect(said).toContain(setting);
       for (const { reason } of notes) expect(reason.length).toBeGreaterThan(10);
@@ -136,15 +140,57 @@ describe('a machine', () => {
   it.each(sources)('of %s is imported, and boots by its own boot loader', async (source, path) => {
     const operation = await importFrom(join(folder, path), undefined, true);
     expect(operation).toMatchObject({ kind: 'instance.import', state: 'done' });
-    await daemon.reach('shop', 'running');
+    const { spec, status } = await storage.instance('shop');
+    expect(status.state).toBe('running');
     await consoleSays(daemon, 'shop', `from ${source}`);
-    const { spec } = await storage.instance('shop');
     expect(spec).toMatchObject({ firmware: 'bios', memoryMib: 64, disks: [{ device: 'disk' }] });
     if (source === 'libvirt') expect(spec.nics).toMatchObject([{ mac: '52:54:00:12:34:56' }]);
     if (source === 'ova') {
       expect(spec.disks[0]?.bus).toBe('pvscsi');
       expect(spec.nics[0]?.model).toBe('vmxnet3');
     }
+  });
+
+  it('of Xen on a block device of the host is imported from it, and not while it is written', async () => {
+    const disk = join(folder, 'lv.raw');
+    await run('cp', [join(folder, 'xl/disk.raw'), disk]);
+    const device = (await run('losetup', ['-f', '--show', disk])).stdout.trim();
+    try {
+      const path = join(folder, 'lv.cfg');
+      await writeFile(path, xl.replace(/disk = .*/, `disk = [ "phy:${device},xvda,w" ]`));
+      const writer = await open(device, 'r+');
+      await expect(plan(path)).rejects.toMatchObject({ details: { reason: 'in-use' } });
+      await expect(importFrom(path)).rejects.toMatchObject({ code: 'disk.refused' });
+      await writer.close();
+      expect((await plan(path)).disks).toMatchObject([{ file: device, format: 'raw', sizeBytes: diskBytes }]);
+      await importFrom(path, undefined, true);
+      await consoleSays(daemon, 'shop', 'from xl');
+    } finally {
+      await run('losetup', ['-d', device]);
+    }
+  });
+
+  it('of an OVF that states more than its disk has gets a disk of that size, and the plan says so', async () => {
+    const path = join(folder, 'ovf/larger.ovf');
+    await writeFile(path, ovf({ name: 'shop', disk: 'shop-disk1.vmdk', diskBytes: 64 * mib }));
+    const { notes, disks } = await plan(path);
+    expect(disks).toMatchObject([{ sizeBytes: 64 * mib }]);
+    expect(notes.map(({ setting }) => setting)).toContain(`size of ${disks[0]?.name}`);
+    await importFrom(path, undefined, true);
+    await consoleSays(daemon, 'shop', 'from ovf');
+    expect((await daemon.client.call('GET /v1/volumes', {})).items).toMatchObject([
+      { spec: { sizeBytes: 64 * mib } },
+    ]);
+  });
+
+  it('whose start fails is imported all the same, and that is said', async () => {
+    const body = { path: join(folder, 'disk/shop.vhd'), start: true, memoryMib: 60_000_000 };
+    await expect(daemon.client.call('POST /v1/imports', { body, ...done })).rejects.toMatchObject({
+      message: expect.stringContaining('is imported, but could not be started'),
+      hint: expect.any(String),
+    });
+    expect((await storage.instance('shop')).status.state).not.toBe('running');
+    expect((await daemon.client.call('GET /v1/volumes', {})).items).toHaveLength(1);
   });
 
   it('is refused under a name that is taken, and from a description whose disk is missing', async () => {

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { CopyWork, OpenedDisk } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLoans } from '../../platform/lend.ts';
 import { createDiskTransfer } from './disk-transfer.ts';
 import {
   createHarness,
@@ -125,6 +126,34 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
       await opened[Symbol.asyncDispose]();
       expect(await under.transfer.list()).toEqual([]);
       expect((await stat(at('disk'))).uid).toBe(0);
+    });
+
+    it('have the file that they write on loan, on record, so that the next daemon takes it back', async () => {
+      const hanging = join(under.stateDirectory, 'hanging');
+      await writeFile(hanging, "#!/bin/sh\nprintf '(1.00/100%%)'\nexec sleep 600\n");
+      await chmod(hanging, 0o755);
+      const { stateDirectory, loans } = under;
+      const transfer = createDiskTransfer({ stateDirectory, loans, logger: silentLogger, qemuImg: hanging });
+      await under.make(at('disk'), 'vmdk', disk());
+      const opened = await openDisk(at('disk'), transfer);
+      const path = join(stateDirectory, 'image');
+      const control = new AbortController();
+      const begun = Promise.withResolvers<void>();
+      const work = workOf({ signal: control.signal, onProgress: () => begun.resolve() });
+      const converted = transfer.toFile(opened, { path, format: 'qcow2' }, work);
+      await begun.promise;
+      try {
+        expect(await stat(path)).toMatchObject({ uid: 0, gid: testUid, mode: 0o100660 });
+        expect(loans.isLentTo(testUid)).toBe(true);
+        const next = createLoans({ directory: join(stateDirectory, 'lent'), logger: silentLogger });
+        await next.recover();
+        expect(await stat(path)).toMatchObject({ uid: 0, gid: 0, mode: 0o100640 });
+        expect(next.isLentTo(testUid)).toBe(false);
+      } finally {
+        control.abort(new Error('enough'));
+        await expect(converted).rejects.toThrow('enough');
+      }
+      expect(await readdir(stateDirectory)).not.toContain('image');
     });
 
     it('write into folders that are closed to others, and leave their files to whom the folder belongs', async () => {

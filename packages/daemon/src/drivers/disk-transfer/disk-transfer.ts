@@ -57,7 +57,7 @@ export function createDiskTransfer(options: DiskTransferOptions): DiskTransfer {
     toLayer: (disk, pool, layer, work) =>
       convertToLayer(disks.filesOf(disk), pool, layer, { work, convert, loans }),
 
-    toFile: (disk, target, work) => convertToFile(disks.filesOf(disk), target, { work, convert }),
+    toFile: (disk, target, work) => convertToFile(disks.filesOf(disk), target, { work, convert, loans }),
 
     async digest(path, { signal, onProgress }) {
       try {

@@ -59,7 +59,7 @@ export async function convertToLayer(
 export async function convertToFile(
   disk: DiskFiles,
   { path, format }: FileTarget,
-  { work, convert }: { readonly work: CopyWork; readonly convert: QemuConvert },
+  { work, convert, loans }: LayerTools,
 ): Promise<{ readonly sha256: string; readonly sizeBytes: number }> {
   const { signal, confinement } = work;
   signal.throwIfAborted();
@@ -78,8 +78,12 @@ export async function convertToFile(
     } else {
       const report = progressOf(disk, work);
       await using source = await confineSource(disk, work, report.copied);
-      const { own, uid, gid } = confinement.identity;
-      if (own) await target.chown(uid, gid);
+      // On record, so that a crash leaves no file of ours open to who has that uid next.
+      await using _loan = await loans.lend(
+        confinement.identity,
+        { read: [], write: path },
+        'disk.convert_failed',
+      );
       await convert({
         source,
         virtualSizeBytes: disk.virtualSizeBytes,
@@ -92,7 +96,6 @@ export async function convertToFile(
         work,
         onProgress: report.converted,
       });
-      if (own) await target.chown(process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
     }
     await target.sync();
     await syncDirectory(dirname(path));
