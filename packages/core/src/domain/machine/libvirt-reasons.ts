@@ -178,7 +178,7 @@ export const libvirtReasons: readonly ReasonRow[] = [
   ['devices/nvram', dropped('Wirt has no such device.')],
   ['devices/memory', dropped('Memory is not plugged in, and there are no NVDIMMs.')],
   ['devices/iommu', dropped('The guest has no IOMMU.')],
-  ['devices/vsock', dropped('There is no vsock device.')],
+  ['devices/vsock', dropped('A vsock is given only where it is asked for: `wirt set NAME vsock=on`.')],
   ['devices/shmem', dropped('Memory is not shared with other guests.')],
   ['devices/hostdev', ofHost],
   ['devices/filesystem', ofHost],
