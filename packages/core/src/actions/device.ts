@@ -62,7 +62,7 @@ function viewOf(shared: Shared, device: PciDevice, inventory: readonly PciDevice
       ...(physicalFunction === undefined ? {} : { physicalFunction }),
     },
     mediatedTypes: [...mediatedTypes],
-    mediatedDevices: mediatedDevices.map(({ uuid, type }) => ({ uuid, type })),
+    mediatedDevices: mediatedDevices.map(({ uuid, type = 'unknown' }) => ({ uuid, type })),
     inUse: [...inUse],
     ...(device.stuck === undefined ? {} : { stuck: device.stuck }),
     usable: refusal === undefined,

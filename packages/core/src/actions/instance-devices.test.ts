@@ -98,9 +98,10 @@ describe('a guest with a device of the host', () => {
   });
 
   it('is given a mediated device by its UUID, and nobody else has that', async () => {
-    const mediated = { uuid, type: 'nvidia-35', parent: gpu, iommuGroup: 40 };
+    const kind = { id: 'nvidia-35', available: 3, deviceApi: 'vfio-pci' };
+    const mediated = { uuid, type: kind.id, parent: gpu, iommuGroup: 40, isOpen: false };
     const inUse = [{ kind: 'mediated', name: uuid, reason: 'is made of it' }] as const;
-    const fake = await hostWith(aGpu({ mediatedDevices: [mediated], inUse }));
+    const fake = await hostWith(aGpu({ mediatedTypes: [kind], mediatedDevices: [mediated], inUse }));
     await run(fake, 'web', [{ name: 'vgpu', mdev: uuid }]);
     expect((await get(fake, 'web')).status.devices).toEqual([
       { name: 'vgpu', address: gpu, mdev: uuid, iommuGroup: 40 },

@@ -92,7 +92,7 @@ export function findMediated(inventory: readonly PciDevice[], uuid: string): Med
 export function noSuchMediated(uuid: string): DeviceRefusal {
   return {
     code: 'device.not_found',
-    message: `The host has no mediated device ${uuid}.`,
+    message: `The host has no PCI device with a mediated device ${uuid}.`,
     hint: 'Make it first: `echo UUID > /sys/bus/pci/devices/ADDRESS/mdev_supported_types/TYPE/create`.',
     details: { mdev: uuid },
   };
@@ -107,15 +107,53 @@ function mediatedLease({ name, mdev }: Extract<Named, { mdev: string }>, ground:
     throw refusalError(
       takenRefusal(`Mediated device ${mdev} is lent to instance ${holder.instance}.`, holder),
     );
-  if (iommuGroup === undefined)
-    throw refusalError({
-      code: 'device.unsupported',
-      message: `Mediated device ${mdev} has no IOMMU group: no driver hands it to guests.`,
-      hint: 'Load the driver for it: modprobe vfio-mdev (before Linux 5.16: vfio_mdev).',
-      details: { mdev, address: parent },
-    });
+  const refusal = mediatedRefusal(found, ground.inventory);
+  if (refusal !== undefined) throw refusalError(refusal);
+  if (iommuGroup === undefined) throw new Error(`${mdev} was refused for its lack of a group`);
   return { name, address: parent, mdev, iommuGroup };
 }
+
+/** What speaks against a mediated device that no other instance has. */
+function mediatedRefusal(
+  { uuid, type, parent, iommuGroup, isOpen }: MediatedDevice,
+  inventory: readonly PciDevice[],
+): DeviceRefusal | undefined {
+  const device = inventory.find(({ address }) => address === parent);
+  if (device?.stuck !== undefined) return stuckRefusal(parent, device.stuck);
+  const details = { mdev: uuid, address: parent };
+  const unsupported = (why: string, hint: string): DeviceRefusal => ({
+    code: 'device.unsupported',
+    message: `Mediated device ${uuid} of PCI device ${parent} ${why}.`,
+    hint,
+    details,
+  });
+  const kind = device?.mediatedTypes.find(({ id }) => id === type);
+  if (kind === undefined)
+    return unsupported(
+      type === undefined ? 'has no type' : `has the type ${type}, which its parent does not have`,
+      `It is being made or taken away, or its driver is gone; see \`wirt host device show ${parent}\`.`,
+    );
+  if (kind.deviceApi !== guestApi)
+    return unsupported(
+      `is none for a PCI bus: its type ${kind.id} says ${kind.deviceApi || 'nothing'} of how it is used`,
+      `Make one of a type with ${guestApi}; see \`wirt host device show ${parent}\`.`,
+    );
+  if (iommuGroup === undefined)
+    return unsupported(
+      'has no IOMMU group: no driver hands it to guests',
+      'Load the driver for it: modprobe vfio-mdev (before Linux 5.16: vfio_mdev).',
+    );
+  if (!isOpen) return undefined;
+  return {
+    code: 'device.in_use',
+    message: `Mediated device ${uuid} of PCI device ${parent} is open in a program that is no guest of Wirt’s.`,
+    hint: `End that first; \`fuser -v /dev/vfio/${iommuGroup}\` says which it is.`,
+    details,
+  };
+}
+
+/** What QEMU's vfio-pci takes (Linux, driver-api/vfio-mediated-device.rst: device_api). */
+const guestApi = 'vfio-pci';
 
 /** The first that nothing speaks against, of those near the guest before others. What this guest has by now of the pool is taken, too. */
 function freeOf(

@@ -30,11 +30,14 @@ export interface MediatedType {
 
 export interface MediatedDevice {
   readonly uuid: string;
-  readonly type: string;
+  /** Id of one of its parent's types; absent: it has none, as one that is just being made or taken away. */
+  readonly type?: string;
   /** Address of the PCI device. */
   readonly parent: string;
   /** A group of its own. Absent: no driver for guests has it. */
   readonly iommuGroup?: number;
+  /** A program has it open: a guest's QEMU, ours or another's. */
+  readonly isOpen: boolean;
 }
 
 export interface PciDevice {

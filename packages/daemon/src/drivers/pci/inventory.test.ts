@@ -92,9 +92,51 @@ describe('the inventory', () => {
     const kind = { id: 'i915-GVTg_V5_4', name: 'GVTg_V5_4', available: 1, deviceApi: 'vfio-pci' };
     expect(graphics).toMatchObject({
       mediatedTypes: [kind],
-      mediatedDevices: [{ uuid, type: 'i915-GVTg_V5_4', parent: '0000:00:02.0', iommuGroup: 40 }],
+      mediatedDevices: [
+        { uuid, type: 'i915-GVTg_V5_4', parent: '0000:00:02.0', iommuGroup: 40, isOpen: false },
+      ],
       inUse: [{ kind: 'mediated', name: uuid }],
     });
+  });
+
+  it('has mediated devices with what they lack, and those that a program has open; and none of other parents', async () => {
+    const bus = await fakeBus();
+    const uuids = [1, 2, 3].map((at) => `83b8f4f2-509f-382f-3c1e-e6bfe0fa100${at}`);
+    const [whole, typeless, other] = uuids as [string, string, string];
+    bus.add({
+      address: card,
+      class: '0x030000',
+      driver: 'igb',
+      files: {
+        'mdev_supported_types/nvidia-35/device_api': 'vfio-pci',
+        [`${whole}/mdev_type`]: '-> ../mdev_supported_types/nvidia-35',
+        [`${whole}/iommu_group`]: '-> ../../../../kernel/iommu_groups/41',
+        [`${typeless}/uevent`]: '',
+      },
+    });
+    const devices = '/sys/bus/mdev/devices';
+    writeTable(bus.root, {
+      [`/sys/devices/virtual/mtty/mtty/${other}/mdev_type`]: '-> ../mdev_supported_types/mtty-1',
+      [`${devices}/${whole}`]: `-> ../../../devices/pci0000:00/${card}/${whole}`,
+      [`${devices}/${typeless}`]: `-> ../../../devices/pci0000:00/${card}/${typeless}`,
+      [`${devices}/${other}`]: `-> ../../../devices/virtual/mtty/mtty/${other}`,
+    });
+    const inventory = await readInventory(
+      {
+        files: { ...bus.files, opens: async (path) => (path === '/dev/vfio/41' ? 'EBUSY' : true) },
+        ...{ addresses: () => ({}), claims: none, stuck: createStuckDevices() },
+      },
+      signal(),
+    );
+    expect(inventory.map(({ address, mediatedDevices }) => [address, mediatedDevices])).toEqual([
+      [
+        card,
+        [
+          { uuid: whole, type: 'nvidia-35', parent: card, iommuGroup: 41, isOpen: true },
+          { uuid: typeless, parent: card, isOpen: false },
+        ],
+      ],
+    ]);
   });
 
   it('says what the host works with: cards', async () => {

@@ -8,7 +8,7 @@ import type { ReadClaims } from './disk-claims.ts';
 import { type ReadAddresses, readInterfaces } from './interface-facts.ts';
 import { readMediatedDevices, readMediatedTypes } from './mediated.ts';
 import type { StuckDevices } from './stuck.ts';
-import { deviceDirectory, devicePath } from './sysfs-paths.ts';
+import { deviceDirectory, devicePath, doorOf } from './sysfs-paths.ts';
 import { type BlockFacts, type UseFacts, usesOf } from './uses.ts';
 
 /** What one device's files say. */
@@ -79,8 +79,6 @@ async function withClaims(
   });
   return { ...facts, blocks };
 }
-
-const doorOf = (group: number): string => `/dev/vfio/${group}`;
 
 /** IOMMU groups that a process has open: a group opens once (Linux, driver-api/vfio.rst). */
 async function openGroups(files: HostFiles, devices: readonly OwnFacts[]): Promise<ReadonlySet<number>> {

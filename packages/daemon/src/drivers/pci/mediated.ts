@@ -1,7 +1,7 @@
 // Mediated devices: parts of a device that its driver, and not the hardware, keeps apart (Linux, driver-api/vfio-mediated-device.rst).
 import type { MediatedDevice, MediatedType } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
-import { devicesOfPath } from './sysfs-paths.ts';
+import { devicesOfPath, doorOf } from './sysfs-paths.ts';
 
 export async function readMediatedTypes(files: HostFiles, path: string): Promise<readonly MediatedType[]> {
   const directory = `${path}/mdev_supported_types`;
@@ -18,7 +18,7 @@ export async function readMediatedTypes(files: HostFiles, path: string): Promise
   );
 }
 
-/** Those of PCI devices. */
+/** Those of PCI devices; those of other parents (channels, cards of a mainframe, samples) are none that a guest can be given here. */
 export async function readMediatedDevices(files: HostFiles): Promise<readonly MediatedDevice[]> {
   const directory = '/sys/bus/mdev/devices';
   const read = await Promise.all(
@@ -27,8 +27,13 @@ export async function readMediatedDevices(files: HostFiles): Promise<readonly Me
       const [parent] = devicesOfPath(await files.realPath(`${directory}/${uuid}`));
       if (parent === undefined) return undefined;
       const group = await files.linkName(`${directory}/${uuid}/iommu_group`);
-      const own = group === undefined ? {} : { iommuGroup: Number(group) };
-      return { uuid, type: type ?? 'unknown', parent, ...own };
+      return {
+        uuid,
+        ...(type === undefined ? {} : { type }),
+        parent,
+        ...(group === undefined ? {} : { iommuGroup: Number(group) }),
+        isOpen: group !== undefined && (await files.opens(doorOf(Number(group)))) === 'EBUSY',
+      };
     }),
   );
   return read.filter((device) => device !== undefined);
