@@ -75,6 +75,9 @@ const importImage = (path: string, format?: Said) =>
 const importMachine = (path: string) =>
   daemon.client.call('POST /v1/imports', { body: { path, name: 'evil' }, ...done });
 
+const planOf = (path: string) =>
+  daemon.client.call('POST /v1/imports/plan', { body: { path, dryRun: true } });
+
 const create = (...options: string[]) =>
   run('qemu-img', ['create', '-q', '-f', 'qcow2', ...options]).then(() => undefined);
 /** An empty qcow2 with these bytes in its header. */
@@ -112,8 +115,11 @@ describe('a disk file', () => {
     const refusal = await refusalOf(importImage(at('evil.qcow2')));
     expect(refusal).toMatchObject({ code: 'disk.refused', hint: expect.any(String), details: { reason } });
     expect(refusal.message).toContain(at('evil.qcow2'));
-    const machine = await refusalOf(importMachine(at('evil.qcow2')));
-    expect(machine).toMatchObject({ code: 'disk.refused', details: { reason } });
+    for (const asked of [importMachine, planOf])
+      expect(await refusalOf(asked(at('evil.qcow2')))).toMatchObject({
+        code: 'disk.refused',
+        details: { reason },
+      });
     await rm(at('evil.qcow2'));
   });
 
@@ -218,6 +224,15 @@ describe('an OVA', () => {
       code: 'disk.refused',
       details: { reason: 'size-lie' },
     });
+    expect((await refusalOf(planOf(at('evil.ova')))).code).toBe('disk.refused');
+  });
+
+  it('with a hostile disk in it is refused, also by a plan, which unpacks nothing', async () => {
+    await patched(at('inner.qcow2'), 20, '00000028');
+    const disk = { name: 'disk.vmdk', content: await readFile(at('inner.qcow2')) };
+    await writeTar(at('evil.ova'), [head(), disk]);
+    for (const asked of [importMachine, planOf])
+      expect((await refusalOf(asked(at('evil.ova')))).code).toMatch(/^disk\.(refused|format_mismatch)$/);
   });
 });
 
