@@ -57,23 +57,33 @@ export function promisedOf(shared: Pick<Shared, 'instances' | 'policies' | 'admi
   return sum;
 }
 
+/** Of a guest that is to start. */
+interface StartNeeds {
+  /** As just looked at. */
+  readonly memory: HostMemory;
+  /** Of its memory, what is of no huge pages. */
+  readonly ownMib: number;
+  /** Huge pages that are to be made for it, of the host's own memory, whatever risk it takes. */
+  readonly pagesMib: number;
+}
+
 /**
- * Promises a guest that is to start what it needs, until its record says so or `admitted` is rid of it. `memory`: as just looked at. `ownMib`:
- * of its memory, what is of no huge pages that there are. Throws `host.insufficient_memory`, `host.insufficient_cpus`, and promises nothing then.
+ * Promises a guest that is to start what it needs, until its record says so or `admitted` is rid of it. Throws `host.insufficient_memory`, `host.insufficient_cpus`, and promises nothing then.
  */
 export function admit(
   shared: Ground,
   instance: Instance,
-  { memory, ownMib: givenMib }: { readonly memory: HostMemory; readonly ownMib: number },
+  { memory, ownMib: givenMib, pagesMib }: StartNeeds,
 ): void {
   const { id, spec } = instance;
-  const neededMib = promiseMib(shared, instance, givenMib);
+  const neededMib = Math.max(promiseMib(shared, instance, givenMib + pagesMib), pagesMib);
   const sum = promisedOf(shared);
   requireHostMemory(instance, memory, {
     neededMib,
-    parts: partsOf(neededMib, givenMib),
+    parts: partsOf(neededMib, givenMib + pagesMib),
     promisedMib: sum.memoryMib,
-    factor: memoryFactor(shared, instance),
+    // Pages are taken at once, from whom they were promised to.
+    factor: pagesMib > 0 ? 1 : memoryFactor(shared, instance),
   });
   if (!spec.overcommit) requireHostCpus(shared, instance, spec.cpus, sum.vcpus);
   shared.admitted.set(id, { memoryMib: neededMib, vcpus: spec.cpus });
@@ -112,9 +122,8 @@ function memoryFactor(
 }
 
 function partsOf(neededMib: number, ownMib: number): string {
-  return neededMib === ownMib + qemuOverheadMib
-    ? `(${ownMib} MiB and ${qemuOverheadMib} MiB for QEMU)`
-    : '(its reservation)';
+  if (neededMib === ownMib + qemuOverheadMib) return `(${ownMib} MiB and ${qemuOverheadMib} MiB for QEMU)`;
+  return neededMib === ownMib ? '(huge pages that are to be made)' : '(its reservation)';
 }
 
 interface MemoryNeed {

@@ -230,6 +230,23 @@ describe('memory', () => {
     await core.run('less', huge, { memoryMib: 936 });
   });
 
+  it('that is promised is not made huge pages of for who takes the risk, nor by a factor', async () => {
+    const core = await createHost();
+    await core.run('a', undefined, { memoryMib: 3000 });
+    await set(core, { memoryOvercommit: 2 });
+    const risk = core.run('risk', huge, { memoryMib: 1018, overcommit: true });
+    await expect(risk).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1018, availableMib: 1016 },
+    });
+    await expect(risk).rejects.toThrow('1018 MiB (huge pages that are to be made)');
+    await expect(core.run('huge', huge, { memoryMib: 938 })).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1018, availableMib: 1016 },
+    });
+    await core.run('less', huge, { memoryMib: 936 });
+  });
+
   it('of huge pages is counted once, also while the guest is still being started', async () => {
     const core = await createHost();
     const launch = holdNextLaunch(core);

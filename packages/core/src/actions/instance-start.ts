@@ -90,10 +90,11 @@ async function requireNetworks(shared: Shared, { spec, project }: Instance): Pro
 }
 
 /** What a guest is admitted with of the host's own memory: of huge pages those that are yet to be made of it. */
-function ownPagesMib({ spec }: Instance, placed: Placed | undefined): number {
+function ownMemoryOf({ spec }: Instance, placed: Placed | undefined): { ownMib: number; pagesMib: number } {
   const { pageSizeKib, reserved = [] } = placed?.record ?? {};
-  if (pageSizeKib === undefined) return spec.memoryMib;
-  return reserved.reduce((sum, { count, sizeKib }) => sum + Math.ceil((count * sizeKib) / 1024), 0);
+  if (pageSizeKib === undefined) return { ownMib: spec.memoryMib, pagesMib: 0 };
+  const sumMib = reserved.reduce((sum, { count, sizeKib }) => sum + Math.ceil((count * sizeKib) / 1024), 0);
+  return { ownMib: 0, pagesMib: sumMib };
 }
 
 interface Launched {
@@ -200,7 +201,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     await requireProcessors(shared, instance, { accelerator, qemu, topology });
     const requirePools = await poolsToRun(shared, instance);
     const memory = await shared.host.memory();
-    admitGuest(shared, instance, { memory, ownMib: ownPagesMib(instance, placed) });
+    admitGuest(shared, instance, { memory, ...ownMemoryOf(instance, placed) });
     requirePools();
     await requireNetworks(shared, instance);
     requireClock(instance, accelerator);

@@ -6,11 +6,12 @@ import { type Instance, type Volume, WirtError } from '@wirt/api';
 import type { Shared } from './parts.ts';
 import { volumesOf } from './volume-layers.ts';
 
-/** A pool that can be looked at. Pools on one file system have the same space, and promise it together. */
+/** Pools on one file system have the same space, and promise it together. */
 interface PoolSpace {
   readonly name: string;
-  readonly capacityBytes: number;
   readonly fileSystem: string;
+  /** Of those that were asked. */
+  readonly capacityBytes?: number;
 }
 
 export interface PoolPromise {
@@ -25,16 +26,21 @@ export interface PoolPromise {
 
 type Ground = Pick<Shared, 'volumes' | 'instances' | 'admitted' | 'admittedVolumes' | 'settings'>;
 
-/** One that cannot be looked at is left out: who uses it is told so. */
-export async function poolSpaces({
-  pools,
-  storage,
-}: Pick<Shared, 'pools' | 'storage'>): Promise<PoolSpace[]> {
+/**
+ * `asked`: which are looked at, so that no start waits for the disks of another; all where it is absent. One that cannot be opened or looked at is left
+ * out: who uses it is told so.
+ */
+export async function poolSpaces(
+  { pools, storage }: Pick<Shared, 'pools' | 'storage'>,
+  asked?: ReadonlySet<string>,
+): Promise<PoolSpace[]> {
   const found = await Promise.all(
-    [...pools.after()].map(async ({ id, name }) => {
+    [...pools.after()].map(async ({ id, name }): Promise<PoolSpace[]> => {
       try {
-        const { capacityBytes, fileSystem } = await (await storage.open(id)).capacity();
-        return [{ name, capacityBytes, fileSystem }];
+        const pool = await storage.open(id);
+        const { fileSystem } = pool;
+        if (asked?.has(name) === false) return [{ name, fileSystem }];
+        return [{ name, fileSystem, capacityBytes: (await pool.capacity()).capacityBytes }];
       } catch (error) {
         if (error instanceof WirtError) return [];
         throw error;
@@ -44,7 +50,7 @@ export async function poolSpaces({
   return found.flat();
 }
 
-/** With what is being recorded, and `given` as they are to be. */
+/** Of those that were asked; with what is being recorded, and `given` as they are to be. */
 export function poolPromises(
   shared: Ground,
   spaces: readonly PoolSpace[],
@@ -58,7 +64,8 @@ export function poolPromises(
   const found = [...volumes.after(), ...given, ...admittedVolumes.values()];
   const all = [...new Map(found.map((one) => [one.id, one])).values()];
   const running = all.filter(isRunning);
-  return spaces.map(({ name, capacityBytes, fileSystem }) => {
+  return spaces.flatMap(({ name, capacityBytes, fileSystem }) => {
+    if (capacityBytes === undefined) return [];
     const sharing = new Set(spaces.filter((one) => one.fileSystem === fileSystem).map((one) => one.name));
     const sum = (list: readonly Volume[]): number =>
       list.reduce((bytes, { spec }) => bytes + (sharing.has(spec.pool) ? spec.sizeBytes : 0), 0);
@@ -86,7 +93,7 @@ export async function promising<T>(
     ({ id, spec }) => spec.sizeBytes > (shared.volumes.get(id)?.spec.sizeBytes ?? 0),
   );
   if (larger.length === 0) return record();
-  const spaces = overcommit ? [] : await poolSpaces(shared);
+  const spaces = overcommit ? [] : await poolSpaces(shared, poolsOf(larger));
   for (const volume of larger) shared.admittedVolumes.set(volume.id, volume);
   try {
     requirePromisable(shared, spaces, larger, (pool) => ({
@@ -109,13 +116,15 @@ export async function poolsToRun(
   given: readonly Volume[] = [...volumesOf(shared, instance).values()],
 ): Promise<() => void> {
   if (given.length === 0 || instance.spec.overcommit) return () => undefined;
-  const spaces = await poolSpaces(shared);
+  const spaces = await poolSpaces(shared, poolsOf(given));
   return () =>
     requirePromisable(shared, spaces, given, () => ({
       who: `Instance ${instance.name}`,
       sum: 'runningBytes',
     }));
 }
+
+const poolsOf = (list: readonly Volume[]): Set<string> => new Set(list.map(({ spec }) => spec.pool));
 
 function requirePromisable(
   shared: Ground,

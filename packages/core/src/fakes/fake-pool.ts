@@ -47,12 +47,9 @@ export function createFakePool(storage: FakeStorage): VolumePool {
     get snapshots() {
       return storage.snapshots;
     },
+    fileSystem: 'disk',
     capacity: () =>
-      Promise.resolve({
-        capacityBytes: storage.capacityBytes,
-        availableBytes: storage.availableBytes,
-        fileSystem: 'disk',
-      }),
+      Promise.resolve({ capacityBytes: storage.capacityBytes, availableBytes: storage.availableBytes }),
     create: (layer) => makeLayer(storage, layer),
     createOverlay: async (layer, backing) => {
       requireOver(layer, backing);

@@ -103,11 +103,10 @@ function taking(create: () => Promise<VolumePoolHarness>): void {
 
   it('tells how large it is and what is free', async () => {
     const { driver, path } = await start();
-    const { capacityBytes, availableBytes, fileSystem } = await (
-      await driver(owner).open({ id: poolId, path })
-    ).capacity();
+    const pool = await driver(owner).open({ id: poolId, path });
+    const { capacityBytes, availableBytes } = await pool.capacity();
     expect(capacityBytes).toBeGreaterThan(0);
-    expect(fileSystem).not.toBe('');
+    expect(pool.fileSystem).not.toBe('');
     expect(availableBytes).toBeGreaterThan(0);
     expect(availableBytes).toBeLessThanOrEqual(capacityBytes);
   });

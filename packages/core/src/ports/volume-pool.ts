@@ -21,8 +21,6 @@ export interface PoolCapacity {
   readonly capacityBytes: number;
   /** Free for this daemon now. */
   readonly availableBytes: number;
-  /** Pools that give the same share their space. */
-  readonly fileSystem: string;
 }
 
 /** Copying that takes long: confined as its bytes deserve, cancelled by the signal, with bytes done of all. */
@@ -38,6 +36,9 @@ export interface VolumePool {
    * itself (LVM, ZFS, RBD), in place, while the guest stands still.
    */
   readonly snapshots: 'layered' | 'native';
+
+  /** Pools that give the same share their space. */
+  readonly fileSystem: string;
 
   /** Throws `pool.unusable`. */
   capacity(): Promise<PoolCapacity>;

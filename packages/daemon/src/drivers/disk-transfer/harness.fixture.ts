@@ -119,6 +119,7 @@ async function createPool(root: string): Promise<VolumePool> {
     join(root, `${volume}-${layer}`);
   return {
     snapshots: 'layered',
+    fileSystem: '',
     capacity: unused,
     async create(layer) {
       const size = String(layer.sizeBytes);

@@ -47,6 +47,7 @@ interface Place {
   readonly claim: Claim;
   /** Whether the file system takes direct I/O. */
   readonly direct: boolean;
+  readonly fileSystem: string;
   readonly tools: Tools;
 }
 
@@ -66,7 +67,9 @@ export function createDirPoolDriver(options: DirPoolDriverOptions): PoolDriver {
         // Else whom they name could read every layer that is made.
         if (process.geteuid?.() === 0) await dropInheritedLists(paths.volumes);
         const tools = { qemuImg, qemuStorageDaemon, loans };
-        const pool = poolAt({ paths, claim, direct: await takesDirect(paths), tools });
+        const { dev } = await stat(paths.root);
+        const direct = await takesDirect(paths);
+        const pool = poolAt({ paths, claim, direct, fileSystem: String(dev), tools });
         return { ...pool, release: () => pool.release().then(() => void taken.delete(paths.root)) };
       } catch (error) {
         throw unusable(path, error);
@@ -93,12 +96,13 @@ async function claimOnce(taken: Map<string, string>, paths: PoolPaths, claim: Cl
 }
 
 function poolAt(place: Place): VolumePool {
-  const { paths, claim, direct, tools } = place;
+  const { paths, claim, direct, fileSystem, tools } = place;
   const pathOf = (layer: StoredLayer): string => layerPath(paths, layer, layer.format);
   const create = (layer: StoredLayer, backing?: EmptyQcow2Options['backing']): Promise<void> =>
     makeLayer(paths, layer, (file) => writeEmpty(file, layer, backing));
   return {
     snapshots: 'layered',
+    fileSystem,
     capacity: () => capacity(place),
     create: (layer) => create(layer),
     createOverlay: async (layer, backing) => {
@@ -198,8 +202,8 @@ async function takesDirect({ root }: PoolPaths): Promise<boolean> {
 async function capacity({ paths, claim }: Place): ReturnType<VolumePool['capacity']> {
   try {
     await requireClaim(paths, claim);
-    const [{ blocks, bavail, bsize }, { dev }] = await Promise.all([statfs(paths.root), stat(paths.root)]);
-    return { capacityBytes: blocks * bsize, availableBytes: bavail * bsize, fileSystem: String(dev) };
+    const { blocks, bavail, bsize } = await statfs(paths.root);
+    return { capacityBytes: blocks * bsize, availableBytes: bavail * bsize };
   } catch (error) {
     throw unusable(paths.root, error);
   }
