@@ -24,7 +24,7 @@ function bindings(): Record<string, string> {
 describe.skipIf(onBus.length === 0)('PCI devices of the host', () => {
   let daemon: TestDaemon;
   let devices: readonly HostDevice[] = [];
-  const before = bindings();
+  const drivers = bindings();
 
   beforeAll(async () => {
     daemon = await startDaemon();
@@ -34,7 +34,7 @@ describe.skipIf(onBus.length === 0)('PCI devices of the host', () => {
 
   it('are listed, each with its driver', () => {
     expect(devices.map(({ address }) => address)).toEqual(onBus.toSorted());
-    for (const { address, driver } of devices) expect(driver ?? 'none').toBe(before[address]);
+    for (const { address, driver } of devices) expect(driver ?? 'none').toBe(drivers[address]);
   });
 
   it('are shown by address, with the reason why a guest cannot have one', async () => {
@@ -71,7 +71,7 @@ describe.skipIf(onBus.length === 0)('PCI devices of the host', () => {
       });
       expect([status.state, status.devices, status.process]).toEqual(['crashed', undefined, undefined]);
     }
-    expect(bindings()).toEqual(before);
+    expect(bindings()).toEqual(drivers);
     expect(await daemon.remains()).toEqual([]);
   });
 
@@ -85,7 +85,36 @@ describe.skipIf(onBus.length === 0)('PCI devices of the host', () => {
     await expect(
       daemon.create('web', { spec: { devices: [{ name: 'vf0', pool: 'fast' }] } }),
     ).rejects.toMatchObject({ code: 'pool.not_found' });
-    expect(bindings()).toEqual(before);
+    expect(bindings()).toEqual(drivers);
+  });
+
+  it('are named by wirt set for the next start of a guest that runs, which goes on', async () => {
+    const address = onBus[0] ?? '';
+    await daemon.create('later', { start: true, spec: { accelerator: 'tcg' } });
+    const params = { instance: 'later' };
+    const pid = async () =>
+      (await daemon.client.call('GET /v1/instances/{instance}', { params })).status.process?.pid;
+    const before = await pid();
+    expect(before).toBeGreaterThan(0);
+    const named = await wirt(daemon.socket, ['set', 'later', `device.it=${address}`]);
+    expect(named.stdout).toMatch(new RegExp(`device\\.it +${address} +- +at its next start`));
+    expect((await wirt(daemon.socket, ['show', 'later'])).stdout).toContain(
+      `it: ${address}, from its next start`,
+    );
+    await expect(
+      daemon.client.call('PATCH /v1/instances/{instance}', {
+        params,
+        body: { spec: { devices: [{ name: 'it', address: 'ffff:ff:1f.7' }] } },
+      }),
+    ).rejects.toMatchObject({ code: 'device.not_found' });
+    const taken = await wirt(daemon.socket, ['set', 'later', 'device.it=']);
+    expect(taken.stdout).toMatch(/device\.it +\(taken out\) +- +now/);
+    expect(await pid()).toBe(before);
+    expect(bindings()).toEqual(drivers);
+    await daemon.client.call('DELETE /v1/instances/{instance}', {
+      params,
+      query: { force: true, wait: 'done' },
+    });
   });
 
   it('are none for guests that could never have any', async () => {
