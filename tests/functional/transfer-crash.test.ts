@@ -105,6 +105,18 @@ describe('wirtd killed with SIGKILL', () => {
     await removeInstance('shop');
     expect((await daemon.client.call('GET /v1/volumes', {})).items).toEqual([]);
   });
+
+  it.each(['instance.import/start', 'instance.start/grant-disks', 'instance.start/record'])(
+    'in the import of a machine that is to start, at %s: it runs',
+    async (step) => {
+      const body = { name: 'shop', path: at('disk.qcow2'), memoryMib: 64, start: true };
+      await survives(step, () => daemon.client.call('POST /v1/imports', { body, ...noWait }));
+      expect((await storage.instance('shop')).status.state).toBe('running');
+      expect((await daemon.client.call('GET /v1/volumes', {})).items).toHaveLength(1);
+      await storage.stopGuest('shop');
+      await removeInstance('shop');
+    },
+  );
 });
 
 describe('wirtd killed with SIGKILL with a machine that has a disk and a drive,', () => {

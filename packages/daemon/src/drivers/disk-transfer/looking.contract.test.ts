@@ -68,6 +68,7 @@ describe.skipIf(toolMissing)(`looking into disks${toolMissing ? ` (skipped: ${to
     },
   );
 
+  // Skipped without root: then the user is the daemon's own, who may.
   it.skipIf(!isRoot)('copies no disk for it that the confined user may not read', async () => {
     await under.make(at('disk'), 'qcow2', diskBytes());
     await chmod(at('disk'), 0o600);
