@@ -43,7 +43,13 @@ export const policyRoutes = {
     summary: 'Change a policy, and with it the instances that have it',
     body: policyUpdateSchema,
     response: policySchema,
-    errors: ['policy.not_found', 'limit.invalid', 'limit.below_floor', 'limit.unsupported'],
+    errors: [
+      'policy.not_found',
+      'limit.invalid',
+      'limit.below_floor',
+      'limit.unsupported',
+      'host.insufficient_memory',
+    ],
   },
   'DELETE /v1/policies/{policy}': {
     ...shared,

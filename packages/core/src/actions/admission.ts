@@ -6,7 +6,7 @@ import { type Instance, WirtError } from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { HostMemory } from '../ports/host-inspector.ts';
 import { hasDevices } from './instance-devices.ts';
-import { policyOf } from './limits.ts';
+import { type Policies, policyOf } from './limits.ts';
 import type { Promised, Shared } from './parts.ts';
 
 type Ground = Pick<Shared, 'instances' | 'policies' | 'admitted' | 'settings' | 'placing'>;
@@ -18,17 +18,14 @@ export function promisableMib({ totalMib, hugePagesMib = 0 }: HostMemory, factor
 }
 
 /** What is kept for a guest whatever others do, by its own limits or its policy's. */
-export function reservationMib(
-  shared: Pick<Shared, 'policies'>,
-  instance: Pick<Instance, 'project' | 'spec'>,
-): number {
+export function reservationMib(shared: Policies, instance: Pick<Instance, 'project' | 'spec'>): number {
   const own = instance.spec.limits?.memory?.reservationMib;
   return own ?? policyOf(shared, instance)?.spec.limits.memory?.reservationMib ?? 0;
 }
 
 /** A guest that takes the risk is promised its reservation alone. `ownMib`: of its memory, what is of no huge pages. */
 export function promiseMib(
-  shared: Pick<Shared, 'policies'>,
+  shared: Policies,
   instance: Pick<Instance, 'project' | 'spec'>,
   ownMib: number,
 ): number {
@@ -91,14 +88,18 @@ export function admit(
 
 /**
  * Promises a guest that runs what it is to have more, until `admitted` is rid of it; whoever calls sees to that. Does nothing for one that does not
- * run. `after`: what its record is to say. Throws as `admit`.
+ * run. `after`: what its record is to say; `then`: what policies are to say. Throws as `admit`.
  */
-export function admitGrowth(shared: Ground, before: Instance, after: Instance, memory: HostMemory): void {
+export function admitGrowth(
+  shared: Ground,
+  before: Instance,
+  after: Instance,
+  { memory, then = shared }: { readonly memory: HostMemory; readonly then?: Policies },
+): void {
   const { id, spec, status } = before;
   if (status.process === undefined) return;
-  const [nowMib, thenMib] = [before, after].map((one) =>
-    promiseMib(shared, one, ownMib(one, one.spec.memoryMib)),
-  ) as [number, number];
+  const nowMib = promiseMib(shared, before, ownMib(before, spec.memoryMib));
+  const thenMib = promiseMib(then, after, ownMib(after, after.spec.memoryMib));
   const sum = promisedOf(shared);
   const neededMib = thenMib - nowMib;
   if (neededMib > 0)

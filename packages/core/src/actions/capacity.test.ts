@@ -190,6 +190,16 @@ describe('memory', () => {
     );
     await core.run('a', undefined, { memoryMib: 9000, overcommit: true, policy: 'db' });
     expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+    const { policy } = core.fake.core.actions;
+    const change = (reservationMib: number) =>
+      policy.update(core.fake.request, 'db', { limits: { memory: { reservationMib } } });
+    await expect(change(4097)).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1097, availableMib: 1096 },
+    });
+    expect((await policy.get('db')).spec.limits.memory?.reservationMib).toBe(3000);
+    await change(4096);
+    expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 4096, reservedMib: 4096 });
   });
 
   it('is shown as promised from when a guest is being started', async () => {

@@ -318,7 +318,7 @@ function update(
         await shared.placing.require(changed);
       const memory = await shared.host.memory();
       try {
-        admitGrowth(shared, instance, changed, memory);
+        admitGrowth(shared, instance, changed, { memory });
         await record();
       } finally {
         shared.admitted.delete(id);

@@ -5,8 +5,13 @@ import type { GroupLimitKey } from '../domain/limits/group-limits.ts';
 import { type Ground, type WantedLimits, wantedLimits } from '../domain/limits/wanted.ts';
 import type { Shared } from './parts.ts';
 
+/** Where policies are found: as they are, or as they are to be. */
+export interface Policies {
+  readonly policies: { find(ref: string, project: string): Policy | undefined };
+}
+
 export function policyOf(
-  { policies }: Pick<Shared, 'policies'>,
+  { policies }: Policies,
   { spec, project }: Pick<Instance, 'spec' | 'project'>,
 ): Policy | undefined {
   return spec.policy === undefined ? undefined : policies.find(spec.policy, project);

@@ -5,11 +5,12 @@ import { patched } from '../domain/limits/wanted.ts';
 import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
 import type { PolicyActions, Request } from './actions.ts';
+import { admitGrowth } from './admission.ts';
 import { requireRevision } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
 import { bringLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Shared } from './parts.ts';
+import type { Promised, Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 
 const broughtAtOnce = 8;
@@ -84,7 +85,7 @@ async function update(
     };
     await requireKept(shared, after);
     await faults.at('policy.update/record');
-    await commit(store, [policies.put(after)]);
+    await promisingAll(shared, after, () => commit(store, [policies.put(after)]));
   });
   await faults.at('policy.update/apply');
   // One at which long work is being done gets it when that has ended, and nobody is kept waiting by it.
@@ -102,6 +103,25 @@ async function update(
     }),
   );
   return observed(shared, policies.require(id));
+}
+
+/** Reservations of a policy are promises to those that have it and run. Throws `host.insufficient_memory`, naming the first that has no room. */
+async function promisingAll(shared: Shared, after: Policy, record: () => Promise<void>): Promise<void> {
+  const { admitted, host } = shared;
+  const memory = await host.memory();
+  const then = { policies: { find: () => after } };
+  const promised = new Map<string, Promised | undefined>();
+  try {
+    for (const instance of usersOf(shared, after)) {
+      // One that is being changed in its own lane has its own.
+      if (admitted.has(instance.id)) continue;
+      admitGrowth(shared, instance, instance, { memory, then });
+      promised.set(instance.id, admitted.get(instance.id));
+    }
+    await record();
+  } finally {
+    for (const [id, own] of promised) if (admitted.get(id) === own) admitted.delete(id);
+  }
 }
 
 /** By every instance that has it, and by one that would have nothing else. Throws `limit.*`, naming it. */
