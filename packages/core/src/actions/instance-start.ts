@@ -206,7 +206,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     await requireNetworks(shared, instance);
     requireClock(instance, accelerator);
     await requireVsock(shared, instance);
-    await requireDevices(shared, instance);
+    await requireDevices(shared, instance, topology);
     const diskIothreads = diskIothreadsOf(instance.spec, qemu);
     return { image, accelerator, placed, diskIothreads, wanted: await requireLimits(shared, instance) };
   }
@@ -260,14 +260,9 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
     const { plan, cards } = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
-    const lent = await cids.lend(id);
-    const guest = await cids.launch(instance, lent, (vsockCid) =>
+    const guest = await cids.launch(instance, plan, (given) =>
       launchSlot(() =>
-        hypervisor.launch(
-          vsockCid === undefined ? plan : { ...plan, vsockCid },
-          { identity, controlGroup },
-          { signal: progress.signal, onStep: step },
-        ),
+        hypervisor.launch(given, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
       ),
     );
     takeBack(async () => {

@@ -11,18 +11,13 @@ const told = async (core: PlacedCore, name: string): Promise<number | undefined>
 const set = ({ fake }: PlacedCore, name: string, vsock: boolean) =>
   fake.core.actions.instance.update(fake.request, name, { spec: { vsock } });
 const remove = ({ fake }: PlacedCore, name: string) =>
-  fake.core.actions.instance.remove(
-    fake.request,
-    name,
-    { force: true, volumes: [] },
-    { wait: 'done', waitSeconds: 5 },
-  );
+  fake.core.actions.instance.remove(fake.request, name, { force: true }, { wait: 'done', waitSeconds: 5 });
 
 describe('a guest with a vsock', () => {
   it('has the smallest address that no other instance has, and QEMU is told so', async () => {
     const core = await createPlacedCore();
     await Promise.all(['a', 'b', 'c'].map((name) => core.run(name, undefined, on)));
-    expect((await cids(core, 'a', 'b', 'c')).toSorted()).toEqual([3, 4, 5]);
+    expect(new Set(await cids(core, 'a', 'b', 'c'))).toEqual(new Set([3, 4, 5]));
     for (const name of ['a', 'b', 'c'])
       expect(await told(core, name)).toBe((await core.get(name)).status.vsockCid);
     expect((await core.get('a')).status.run?.vsock).toBe(true);

@@ -3,6 +3,7 @@
  * kept over stop and start. Whether another program has it only the kernel knows, when QEMU asks for it.
  */
 import { type Instance, WirtError } from '@wirt/api';
+import type { LaunchPlan } from '../domain/guest.ts';
 import type { Shared } from './parts.ts';
 import { commit } from './records.ts';
 
@@ -33,23 +34,18 @@ export function withoutCid({ status }: Instance, { vsock }: Instance['spec']): I
 type Cids = Pick<Shared, 'instances' | 'lanes' | 'store'>;
 
 export interface VsockCids {
-  /** What the instance has, or else is given; undefined where it asks for none. */
-  lend(id: string): Promise<number | undefined>;
   /**
-   * Starts QEMU by `launch`. One that has never had its address before is given the next when another program turns out to have it.
-   * Throws `host.vsock_cid_taken` for one whose address is known by now.
+   * Starts QEMU by `launch`, with the address that the instance has or is given now, where it asks for one. One that has never had its address
+   * before is given the next when another program turns out to have it. Throws `host.vsock_cid_taken` for one whose address is known by now.
    */
-  launch<T>(
-    instance: Instance,
-    cid: number | undefined,
-    launch: (cid: number | undefined) => Promise<T>,
-  ): Promise<T>;
+  launch<T>(instance: Instance, plan: LaunchPlan, launch: (plan: LaunchPlan) => Promise<T>): Promise<T>;
 }
 
 export function createVsockCids({ instances, lanes, store }: Cids): VsockCids {
   /** Seen to be other programs', since this daemon was started. */
   const foreign = new Set<number>();
 
+  /** What the instance has, or else is given; undefined where it asks for none. */
   function lend(id: string): Promise<number | undefined> {
     return lanes.run(lane, async () => {
       const instance = instances.require(id);
@@ -74,20 +70,18 @@ export function createVsockCids({ instances, lanes, store }: Cids): VsockCids {
   }
 
   return {
-    lend,
-    async launch(instance, first, launch) {
+    async launch(instance, plan, launch) {
       const { vsockCid: known } = instance.status;
-      let cid = first;
       for (let moves = 0; ; moves += 1) {
+        const vsockCid = await lend(instance.id);
+        if (vsockCid === undefined) return launch(plan);
         try {
-          return await launch(cid);
+          return await launch({ ...plan, vsockCid });
         } catch (error) {
-          const isTaken = error instanceof WirtError && error.code === 'host.vsock_cid_taken';
-          if (!isTaken || cid === undefined) throw error;
-          foreign.add(cid);
-          if (cid === known || moves >= maxMoves) throw error;
+          if (!(error instanceof WirtError && error.code === 'host.vsock_cid_taken')) throw error;
+          foreign.add(vsockCid);
+          if (vsockCid === known || moves >= maxMoves) throw error;
           await forget(instance.id);
-          cid = await lend(instance.id);
         }
       }
     },

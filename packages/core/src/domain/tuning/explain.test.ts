@@ -253,7 +253,7 @@ describe('the threads of disks', () => {
 describe('a vsock', () => {
   const vsock = (spec: Partial<Instance['spec']>, status: object, host = best.host) => {
     const instance = guest(undefined, spec);
-    const whole = { ...instance, status: { ...instance.status, ...status } } as Instance;
+    const whole = { ...instance, status: { ...instance.status, ...status } };
     return find(explainTuning(whole, { ...best, host }), 'vsock');
   };
 

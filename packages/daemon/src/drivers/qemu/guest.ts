@@ -78,6 +78,20 @@ export function createEventRelay(): {
   };
 }
 
+/** The disk is in: that its threads run elsewhere is told, and is no reason to take it out. */
+function attachPinned(
+  disks: DisksLink,
+  tuning: TuningLink,
+  { id, logger, ended }: { readonly id: string; readonly logger: Logger; readonly ended: AbortSignal },
+): Guest['disks']['attach'] {
+  return async (disk, signal) => {
+    await disks.attach(disk, signal);
+    await tuning.pinAgain(ended).catch((error: unknown) => {
+      logger.warn('guest.disk_not_pinned', { id, disk: disk.name, error });
+    });
+  };
+}
+
 export function createGuest(parts: GuestParts): GuestHandle {
   const { target, paths, logger, console, connected } = parts;
   const { id } = target;
@@ -185,20 +199,13 @@ export function createGuest(parts: GuestParts): GuestHandle {
   const tuning: TuningLink = createTuning({ ...own, pid: parts.process.pid, disks, hotplug });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
   if (connected?.observation.panicked) panic.found();
-  /** The disk is in: that its threads run elsewhere is told, and is no reason to take it out. */
-  const attach: Guest['disks']['attach'] = async (disk, signal) => {
-    await disks.attach(disk, signal);
-    await tuning.pinAgain(ended.signal).catch((error: unknown) => {
-      logger.warn('guest.disk_not_pinned', { id, disk: disk.name, error });
-    });
-  };
 
   const guest: Guest = {
     id,
     process: parts.process,
     console,
     agent,
-    disks: { ...disks, attach },
+    disks: { ...disks, attach: attachPinned(disks, tuning, { id, logger, ended: ended.signal }) },
     nics,
     tuning,
     get state() {
