@@ -113,7 +113,7 @@ describe.skipIf(onBus.length === 0)('PCI devices of the host', () => {
     expect(bindings()).toEqual(drivers);
     await daemon.client.call('DELETE /v1/instances/{instance}', {
       params,
-      query: { force: true, wait: 'done' },
+      query: { force: 'true', wait: 'done' },
     });
   });
 

@@ -97,6 +97,31 @@ describe('a guest with a device of the host', () => {
     expect([driverOf(fake, gpu), driverOf(fake, sound)]).toEqual(['nouveau', 'snd_hda_intel']);
   });
 
+  it('of more than 255 vCPUs has no two of one group, which QEMU would refuse later', async () => {
+    const parts = [aGpu({ groupMembers: [sound] }), aDevice(sound, { iommuGroup: 7, groupMembers: [gpu] })];
+    const fake = await hostWith(...parts);
+    fake.host.topology.host = hostOf(1, 300);
+    Object.assign(fake.host.inspector, { acceleratorVcpus: async () => 288 });
+    await fake.restart();
+    const make = (name: string, more: object) =>
+      outcome(
+        fake.create({
+          name,
+          start: true,
+          spec: { devices: [gpu0, { name: 'sound', address: sound }], ...more },
+        }),
+      );
+    const topology = { sockets: 9, cores: 17, threads: 1 };
+    expect(await make('wide', { cpus: 153, tuning: { topology } })).toMatchObject({
+      error: {
+        code: 'device.group_shared',
+        detail: expect.stringContaining(`${gpu} and ${sound} cannot both be its own`),
+      },
+    });
+    expect(fake.host.remains()).toEqual([]);
+    expect(await make('narrow', { cpus: 153 })).toMatchObject({ state: 'done' });
+  });
+
   it('is given a mediated device by its UUID, and nobody else has that', async () => {
     const kind = { id: 'nvidia-35', available: 3, deviceApi: 'vfio-pci' };
     const mediated = { uuid, type: kind.id, parent: gpu, iommuGroup: 40, isOpen: false };

@@ -2,11 +2,12 @@
  * Devices of the host, lent to a guest for the time that it runs. The lease is in the instance's record before the device is
  * taken from the host, and leaves it when the device is back: whoever dies in between leaves it to the next daemon to give back.
  */
-import { type DeviceLease, type Instance, type InstanceDevice, WirtError } from '@wirt/api';
+import { type CpuTopology, type DeviceLease, type Instance, type InstanceDevice, WirtError } from '@wirt/api';
 import { chooseLeases, findMediated, type Holder, noSuchMediated } from '../domain/devices/lending.ts';
 import { devicesByNode } from '../domain/devices/near.ts';
 import { noSuchDevice, refusalError } from '../domain/devices/refusals.ts';
 import type { PlannedDevice } from '../domain/guest.ts';
+import { needsWideApic } from '../domain/machine-limits/apic.ts';
 import type { LentDevice } from '../domain/tuning/explain.ts';
 import type { Identity } from '../ports/sandbox.ts';
 import { deviceDeadlineMs, devicesLane, functionsOf, restoreFunctions } from './device-pool.ts';
@@ -74,13 +75,39 @@ export function holdersOf(
   );
 }
 
-/** What can be seen to be in the way before anything is made. Throws as `lendDevices`. */
-export async function requireDevices(shared: Shared, instance: Instance): Promise<void> {
+/** What can be seen to be in the way before anything is made. `topology`: where one was planned. Throws as `lendDevices`. */
+export async function requireDevices(
+  shared: Shared,
+  instance: Instance,
+  topology: CpuTopology | undefined,
+): Promise<void> {
   if (!hasDevices(instance)) return;
   requireDevicesFit(instance);
   await shared.lanes.run(devicesLane, async () => {
-    chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+    const leases = chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+    requireOwnGroups(instance, leases, topology);
   });
+}
+
+/** A guest with an IOMMU has an address space for each device, and a group can only be in one (QEMU hw/vfio/common.c, vfio_get_group). */
+function requireOwnGroups(
+  { name, spec }: Instance,
+  leases: readonly DeviceLease[],
+  topology: CpuTopology = { sockets: 1, cores: Math.max(spec.cpus, spec.maxCpus ?? 0), threads: 1 },
+): void {
+  if (!needsWideApic(topology)) return;
+  for (const { address, iommuGroup } of leases) {
+    const other = leases.find((lease) => lease.iommuGroup === iommuGroup && lease.address !== address);
+    if (other === undefined) continue;
+    throw new WirtError(
+      'device.group_shared',
+      `Instance ${name} has more than 255 vCPUs, and so an IOMMU, with which ${address} and ${other.address} cannot both be its own: they share IOMMU group ${iommuGroup}.`,
+      {
+        hint: 'Give it 255 vCPUs or fewer, or only one of them.',
+        details: { addresses: [address, other.address], group: iommuGroup },
+      },
+    );
+  }
 }
 
 async function groundOf(shared: Shared, { id, spec, status }: Instance) {
