@@ -88,18 +88,18 @@ export function admit(
 
 /**
  * Promises a guest that runs what it is to have more, until `admitted` is rid of it; whoever calls sees to that. Does nothing for one that does not
- * run. `after`: what its record is to say; `then`: what policies are to say. Throws as `admit`.
+ * run. `after`: what its record is to say; `next`: what policies are to say. Throws as `admit`.
  */
 export function admitGrowth(
   shared: Ground,
   before: Instance,
   after: Instance,
-  { memory, then = shared }: { readonly memory: HostMemory; readonly then?: Policies },
+  { memory, next = shared }: { readonly memory: HostMemory; readonly next?: Policies },
 ): void {
   const { id, spec, status } = before;
   if (status.process === undefined) return;
   const nowMib = promiseMib(shared, before, ownMib(before, spec.memoryMib));
-  const thenMib = promiseMib(then, after, ownMib(after, after.spec.memoryMib));
+  const thenMib = promiseMib(next, after, ownMib(after, after.spec.memoryMib));
   const sum = promisedOf(shared);
   const neededMib = thenMib - nowMib;
   if (neededMib > 0)

@@ -187,29 +187,30 @@ function releasingLast(undo: Undo, release: () => Promise<void>): TakeBack {
     });
 }
 
+/** What is in the way of a start is told before anything is made; what it needs of the host is promised to it. */
+async function admit(shared: Shared, instance: Instance): Promise<Admitted> {
+  const image = imageFor(shared, instance);
+  const qemu = await shared.host.requireQemu(AbortSignal.timeout(30_000));
+  const accelerator = await shared.host.accelerator(instance.spec.accelerator);
+  const placed = await placeInPages(shared, instance);
+  const topology = placed?.planned.topology;
+  await requireProcessors(shared, instance, { accelerator, qemu, topology });
+  const requirePools = await poolsToRun(shared, instance);
+  const memory = await shared.host.memory();
+  admitGuest(shared, instance, { memory, ...ownMemoryOf(instance, placed) });
+  requirePools();
+  await requireNetworks(shared, instance);
+  requireClock(instance, accelerator);
+  await requireVsock(shared, instance);
+  await requireDevices(shared, instance, topology);
+  const diskIothreads = diskIothreadsOf(instance.spec, qemu);
+  return { image, accelerator, placed, diskIothreads, wanted: await requireLimits(shared, instance) };
+}
+
 export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): BootInstance {
   const { store, instances, clock, logger, faults, hypervisor, sandbox, resources, networking } = shared;
   const launchSlot = pLimit(shared.launchSlots);
   const cids = createVsockCids(shared);
-
-  async function admit(instance: Instance): Promise<Admitted> {
-    const image = imageFor(shared, instance);
-    const qemu = await shared.host.requireQemu(AbortSignal.timeout(30_000));
-    const accelerator = await shared.host.accelerator(instance.spec.accelerator);
-    const placed = await placeInPages(shared, instance);
-    const topology = placed?.planned.topology;
-    await requireProcessors(shared, instance, { accelerator, qemu, topology });
-    const requirePools = await poolsToRun(shared, instance);
-    const memory = await shared.host.memory();
-    admitGuest(shared, instance, { memory, ...ownMemoryOf(instance, placed) });
-    requirePools();
-    await requireNetworks(shared, instance);
-    requireClock(instance, accelerator);
-    await requireVsock(shared, instance);
-    await requireDevices(shared, instance, topology);
-    const diskIothreads = diskIothreadsOf(instance.spec, qemu);
-    return { image, accelerator, placed, diskIothreads, wanted: await requireLimits(shared, instance) };
-  }
 
   /** What QEMU is told, with all that it needs of the host made for it: cards, devices, disks. */
   async function equip(
@@ -245,7 +246,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
       await faults.at(`instance.start/${name}`);
       progress.signal.throwIfAborted();
     };
-    const ground = await admit(instance);
+    const ground = await admit(shared, instance);
     const { accelerator, wanted, placed } = ground;
     if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
     // Its pages have gone from what the host has.

@@ -109,13 +109,13 @@ async function update(
 async function promisingAll(shared: Shared, after: Policy, record: () => Promise<void>): Promise<void> {
   const { admitted, host } = shared;
   const memory = await host.memory();
-  const then = { policies: { find: () => after } };
+  const next = { policies: { find: () => after } };
   const promised = new Map<string, Promised | undefined>();
   try {
     for (const instance of usersOf(shared, after)) {
       // One that is being changed in its own lane has its own.
       if (admitted.has(instance.id)) continue;
-      admitGrowth(shared, instance, instance, { memory, then });
+      admitGrowth(shared, instance, instance, { memory, next });
       promised.set(instance.id, admitted.get(instance.id));
     }
     await record();
