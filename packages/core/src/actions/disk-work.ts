@@ -150,6 +150,7 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
     await faults.at('instance.attach/grant');
     if (guest === undefined) return progress.complete(attached(shared, id, disk));
     await plugIn(shared, guest, disk, progress);
+    live.onObserved(guest);
     await followLimits(shared, live, id);
   };
 }

@@ -3,6 +3,7 @@
  * waits for it.
  */
 import type { Guest } from '../ports/hypervisor.ts';
+import { createEarlyPause } from './early-pause.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { volumesOf } from './volume-layers.ts';
@@ -23,6 +24,7 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
   const { instances, storage, clock, lanes, logger } = shared;
   const waiting = new Set<string>();
   const over = new AbortController();
+  const early = createEarlyPause(shared, live);
   let watching = false;
 
   async function watch(): Promise<void> {
@@ -64,6 +66,7 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
 
   return {
     look(guest) {
+      early.look(guest);
       if (guest.state.diskError !== 'no-space') return;
       waiting.add(guest.id);
       if (watching) return;
@@ -76,6 +79,9 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
           watching = false;
         });
     },
-    stop: () => over.abort(),
+    stop: () => {
+      over.abort();
+      early.stop();
+    },
   };
 }

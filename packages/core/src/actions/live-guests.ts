@@ -16,6 +16,8 @@ export class LiveGuests {
   readonly #guests = new Map<string, Guest>();
   /** Guests that are being looked at, and whether they have told something since. */
   readonly #looking = new Map<Guest, { again: boolean }>();
+  /** Ids of those that were paused here, since a pool is about to be full. */
+  readonly held = new Set<string>();
   /** Called in the lane of the instance, whose guest has ended by itself. */
   onEnded: (id: string, exit: GuestExit) => Promise<void> = () => Promise.resolve();
   /** Called when the record follows what the guest is now, and when it comes under control. Must return at once. */
@@ -52,6 +54,10 @@ export class LiveGuests {
   add(guest: Guest): void {
     const { id } = guest;
     this.#guests.set(id, guest);
+    // An earlier daemon has paused it for that: QEMU knows of no error.
+    const { processors, diskError } = guest.state;
+    const reason = this.#needs.instances.get(id)?.status.pauseReason;
+    if (processors === 'paused' && diskError === undefined && reason === 'no-space') this.held.add(id);
     this.#look(guest);
     guest.listen((event) => {
       if (event.kind !== 'reset') this.#look(guest);
@@ -68,6 +74,7 @@ export class LiveGuests {
   /** Lets go of a guest that is being ended on purpose: its end is then the business of who ends it. */
   delete(id: string): void {
     this.#guests.delete(id);
+    this.held.delete(id);
   }
 
   /** Once at a time, whatever a guest tells, and again when there is room where the store had none. Returns at once. */
@@ -99,7 +106,7 @@ export class LiveGuests {
     const { store, instances, clock } = this.#needs;
     const instance = instances.get(guest.id);
     if (instance === undefined || this.#guests.get(guest.id) !== guest) return;
-    const changed = observed(instance, guest);
+    const changed = observed(instance, guest, this.held.has(guest.id));
     try {
       if (changed !== undefined)
         await commit(store, [instances.put(inState(clock, instance, changed.state, changed))]);
@@ -118,10 +125,10 @@ export class LiveGuests {
 
 type Observed = Pick<InstanceStatus, 'state' | 'agent'> & Partial<Pick<InstanceStatus, 'pauseReason'>>;
 
-function observed({ status }: Instance, guest: Guest): Observed | undefined {
+function observed({ status }: Instance, guest: Guest, isHeld: boolean): Observed | undefined {
   const state = observedState(guest);
   const { agent, diskError } = guest.state;
-  const pauseReason = state === 'paused' ? diskError : undefined;
+  const pauseReason = state === 'paused' ? (diskError ?? (isHeld ? 'no-space' : undefined)) : undefined;
   switch (status.state) {
     case 'running':
     case 'paused':

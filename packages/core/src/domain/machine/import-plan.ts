@@ -247,7 +247,7 @@ function lookNotes(disk: DraftDisk, look: DiskLook | undefined, firmware: 'bios'
 }
 
 const nvmeReason =
-  'A guest on NVMe cannot be paused when its pool is full: it sees an I/O error. Other buses wait for room.';
+  'QEMU cannot let a guest on NVMe wait for room: Wirt pauses it before its pool is full, as far as it sees that in time. On other buses no write fails for want of room.';
 
 /** A disk by itself says which firmware it is for, once it is looked into. */
 function answered(notes: readonly ImportNote[], looks: ReadonlyMap<string, DiskLook>): ImportNote[] {
