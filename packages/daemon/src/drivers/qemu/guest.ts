@@ -78,6 +78,46 @@ export function createEventRelay(): {
   };
 }
 
+/** One that does not go on after its panic is ended, which `onGiveUp` is told before. */
+function watchPanics(
+  { target: { id }, process, logger, panicWaitMs: waitMs = panicWaitMs }: GuestParts,
+  control: Control,
+  ended: AbortSignal,
+  onGiveUp: () => void,
+): ReturnType<typeof createPanicWatch> {
+  return createPanicWatch({
+    id,
+    logger,
+    waitMs,
+    resume: () => control.execute('cont', ended),
+    async giveUp() {
+      onGiveUp();
+      await control
+        .ask('quit', {}, ended)
+        .catch(() => killFound({ id, process }, AbortSignal.timeout(killMs)));
+    },
+  });
+}
+
+interface Devices {
+  readonly disks: DisksLink;
+  readonly nics: NicsLink;
+  readonly tuning: TuningLink;
+}
+
+/** What is plugged into it, and what of it can be changed. */
+function createDevices(
+  { target: { id }, process, logger, chooseAio }: GuestParts,
+  { ask }: Control,
+  { agent, ended }: { readonly agent: AgentLink; readonly ended: AbortSignal },
+): Devices {
+  const own = { id, ask, logger };
+  const disks = createDisks({ ...own, ended, chooseAio: () => chooseAio() });
+  const nics = createNics({ ...own, openTun: () => openTun(logger) });
+  const hotplug = createHotplugAgent({ id, logger, agent });
+  return { disks, nics, tuning: createTuning({ ...own, pid: process.pid, disks, hotplug }) };
+}
+
 /** The disk is in: that its threads run elsewhere is told, and is no reason to take it out. */
 function attachPinned(
   disks: DisksLink,
@@ -95,8 +135,7 @@ function attachPinned(
 export function createGuest(parts: GuestParts): GuestHandle {
   const { target, paths, logger, console, connected } = parts;
   const { id } = target;
-  const events = createGuestEvents({ id, logger });
-  const { emit } = events;
+  const { emit, listen, clear } = createGuestEvents({ id, logger });
   const processors = createProcessors(emit, connected?.observation);
   const gone = Promise.withResolvers<GuestExit>();
   let responsive = connected !== undefined;
@@ -179,24 +218,10 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onGone: endLogged,
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
-  const own = { id, ask: control.ask, logger };
-  const panic = createPanicWatch({
-    id,
-    logger,
-    waitMs: parts.panicWaitMs ?? panicWaitMs,
-    resume: () => control.execute('cont', ended.signal),
-    async giveUp() {
-      shutdownReason = 'guest-panic';
-      await control
-        .ask('quit', {}, ended.signal)
-        .catch(() => killFound({ id, process: parts.process }, AbortSignal.timeout(killMs)));
-    },
+  const panic = watchPanics(parts, control, ended.signal, () => {
+    shutdownReason = 'guest-panic';
   });
-  const chooseAio = (): Promise<AioChoice> => parts.chooseAio();
-  const disks: DisksLink = createDisks({ ...own, ended: ended.signal, chooseAio });
-  const nics: NicsLink = createNics({ ...own, openTun: () => openTun(logger) });
-  const hotplug = createHotplugAgent({ id, logger, agent });
-  const tuning: TuningLink = createTuning({ ...own, pid: parts.process.pid, disks, hotplug });
+  const { disks, nics, tuning } = createDevices(parts, control, { agent, ended: ended.signal });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
   if (connected?.observation.panicked) panic.found();
 
@@ -223,14 +248,14 @@ export function createGuest(parts: GuestParts): GuestHandle {
       await gone.promise;
     },
     exited: gone.promise,
-    listen: (listener) => events.listen(listener),
+    listen,
     detach() {
       ended.abort(new WirtError('daemon.stopping', `Instance ${id} is let go of; it runs on.`));
       panic.detach();
       control.detach();
       agent.detach();
       console.detach();
-      events.clear();
+      clear();
     },
   };
   return { guest, onEvent };
