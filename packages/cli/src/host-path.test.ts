@@ -12,6 +12,11 @@ describe('a file on the command line', () => {
     expect(hostPath('/srv/disk.img')).toBe('/srv/disk.img');
   });
 
+  it('is a device by the name that people know it by', () => {
+    expect(sourcePath('/dev/null')).toBe('/dev/null');
+    expect(sourcePath('/dev/vg/web')).toBe('/dev/vg/web');
+  });
+
   it('is, where it is read, the file that its links lead to', () => {
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'wirt-link-')));
     const at = (path: string): string => join(folder, path);

@@ -16,12 +16,16 @@ export function hostPath(path: string): string {
  */
 export function sourcePath(path: string): string {
   const absolute = resolve(path);
-  if (absolute.startsWith('/dev/')) return absolute;
   try {
-    return realpathSync(absolute);
+    const real = realpathSync(absolute);
+    return isDevice(absolute) && isDevice(real) ? absolute : real;
   } catch {
     return absolute;
   }
+}
+
+function isDevice(path: string): boolean {
+  return path.startsWith('/dev/');
 }
 
 export type Source = { readonly path: string } | { readonly url: string };
