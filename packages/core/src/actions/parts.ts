@@ -116,8 +116,11 @@ export interface Networking {
   cut(): Staged;
   /** Makes the host as the records say; in force when it returns. Throws `network.failed` when what failed concerns who asks. */
   apply(concerned?: Concerned): Promise<void>;
-  /** Makes the ends of a guest's cards on the host. Throws `network.failed`. */
-  plug(instance: Instance, identity: Identity): Promise<void>;
+  /**
+   * Makes the ends of a guest's cards on the host; when it returns, QEMU may open them. The guest may run when they are `inForce`. Both throw
+   * `network.failed`.
+   */
+  plug(instance: Instance, identity: Identity): Promise<{ readonly inForce: Promise<void> }>;
   /** Takes them away. None is fine. Throws `network.failed`; they go with the next turn then. */
   unplug(id: string): Promise<void>;
   isPlugged(id: string): boolean;
