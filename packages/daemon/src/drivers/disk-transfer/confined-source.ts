@@ -15,6 +15,8 @@ import type { DiskFiles } from './opened-disk.ts';
 import { closeAll, type OpenedFile } from './regular-file.ts';
 import { letRead } from './staging.ts';
 
+const SECTOR = 512;
+
 /** The child's first inherited descriptor. */
 export const FIRST_DESCRIPTOR = 3;
 
@@ -82,7 +84,9 @@ async function nodeOf(
   const several = disk.extents.size > 0;
   const filename = several ? await linkExtents(disk, readable, identity) : inheritedPath(0);
   const place = { driver: readable[0]?.device === undefined ? 'file' : 'host_device', filename };
-  const { offset, sizeBytes: size } = readable[0] ?? disk.file;
+  const { offset, sizeBytes } = readable[0] ?? disk.file;
+  // QEMU knows parts in whole sectors; a package fills its last one with zeros.
+  const size = Math.ceil(sizeBytes / SECTOR) * SECTOR;
   return {
     driver,
     file: offset === undefined ? place : { driver: 'raw', offset, size, file: place },

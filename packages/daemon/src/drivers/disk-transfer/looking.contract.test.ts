@@ -90,6 +90,14 @@ describe.skipIf(toolMissing)(`looking into disks${toolMissing ? ` (skipped: ${to
     expect(stored.equals(diskBytes())).toBe(true);
   });
 
+  it('finds one whose size is no whole number of sectors, as compressed qcow2 files have', async () => {
+    await under.make(at('disk'), 'qcow2', diskBytes());
+    const odd = Buffer.concat([await readFile(at('disk')), Buffer.alloc(100)]);
+    const machine = await openPackage({ 'web.qcow2': odd, 'last.nvram': Buffer.alloc(10, 1) });
+    const found = await head(machine.resolve('web.qcow2'));
+    expect(Buffer.from(found ?? []).equals(diskBytes().subarray(0, 65_536))).toBe(true);
+  });
+
   it('refuses a hostile disk in a package before any program has seen it', async () => {
     await under.make(at('disk'), 'qcow2', diskBytes());
     const bytes = await readFile(at('disk'));
