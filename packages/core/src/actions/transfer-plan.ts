@@ -61,7 +61,12 @@ export async function planImport(
       ...plan,
       pool: input.pool,
       neededBytes,
-      notes: [...nameNotes(shared, draft, input), ...(await roomNotes(shared, input, neededBytes)), ...notes],
+      notes: [
+        ...noDiskNotes(draft),
+        ...nameNotes(shared, draft, input),
+        ...(await roomNotes(shared, input, neededBytes)),
+        ...notes,
+      ],
     };
   });
 }
@@ -130,6 +135,14 @@ async function lookAt(
 /** What an import asks the pool for. */
 function bytesOf(look: DiskLook): number {
   return look.state === 'found' ? Math.min(look.fileBytes, look.virtualSizeBytes) : 0;
+}
+
+/** Why there is none is in the notes on those that were left out. */
+function noDiskNotes({ disks }: MachineDraft): ImportNote[] {
+  if (disks.some(({ device }) => device === 'disk')) return [];
+  return [
+    note('disks', 'none', 'Without a disk there is no machine to make: the import will fail.', 'dropped'),
+  ];
 }
 
 function nameNotes({ instances }: Shared, { name }: MachineDraft, { project }: ImportCreate): ImportNote[] {

@@ -154,6 +154,22 @@ describe('a plan', () => {
     );
   });
 
+  it('of a machine whose only disk is left out says why, which the import then refuses', async () => {
+    const scene = await withMachines();
+    const disk =
+      '<disk type="network" device="disk"><source protocol="nbd" name="x"/><target dev="vda" bus="virtio"/></disk>';
+    const text = `<domain type="kvm"><name>far</name><memory>1048576</memory><vcpu>1</vcpu><os><type>hvm</type></os><devices>${disk}</devices></domain>`;
+    scene.fake.host.storage.machines.set('/vm/far.xml', { kind: 'libvirt', text });
+    const { notes } = await plan(scene, '/vm/far.xml');
+    const reasons = notes.map(({ reason }) => reason).join();
+    expect(reasons).toContain('the import will fail');
+    expect(reasons).toContain('Its disk is on a network');
+    await expect(importMachine(scene, '/vm/far.xml')).rejects.toMatchObject({
+      code: 'import.unsupported',
+      hint: expect.stringContaining('--dry-run'),
+    });
+  });
+
   it('is a route of its own: an import with dryRun is refused and makes nothing', async () => {
     const scene = await withMachines();
     await expect(importMachine(scene, '/vm/shop.xml', { dryRun: true })).rejects.toMatchObject({

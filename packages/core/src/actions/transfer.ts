@@ -35,7 +35,7 @@ export function createTransferActions(
   return {
     plan: (request, input) =>
       planImport(shared, request, input, fit, (draft) => {
-        newInstance(shared, draft, input);
+        specOf(shared.operations.newId(), draft);
       }),
     import: (request, input, wait) =>
       answering(request, wait, async () => {
@@ -87,7 +87,9 @@ function newInstance(
 ): Instance {
   const now = clock.now();
   if (draft.disks.every(({ device }) => device !== 'disk'))
-    throw new WirtError('import.unsupported', `Machine ${draft.name} has no disk.`);
+    throw new WirtError('import.unsupported', `Machine ${draft.name} has no disk that could be imported.`, {
+      hint: 'See which were left out, and why: `wirt import FILE --dry-run`.',
+    });
   const id = operations.newId();
   return {
     id,
