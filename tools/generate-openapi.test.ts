@@ -1,7 +1,7 @@
 // The OpenAPI document says what the contract says: every route, every code, and nothing that leads nowhere.
 import { errorCatalogue, type Route, routes } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { buildDocument } from './generate-openapi.ts';
 import { createSchemaBook } from './openapi-schemas.ts';
 

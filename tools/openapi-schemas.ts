@@ -1,7 +1,7 @@
 // Turns the contract's zod schemas into JSON Schema for an OpenAPI 3.1 document: schemas with an id become components,
 // referred to by name. A schema that reads differently as input and as output (defaults make fields optional on the way
 // in) gets a second component, `…Input`. Throws on a schema that JSON Schema cannot say.
-import { z } from 'zod';
+import * as z from 'zod';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };

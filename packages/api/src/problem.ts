@@ -1,5 +1,5 @@
 /** Errors on the wire: `application/problem+json` (RFC 9457) with Wirt's stable `code`, cause and hint. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { causeText, type ErrorCode, errorCatalogue, WirtError } from './errors.ts';
 
 // Object.keys loses the key type; the catalogue is a literal table, so its keys are exactly ErrorCode.

@@ -1,5 +1,5 @@
 /** The shape of a route: what the REST door serves, the OpenAPI document shows and the typed client calls. */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { ErrorCode } from './errors.ts';
 import type { InstanceAction } from './instance-can.ts';
 

@@ -2,7 +2,7 @@
  * The typed client. Its types come from the route table by inference; at run time it knows no schema, so that a
  * program that only lists instances loads nothing else. Any `fetch` will do, also one over a Unix socket.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { WirtError } from '../errors.ts';
 import type { Problem } from '../problem.ts';
 import type { AnyRouteKey, Routes } from '../routes.ts';

@@ -1,5 +1,5 @@
 /** Routes of the host's PCI devices. Which ones a guest is given is in the instance's `spec.devices`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import {
   hostDeviceListQuery,

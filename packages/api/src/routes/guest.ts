@@ -1,5 +1,5 @@
 /** Routes into a guest: console, logs, and commands and files through the guest agent. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { execResultSchema, execSchema, guestPathQuery, logQuery } from '../schemas/guest.ts';
 import { instanceParams } from './instance.ts';

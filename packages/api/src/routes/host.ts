@@ -1,5 +1,5 @@
 /** Routes about the machine below and the daemon itself. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import {
   hostCapacitySchema,

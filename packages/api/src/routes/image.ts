@@ -1,5 +1,5 @@
 /** Routes of images. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import { imageBuildSchema, imageListQuery, imagePageSchema, imageSchema } from '../schemas/image.ts';

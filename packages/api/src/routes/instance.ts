@@ -1,5 +1,5 @@
 /** Routes of instances: their life, and what is observed of them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import { isolationSchema } from '../schemas/guest.ts';

@@ -1,5 +1,5 @@
 /** Routes of networks, of the cards on them, and of tracing a connection through them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import {

@@ -1,5 +1,5 @@
 /** Routes of operations. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { idSchema } from '../schemas/fields.ts';
 import { operationListQuery, operationPageSchema, operationSchema } from '../schemas/operation.ts';

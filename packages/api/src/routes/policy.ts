@@ -1,5 +1,5 @@
 /** Routes of policies. A change is in force on running guests when it is answered. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import {

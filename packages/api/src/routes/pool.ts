@@ -1,5 +1,5 @@
 /** Routes of pools: where volumes lie. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import { poolCreateSchema, poolListQuery, poolPageSchema, poolSchema } from '../schemas/pool.ts';

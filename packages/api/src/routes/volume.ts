@@ -1,5 +1,5 @@
 /** Routes of volumes. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Route, RouteKey } from '../route.ts';
 import { referenceSchema } from '../schemas/fields.ts';
 import { operationSchema, waitQuery } from '../schemas/operation.ts';

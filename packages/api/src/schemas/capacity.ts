@@ -1,5 +1,5 @@
 /** What of the host is promised to guests, and up to what it may be; and its processors and nodes as guests are placed on them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from './fields.ts';
 
 const factor = (what: string) =>

@@ -1,5 +1,5 @@
 /** What cloud-init in the guest is given, by a NoCloud seed or the metadata service. A password comes as its crypt(3) hash only. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from './fields.ts';
 
 const oneLine = z

@@ -1,5 +1,5 @@
 /** Processors that guests can have: what QEMU and an accelerator make of this machine’s, and what several machines have in common. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const featureSchema = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'must be a feature’s name in QEMU');
 const featuresSchema = z.array(featureSchema).max(2048);

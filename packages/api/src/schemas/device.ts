@@ -1,5 +1,5 @@
 /** The host's PCI devices as people see them, which of them an instance asks for, and what it has been lent. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 
 /** The kernel writes domains of more than four digits where there are many. */

@@ -1,5 +1,5 @@
 /** Disks and media of an instance: which volume or image is in which drive, on which bus, in which place of the boot order. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, nameSchema, referenceSchema } from './fields.ts';
 import { throttleSchema } from './limits.ts';
 import { volumeFormatSchema, volumeSizeSchema } from './volume.ts';

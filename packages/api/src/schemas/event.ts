@@ -1,5 +1,5 @@
 /** Events: every change of a record, in the order of store revisions. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, nameSchema, timeSchema } from './fields.ts';
 
 export const eventSchema = z

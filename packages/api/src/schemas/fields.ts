@@ -1,5 +1,5 @@
 /** Field types that several resources share: names, labels, times, revisions, and the head of every record. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Letters, digits and inner hyphens, as a DNS label (RFC 1123), so that a guest's name can be its host name. */
 export const nameSchema = z

@@ -1,5 +1,5 @@
 /** What is done inside a guest through its agent: commands and files. Also the proof of its isolation. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const execSchema = z
   .strictObject({

@@ -1,5 +1,5 @@
 /** The machine below: what it is, what it can do, and how it compares with best practice. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const pciDeviceSchema = z.object({
   address: z.string(),

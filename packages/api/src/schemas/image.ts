@@ -1,5 +1,5 @@
 /** An image: what instances are made from. Built by a recipe, imported or pulled; its files are stored by their content. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 
 export const imageSpecSchema = z

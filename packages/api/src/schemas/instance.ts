@@ -1,5 +1,5 @@
 /** An instance: one virtual machine. `spec` is what was asked, `status` what was observed. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { instanceStates } from '../instance-can.ts';
 import { cloudInitSchema, cloudInitShownSchema } from './cloud-init.ts';
 import { cpuModelSchema } from './cpu-model.ts';

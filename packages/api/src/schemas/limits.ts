@@ -2,7 +2,7 @@
  * Quality of service of an instance: what it may take of processor, memory, disks and network. A field that is absent is inherited from the
  * policy; 0 is no limit, also where the policy has one. What is in force is read back from where it acts, and shown in the status.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const perSecond = (what: string) =>
   z

@@ -1,5 +1,5 @@
 /** Networks: where the network cards of instances are plugged in, their subnets, and who is on them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead, timeSchema } from './fields.ts';
 
 export const networkKinds = ['nat', 'isolated', 'routed', 'bridged'] as const;

@@ -1,5 +1,5 @@
 /** Network cards of an instance: which network, which addresses, who may reach it. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from './fields.ts';
 import { nicLimitsSchema } from './limits.ts';
 

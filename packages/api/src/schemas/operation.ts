@@ -1,5 +1,5 @@
 /** An operation: work that takes longer than a moment. It survives a restart of the daemon and says how. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { problemSchema } from '../problem.ts';
 import { idSchema, nameSchema, pageOf, pageQuery, timeSchema } from './fields.ts';
 

@@ -1,5 +1,5 @@
 /** A policy: limits that several instances share. Changing it changes them; what an instance says itself wins. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { labelsSchema, nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 import { limitsPatchSchema, limitsSchema } from './limits.ts';
 

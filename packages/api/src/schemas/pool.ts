@@ -1,5 +1,5 @@
 /** A pool: where volumes lie. `status` is read from the storage at every look, never stored. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 
 const absolutePath = z

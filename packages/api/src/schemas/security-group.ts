@@ -1,5 +1,5 @@
 /** Security groups, as in EC2 and OpenStack: stateful, rules only allow, and what no rule allows is dropped. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 
 const port = z.int().min(0).max(65_535);

@@ -1,5 +1,5 @@
 /** A snapshot: all disks of an instance as they were at one moment. Snapshots of an instance form a tree. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, labelsSchema, nameSchema, pageOf, pageQuery, recordHead } from './fields.ts';
 
 export const snapshotSpecSchema = z

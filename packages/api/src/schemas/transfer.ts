@@ -1,5 +1,5 @@
 /** The way in from other hypervisors, and out again: plans of imports, and what is exported where. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { labelsSchema, nameSchema, referenceSchema } from './fields.ts';
 
 export const hostPathSchema = z

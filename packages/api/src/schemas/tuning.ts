@@ -2,7 +2,7 @@
  * How an instance is fitted to the hardware: pages, places and processors of the host, and what its own processors look like. What is absent
  * comes from its profile; what it got, and why, is in `GET /v1/instances/{instance}/tuning`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { nameSchema } from './fields.ts';
 
 /** As the kernel writes lists of processors (Documentation/admin-guide/cputopology.rst): `0-3,8`. */

@@ -1,5 +1,5 @@
 /** What instances use of their host: sampled every 5 s in one pass for all, kept for an hour, and as means of 5 min for a month. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { idSchema, nameSchema, timeSchema } from './fields.ts';
 
 const perSecond = z.number().min(0);

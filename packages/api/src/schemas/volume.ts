@@ -1,5 +1,5 @@
 /** A volume: a disk in a pool. Its data lie in layers, of which one is written and the others are frozen. */
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   idSchema,
   labelsSchema,

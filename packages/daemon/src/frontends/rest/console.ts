@@ -7,7 +7,7 @@ import { type Instance, WirtError } from '@wirt/api';
 import type { Actions, Request } from '@wirt/core';
 import type { FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Door } from './door.ts';
 import { guestEnd } from './guest-end.ts';
 import { readCall, routePath } from './mount.ts';

@@ -6,7 +6,7 @@ import type { AnyRouteKey, Route, Routes } from '@wirt/api';
 import { routes } from '@wirt/api';
 import type { Request } from '@wirt/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
+import * as z from 'zod';
 import { jsonBody } from './body.ts';
 import type { Door } from './door.ts';
 import { idempotency, ifRevision } from './headers.ts';

@@ -1,6 +1,6 @@
 /** `fields=name,status.state`: only these fields of each item of a list. */
 import { nearest, WirtError } from '@wirt/api';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { fieldPaths, schemaAt } from './schema-walk.ts';
 
 export type Projection = (item: unknown) => Record<string, unknown>;

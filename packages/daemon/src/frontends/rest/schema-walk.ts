@@ -2,7 +2,7 @@
  * Reads zod schemas as data: which fields there are at a path, and which values a field takes, in words.
  * Knows the schema kinds that the contract uses; any other is `undefined` or said without limits.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export type Path = readonly PropertyKey[];
 

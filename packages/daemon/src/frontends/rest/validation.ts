@@ -3,7 +3,7 @@
  * is allowed there, what came instead, and for an unknown field the known one that it was probably meant to be.
  */
 import { nearest, WirtError } from '@wirt/api';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { expectation, fieldPaths, fieldsAt, type Path, schemaAt } from './schema-walk.ts';
 
 export type Part = 'path' | 'query' | 'body';
