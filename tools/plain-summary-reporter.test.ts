@@ -49,6 +49,14 @@ describe('the plain summary', () => {
     expect(tallyModules([moduleWith(['pending'])], []).failed).toBe(1);
   });
 
+  it('names the cause of an error, whether it is an error itself or words', () => {
+    const lost = (cause: unknown): string[] => tallyModules([], [new Error('lost', { cause })]).failures;
+    expect([...lost(new Error('no route')), ...lost('no answer')]).toEqual([
+      'outside any test: lost (no route)',
+      'outside any test: lost (no answer)',
+    ]);
+  });
+
   it('names each failed test and each broken file with the beginning of its error', () => {
     expect(
       tallyModules([moduleWith(['passed', 'failed'], 'failed'), moduleWith([], 'failed')], []).failures,

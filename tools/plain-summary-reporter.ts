@@ -31,13 +31,14 @@ export function addTally(sum: Tally, more: Tally): void {
 
 interface ErrorLike {
   readonly message: string;
-  readonly cause?: { readonly message: string };
+  readonly cause?: string | { readonly message: string };
 }
 
 function failureLine(name: string, errors: readonly ErrorLike[]): string {
   const [error] = errors;
   if (error === undefined) return `${name}: no error was given`;
-  const cause = error.cause === undefined ? '' : ` (${error.cause.message})`;
+  const { cause: why } = error;
+  const cause = why === undefined ? '' : ` (${typeof why === 'string' ? why : why.message})`;
   return `${name}: ${error.message}${cause}`.replace(/[\s\p{Cc}]+/gu, ' ').trim();
 }
 

@@ -84,7 +84,7 @@ describe('a request to create an instance is refused', () => {
     expect(problem).toMatchObject({
       status: 409,
       code: 'host.insufficient_memory',
-      details: { memoryMib: 16_777_216 },
+      details: { neededMib: 16_777_296, totalMib: expect.any(Number), promisedMib: 0 },
     });
     expect(problem.detail).toMatch(/needs 16777\d+ MiB .* the host has \d+ MiB/);
     expect(problem.hint).toContain('--overcommit');

@@ -78,7 +78,8 @@ export async function networked(more: DaemonOptions = {}): Promise<Networked> {
       if (nics === undefined || nics.length > 0) {
         const up =
           'for i in $(seq 100); do ip -4 -o addr show eth0 | grep -q inet && exit; usleep 100000; done; exit 1';
-        const { exitCode } = await sh(name, up);
+        // A machine that others work on too takes its time for a hundred looks.
+        const { exitCode } = await sh(name, up, 120);
         if (exitCode !== 0) throw new Error(`guest ${name} has got no address`);
       }
       return instance(name);
