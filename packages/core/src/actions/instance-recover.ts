@@ -248,6 +248,8 @@ async function finished(
       if (!guest.state.responsive)
         throw new WirtError('instance.unresponsive', `QEMU of ${instance.name} is silent.`);
       const limits = await limitsOfRun(shared, guest, instances.require(instance.id));
+      // Whether its cards were filtered when the daemon before died, nobody knows.
+      await shared.networking.follow(instance.id);
       if (!paused) await guest.resume(signal);
       const record = await running(shared, instances.require(instance.id), guest, limits);
       await commit(store, [instances.put(record)]);

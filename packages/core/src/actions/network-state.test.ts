@@ -69,6 +69,26 @@ describe('a guest that starts', () => {
     expect(processors()).toEqual(['running']);
   });
 
+  it('does not run unfiltered when the daemon has died in between, and the next one cannot filter either', async () => {
+    const scene = await createNetworkScene();
+    const { fake } = scene;
+    await scene.guest('web', [{}], false);
+    fake.fault = { step: 'instance.start/resume', kind: 'die' };
+    scene.start('web').catch(() => undefined);
+    await fake.died();
+    fake.fault = undefined;
+    const whileUnfiltered = new Set<string>();
+    fake.host.network.filter = () => {
+      for (const { processors } of fake.host.processes.values()) whileUnfiltered.add(processors);
+      return Promise.reject(new WirtError('network.failed', 'nft could not change the tables.'));
+    };
+    await fake.restart();
+    const state = async () => (await fake.core.actions.instance.get('web')).status.state;
+    while ((await state()) === 'starting') await new Promise(setImmediate);
+    expect([...whileUnfiltered]).toEqual(['paused']);
+    expect(fake.host.processes.size).toBe(0);
+  });
+
   it('is gone again when they cannot be filtered', async () => {
     const scene = await createNetworkScene();
     scene.fake.host.network.filter = () =>
