@@ -3,7 +3,7 @@
  * waits for it.
  */
 import type { Guest } from '../ports/hypervisor.ts';
-import { createEarlyPause } from './early-pause.ts';
+import { createEarlyPause, leastToGoOn, volumesOnNvme } from './early-pause.ts';
 import type { LiveGuests } from './live-guests.ts';
 import type { Shared } from './parts.ts';
 import { volumesOf } from './volume-layers.ts';
@@ -21,7 +21,7 @@ export interface SpaceWatch {
 }
 
 export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
-  const { instances, storage, clock, lanes, logger } = shared;
+  const { instances, pools, storage, clock, lanes, logger } = shared;
   const waiting = new Set<string>();
   const over = new AbortController();
   const early = createEarlyPause(shared, live);
@@ -57,9 +57,13 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
   async function hasRoom(id: string): Promise<boolean> {
     const instance = instances.get(id);
     if (instance === undefined) return false;
+    const early = new Set(volumesOnNvme(shared, id).map(({ spec }) => spec.pool));
     for (const { spec } of volumesOf(shared, instance).values()) {
-      const { availableBytes } = await (await storage.open(spec.pool)).capacity();
-      if (availableBytes < leastFreeBytes) return false;
+      const { capacityBytes, availableBytes } = await (await storage.open(spec.pool)).capacity();
+      // Where it is on NVMe, too, a write that finds no room would be an error in it.
+      const isEarly = early.has(spec.pool);
+      const least = isEarly ? leastToGoOn(pools.require(spec.pool), capacityBytes) : leastFreeBytes;
+      if (availableBytes < least) return false;
     }
     return true;
   }

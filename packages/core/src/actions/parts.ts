@@ -87,6 +87,8 @@ export interface VolumeLayers {
   stored(layer: LayerId): StoredLayer;
   /** Lets a guest's process open this layer and all below it. */
   grant(layer: LayerId, identity: Identity, write: boolean): Promise<void>;
+  /** Lets a guest write this layer, which it could only read until now. Throws `internal` when others read it. */
+  widen(layer: LayerId, identity: Identity): Promise<void>;
   /** Lets a guest that had written this layer only read it from now on; or not even that, when it has left in it what QEMU must not open. */
   narrow(layer: LayerId, identity: Identity): Promise<void>;
   /** Takes every layer of the volume back. */

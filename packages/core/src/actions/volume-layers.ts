@@ -7,7 +7,7 @@ import type { DiskLayerNode, DiskSource } from '../domain/disk-source.ts';
 import {
   type ChainLink,
   chainOf,
-  childrenOf,
+  isReadByOthers,
   type LayerId,
   layerOf,
   parentIdOf,
@@ -55,13 +55,7 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
     };
   }
 
-  /** Whether guests of several volumes read it. */
-  function isShared(layer: LayerId): boolean {
-    const children = childrenOf(volumes.after(), layer);
-    return children.some(
-      ({ volume, layer: id }) => volume !== layer.volume || isShared({ volume, layer: id }),
-    );
-  }
+  const isShared = (layer: LayerId): boolean => isReadByOthers([...volumes.after()], layer);
 
   async function grantTo({ volume, layer }: LayerId, to: Grantee): Promise<void> {
     const pool = await storage.open(volumes.require(volume).spec.pool);
@@ -127,6 +121,11 @@ export function createVolumeLayers(shared: Needs): VolumeLayers {
         if (isShared(ref)) await narrow(ref, 'shared');
         else await grantTo(ref, undefined);
       }
+    },
+    async widen(layer, identity) {
+      if (isShared(layer))
+        throw new WirtError('internal', `Layer ${layer.layer} cannot be written: other volumes read it.`);
+      await grantTo(layer, { identity, write: true });
     },
     narrow: (layer, identity) => narrow(layer, isShared(layer) ? 'shared' : { identity, write: false }),
     async prune(id) {

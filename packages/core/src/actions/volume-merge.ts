@@ -7,12 +7,14 @@ import {
   type ChainLink,
   chainOf,
   childrenOf,
+  isReadByOthers,
   type LayerId,
   layerOf,
   parentIdOf,
   withoutLayers,
   withParent,
 } from '../domain/layers.ts';
+import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import { confined } from './confined.ts';
 import type { LiveGuests } from './live-guests.ts';
@@ -117,24 +119,25 @@ function isWrittenOver({ volumes }: Shared, { id, status }: Volume, { layer }: L
 }
 
 async function pullLive(
-  { storage, volumes, sandbox, layers }: Shared,
+  { volumes, sandbox, layers, logger }: Shared,
   { guest, name }: Holder,
   layer: LayerId,
   base: LayerParent | undefined,
   progress: Progress,
 ): Promise<void> {
-  const { spec, status } = volumes.require(layer.volume);
-  const pool = await storage.open(spec.pool);
-  // Claimed at its start; claiming again gives the same. What is frozen it could only read until now.
+  const { status } = volumes.require(layer.volume);
+  // Claimed at its start; claiming again gives the same.
   const identity = await sandbox.claim(guest.id, { kvm: false });
-  await pool.grant(layer, { identity, write: true });
+  // What stays writable by a failure is made good when the guest ends.
+  await using undo = new Undo((error) => logger.warn('volume.frozen_layer_writable', { ...layer, error }));
+  if (layer.layer !== status.active) undo.add(() => layers.narrow(layer, identity));
+  await layers.widen(layer, identity);
   const onProgress = (done: number, total: number): void =>
     progress.stage('merge', { done, total, unit: 'bytes' });
   await guest.disks.pull(
     { disk: name, layer: layer.layer, base: parentIdOf(base) },
     { signal: progress.signal, onProgress },
   );
-  if (layer.layer !== status.active) await layers.narrow(layer, identity);
 }
 
 function sourceOfParent({ layers, images }: Shared, parent: LayerParent | undefined) {
@@ -145,8 +148,8 @@ function sourceOfParent({ layers, images }: Shared, parent: LayerParent | undefi
 }
 
 /**
- * Removes a frozen layer after merging it into what lies on it. Kept, and false, while another volume lies on it or on
- * what lies on it: that would have to be written under others.
+ * Removes a frozen layer after merging it into what lies on it. Kept, and false, while another volume reads it: what lies on it would have
+ * to be written under others.
  */
 export async function dropLayer(
   shared: Shared,
@@ -158,18 +161,13 @@ export async function dropLayer(
   const volume = volumes.get(ref.volume);
   if (volume === undefined || !volume.status.layers.some(({ id }) => id === ref.layer)) return true;
   if (volume.status.active === ref.layer) return false;
-  const children = childrenOf(volumes.after(), ref);
-  if (children.some((child) => !isOwn(shared, volume, child))) return false;
+  const all = [...volumes.after()];
+  if (isReadByOthers(all, ref)) return false;
+  const children = childrenOf(all, ref);
   const { parent } = layerOf(volume, ref.layer);
   for (const child of children) await pullInto(shared, live, child, parent, progress, { frees: true });
   await commit(store, [volumes.put(withoutLayers(volumes.require(volume.id), [ref.layer]))]);
   const pool = await storage.open(volume.spec.pool);
   await pool.remove(ref);
   return true;
-}
-
-/** Whether a layer, and all that lies on it, is this volume's. */
-function isOwn({ volumes }: Shared, volume: Volume, layer: LayerId): boolean {
-  if (layer.volume !== volume.id) return false;
-  return childrenOf(volumes.after(), layer).every(({ volume: other }) => other === volume.id);
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { chainOf } from '../domain/layers.ts';
 import { waitDone } from '../fakes/fake-core.ts';
 import { atEveryCall, createScene, everyDeath, type Scene } from '../fakes/scene.ts';
-import { set, shown, take } from './snapshot.fixture.ts';
+import { remove, set, shown, take } from './snapshot.fixture.ts';
 import { longChain } from './volume-tidy.ts';
 
 const linked = (volume: string) => ({ kind: 'volume', volume, mode: 'linked' }) as const;
@@ -51,6 +51,70 @@ describe.each([true, false])('with a guest that runs: %s,', (live) => {
         expect(await scene.faults()).toEqual([]);
       },
     );
+  });
+});
+
+/** `a` has three clones, the last of which a guest has open: what it reads is F1 ← F2 ← F3. */
+async function clonedThrice(live: boolean, first: (scene: Scene) => Promise<unknown>): Promise<Scene> {
+  const scene = await set(live);
+  await first(scene);
+  for (const name of ['twin2', 'twin3']) await scene.volume(name, { source: linked('a') });
+  await scene.guest('db', ['twin3']);
+  await removed(scene, 'twin2');
+  return scene;
+}
+
+/** Every layer of `a` is there as before, and none that the clone's guest reads may be written. */
+async function expectAllKept(scene: Scene): Promise<void> {
+  await scene.settled();
+  const { layers, active } = (await scene.volumeOf('a')).status;
+  expect(layers.length).toBe(4);
+  const { storage } = scene.fake.host;
+  const writable = layers.filter(({ id }) => id !== active && storage.layers.get(id)?.writable);
+  expect(writable).toEqual([]);
+  expect(await scene.content('twin3')).toEqual({ p: 'first' });
+  expect(await scene.faults()).toEqual([]);
+}
+
+describe.each([true, false])('under the running guest of a clone, with one of the source: %s,', (live) => {
+  it('no layer is merged, however far below the clone it lies', async () => {
+    const scene = await clonedThrice(live, (one) => one.volume('twin1', { source: linked('a') }));
+    await removed(scene, 'twin1');
+    await expectAllKept(scene);
+    const { items } = await scene.fake.core.actions.operation.list({ limit: 100 });
+    expect(items.filter(({ state }) => state === 'failed')).toEqual([]);
+  });
+
+  it('nor is that of a snapshot, which is removed all the same', async () => {
+    const scene = await clonedThrice(live, (one) => take(one, 'one'));
+    await remove(scene, 'one');
+    expect((await scene.fake.core.actions.snapshot.list('web', { limit: 10 })).items).toEqual([]);
+    await expectAllKept(scene);
+  });
+});
+
+describe('a merge under a running guest that fails', () => {
+  it('leaves no frozen layer that the guest may write', async () => {
+    const stage = async (): Promise<Scene> => {
+      const scene = await set(true);
+      await take(scene, 'one');
+      await take(scene, 'two');
+      return scene;
+    };
+    const whole = await stage();
+    whole.fake.cut(undefined);
+    await remove(whole, 'one');
+    const call = whole.fake.calls.indexOf('guest.disks.pull');
+    const scene = await stage();
+    scene.fake.cut({ call, how: 'fail' });
+    await expect(remove(scene, 'one')).rejects.toThrow();
+    expect(scene.fake.calls[call]).toBe('guest.disks.pull');
+    const volumes = await scene.all();
+    const active = volumes.map(({ status }) => status.active);
+    const { layers } = scene.fake.host.storage;
+    const writable = [...layers.values()].filter((one) => one.writable).map(({ layer }) => layer);
+    expect(writable.filter((layer) => !active.includes(layer))).toEqual([]);
+    expect(await scene.faults()).toEqual([]);
   });
 });
 

@@ -6,7 +6,9 @@ import {
   chainOf,
   childrenOf,
   dependentsOf,
+  isReadByOthers,
   layerOf,
+  spentLayers,
   unneededLayers,
   volumesOnImage,
   withNextLayer,
@@ -73,6 +75,14 @@ function idsOf(volumes: readonly Volume[], volume: Volume, layer = volume.status
   );
 }
 
+/** What all layers of the other volumes lie on. */
+function chainsOfOthers(volumes: readonly Volume[], { id: own }: Volume): Set<string> {
+  const others = volumes.filter(({ id }) => id !== own);
+  return new Set(
+    others.flatMap((other) => other.status.layers.flatMap(({ id }) => idsOf(volumes, other, id))),
+  );
+}
+
 describe('a chain', () => {
   it('ends with its layer, begins with what lies on nothing, and each lies on the one before', () => {
     fc.assert(
@@ -130,6 +140,18 @@ describe('what lies on a layer', () => {
     );
   });
 
+  it('is read by others when it is in the chain of another volume, whatever is between', () => {
+    fc.assert(
+      fc.property(forest, ({ volumes }) => {
+        for (const volume of volumes)
+          for (const { id } of volume.status.layers)
+            expect(isReadByOthers(volumes, { volume: volume.id, layer: id })).toBe(
+              chainsOfOthers(volumes, volume).has(id),
+            );
+      }),
+    );
+  });
+
   it('is told of an image, also of a volume that is still to be made from it', () => {
     const made = volumeOf('V', [{ id: 'L', format: 'qcow2', sizeBytes: 1, parent: { image: 'I' } }], 'L');
     const copy = volumeOf('W', [{ id: 'M', format: 'qcow2', sizeBytes: 1 }], 'M');
@@ -178,6 +200,31 @@ describe('the layers that nothing needs', () => {
         }
       }),
     );
+  });
+});
+
+describe('the layers that are spent', () => {
+  it('are in no chain of another volume, and are neither written nor held', () => {
+    fc.assert(
+      fc.property(forest, ({ volumes, held }) => {
+        for (const volume of volumes) {
+          const kept = new Set([...chainsOfOthers(volumes, volume), ...held, volume.status.active]);
+          expect(spentLayers(volumes, volume, held).filter((id) => kept.has(id))).toEqual([]);
+        }
+      }),
+    );
+  });
+
+  it('are those between two layers of a volume, from the base on', () => {
+    const on = (layer: string) => ({ parent: { volume: 'V', layer } });
+    const layers = ['L1', 'L2', 'L3'].map((id, index) => ({
+      ...{ id, format: 'qcow2' as const, sizeBytes: 1 },
+      ...(index === 0 ? {} : on(`L${index}`)),
+    }));
+    const volume = volumeOf('V', layers, 'L3');
+    expect(spentLayers([volume], volume, new Set())).toEqual(['L1', 'L2']);
+    const clone = volumeOf('W', [{ id: 'M', format: 'qcow2', sizeBytes: 1, ...on('L2') }], 'M');
+    expect(spentLayers([volume, clone], volume, new Set())).toEqual([]);
   });
 });
 

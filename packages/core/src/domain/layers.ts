@@ -59,6 +59,13 @@ export function childrenOf(volumes: Iterable<Volume>, { layer }: LayerId): Layer
   return children;
 }
 
+/** Whether another volume has a layer on this one, however many of its own are between: guests of several volumes may have it open. */
+export function isReadByOthers(volumes: readonly Volume[], layer: LayerId): boolean {
+  return childrenOf(volumes, layer).some(
+    (child) => child.volume !== layer.volume || isReadByOthers(volumes, child),
+  );
+}
+
 /** Volumes other than `volume` that have layers lying on its layers: its linked clones. */
 export function dependentsOf(volumes: Iterable<Volume>, volume: Volume): Volume[] {
   const own = new Set(volume.status.layers.map(({ id }) => id));
@@ -110,19 +117,19 @@ export function unneededLayers(
 }
 
 /**
- * Layers of a volume that only make its chain longer: neither written nor held by a snapshot, with one layer on them, that is of the same
- * volume, and on which no other volume lies.
+ * Layers of a volume that only make its chain longer: neither written nor held by a snapshot, with one layer on them, and read by no other
+ * volume.
  */
 export function spentLayers(volumes: readonly Volume[], volume: Volume, held: ReadonlySet<string>): string[] {
   const { active, next, layers } = volume.status;
-  const isOwn = (layer: LayerId): boolean => layer.volume === volume.id;
   return layers
     .map(({ id }) => id)
     .filter((id) => {
       if (id === active || id === next || held.has(id)) return false;
-      const [child, ...others] = childrenOf(volumes, { volume: volume.id, layer: id });
-      if (child === undefined || others.length > 0 || !isOwn(child) || child.layer === next) return false;
-      return childrenOf(volumes, child).every(isOwn);
+      const ref = { volume: volume.id, layer: id };
+      const [child, ...others] = childrenOf(volumes, ref);
+      if (child === undefined || others.length > 0 || child.layer === next) return false;
+      return !isReadByOthers(volumes, ref);
     });
 }
 

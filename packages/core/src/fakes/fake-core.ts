@@ -52,6 +52,8 @@ export interface FakeCore {
   core: Core;
   /** Steps passed, in order. */
   readonly steps: string[];
+  /** Events that were logged as warnings, in order. */
+  readonly warnings: readonly string[];
   /** What happens at a step: `fail` throws there; `die` never returns, as for a daemon that was killed. */
   fault: { readonly step: string; readonly kind: 'fail' | 'die' } | undefined;
   /** Names of the calls of ports since `cut` was last called. */
@@ -79,7 +81,13 @@ export async function createFakeCore(
   const clock = createFakeClock();
   const steps: string[] = [];
   let grip = new Grip();
-  const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+  const warnings: string[] = [];
+  const logger = {
+    debug: () => {},
+    info: () => {},
+    warn: (event: string) => void warnings.push(event),
+    error: () => {},
+  };
 
   async function start(): Promise<Core> {
     const own = new Grip();
@@ -89,7 +97,7 @@ export async function createFakeCore(
     const core = await createActions({
       store: own.wrap('store', given.store ?? store),
       clock: own.wrap('clock', clock),
-      logger: silent,
+      logger,
       hypervisor: own.wrap('hypervisor', host.hypervisor),
       sandbox: own.wrap('sandbox', host.sandbox),
       resources: own.wrap('resources', host.resources),
@@ -150,6 +158,7 @@ export async function createFakeCore(
     // Filled below, before anybody has `fake`.
     core: undefined as unknown as Core,
     steps,
+    warnings,
     fault: undefined,
     get calls() {
       return grip.calls;

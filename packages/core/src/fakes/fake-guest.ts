@@ -35,6 +35,8 @@ export interface FakeProcess {
   readonly disks: Map<string, FakeDisk>;
   readonly nics: Map<string, PlannedNic>;
   readonly tuning: FakeTuning;
+  /** Awaited before it is paused or resumed. */
+  command: (what: 'pause' | 'resume') => Promise<void>;
   /** Throws what an overlay is to fail with, before or after it is done. */
   overlayFails: { readonly when: 'before' | 'after'; readonly error: Error } | undefined;
   readonly listeners: Set<(event: GuestEvent) => void>;
@@ -145,6 +147,7 @@ export function controlOf(id: string, uid: number, process: FakeProcess, storage
     for (const listener of process.listeners) listener(event);
   };
   const change = async (processors: 'running' | 'paused'): Promise<void> => {
+    await process.command(processors === 'running' ? 'resume' : 'pause');
     process.processors = processors;
     if (processors === 'running') process.diskError = undefined;
     tell({ kind: processors === 'running' ? 'resumed' : 'paused' });

@@ -112,6 +112,7 @@ export function createFakeHost(): FakeHost {
       disks: new Map(disks.map((disk) => [disk.name, openDisk(storage, disk)])),
       nics: new Map(nics.map((nic) => [nic.name, nic])),
       tuning: createFakeTuning(plan),
+      command: () => Promise.resolve(),
       overlayFails: undefined,
       listeners: new Set(),
       exited: promise,

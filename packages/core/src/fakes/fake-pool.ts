@@ -25,9 +25,9 @@ export async function makeLayer(
   const { volume, layer, sizeBytes } = ref;
   if (storage.useOf(layer) !== undefined) storage.broken.push(`${layer} was made anew while a guest has it`);
   const torn = new Map([[tornPlace, layer]]);
-  storage.layers.set(layer, { volume, layer, sizeBytes, words: torn, granted: '' });
+  storage.layers.set(layer, { volume, layer, sizeBytes, words: torn, granted: '', writable: false });
   await storage.halfway();
-  storage.layers.set(layer, { volume, layer, sizeBytes, words, granted: '' });
+  storage.layers.set(layer, { volume, layer, sizeBytes, words, granted: '', writable: false });
 }
 
 export function createFakePool(storage: FakeStorage): VolumePool {
@@ -102,8 +102,10 @@ export function createFakePool(storage: FakeStorage): VolumePool {
       Promise.resolve(refs.filter(({ layer }) => layers.has(layer)).length * storage.layerBytes),
     grant: async ({ layer }, to) => {
       const found = layers.get(layer);
-      if (found !== undefined) found.granted = to === undefined ? '' : to === 'shared' ? 'shared' : 'guest';
-      else if (to !== undefined) requireThere(layer);
+      if (found !== undefined) {
+        found.granted = to === undefined ? '' : to === 'shared' ? 'shared' : 'guest';
+        found.writable = typeof to === 'object' && to.write;
+      } else if (to !== undefined) requireThere(layer);
     },
     list: () => Promise.resolve([...layers.values()].map(({ volume, layer }) => ({ volume, layer }))),
     release: () => Promise.resolve(),

@@ -14,6 +14,8 @@ export interface FakeLayer extends LayerRef {
   readonly words: Map<string, string>;
   sizeBytes: number;
   granted: string;
+  /** Whether it is a guest's to write. */
+  writable: boolean;
 }
 
 export interface FakeStorage {
