@@ -322,6 +322,10 @@ describe('wirt show --tuning', () => {
       'placement',
       'disk.aio',
       'disk.iothreads',
+      'virtio-rng',
+      'watchdog',
+      'pvpanic',
+      'vmgenid',
     ])
       expect(stdout).toContain(word);
     const pid = (await instance('web')).status.process?.pid ?? 0;

@@ -15,6 +15,7 @@ export * from './domain/machine/manifest.ts';
 export { memberNames } from './domain/machine/ovf-envelope.ts';
 export { decodeText } from './domain/machine/xml.ts';
 export { needsWideApic } from './domain/machine-limits/apic.ts';
+export { hasRandomness } from './domain/microvm.ts';
 export * from './domain/network-plan.ts';
 export { maxNics } from './domain/nic.ts';
 export type { Holding } from './domain/placement/placement.ts';

@@ -2,124 +2,156 @@
  * What of the host's memory and processors is promised to guests, added up from their records and from what is under way, and whether more may be.
  * Each question is answered and the promise noted at once, with no await between, so that guests started or enlarged side by side see each other.
  */
-import { type Instance, WirtError } from '@wirt/api';
+import { type Instance, type Policy, WirtError } from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
 import type { HostMemory } from '../ports/host-inspector.ts';
 import { hasDevices } from './instance-devices.ts';
-import { type Policies, policyOf } from './limits.ts';
-import type { Promised, Shared } from './parts.ts';
+import { policyOf } from './limits.ts';
+import type { Admitted, Promised, Shared } from './parts.ts';
 
-type Ground = Pick<Shared, 'instances' | 'policies' | 'admitted' | 'settings' | 'placing'>;
-type Guest = Pick<Instance, 'name' | 'project' | 'spec'>;
+type Policies = Pick<Shared, 'policies' | 'admittedPolicies'>;
+type Promises = Policies & Pick<Shared, 'instances' | 'admitted'>;
+type Ground = Promises & Pick<Shared, 'settings' | 'placing'>;
+type Guest = Pick<Instance, 'name' | 'project' | 'spec'> & Partial<Pick<Instance, 'status'>>;
 
 /** What may be promised in all of the host's own memory: what is set aside as huge pages is nobody's who does not ask for them. */
 export function promisableMib({ totalMib, hugePagesMib = 0 }: HostMemory, factor: number): number {
   return Math.floor((totalMib - hugePagesMib) * factor);
 }
 
-/** What is kept for a guest whatever others do, by its own limits or its policy's. */
+/** What is reserved for a guest, by its own limits or its policy's: of one that is being changed, the larger. */
 export function reservationMib(shared: Policies, instance: Pick<Instance, 'project' | 'spec'>): number {
   const own = instance.spec.limits?.memory?.reservationMib;
-  return own ?? policyOf(shared, instance)?.spec.limits.memory?.reservationMib ?? 0;
+  if (own !== undefined) return own;
+  const policy = policyOf(shared, instance);
+  if (policy === undefined) return 0;
+  const next = shared.admittedPolicies.get(policy.id);
+  return Math.max(...[policy, next].map((one) => one?.spec.limits.memory?.reservationMib ?? 0));
 }
 
-/** A guest that takes the risk is promised its reservation alone. `ownMib`: of its memory, what is of no huge pages. */
-export function promiseMib(
+const nothing: Promised = { memoryMib: 0, keptMib: 0, vcpus: 0 };
+
+/** A guest that takes the risk is promised its reservation alone, and huge pages that are to be made for it. */
+function promiseOf(
   shared: Policies,
-  instance: Pick<Instance, 'project' | 'spec'>,
-  ownMib: number,
-): number {
-  const reservedMib = reservationMib(shared, instance);
-  return instance.spec.overcommit ? reservedMib : Math.max(ownMib + qemuOverheadMib, reservedMib);
+  guest: Guest,
+  { ownMib, pagesMib }: Pick<Admitted, 'ownMib' | 'pagesMib'>,
+): Promised {
+  const { spec } = guest;
+  const reservedMib = reservationMib(shared, guest);
+  const asAskedMib = spec.overcommit ? pagesMib : ownMib + pagesMib + qemuOverheadMib;
+  const memoryMib = Math.max(asAskedMib, reservedMib);
+  const keptMib = holdsAll(guest) ? memoryMib : Math.max(reservedMib, pagesMib);
+  return { memoryMib, keptMib, vcpus: spec.cpus };
 }
 
-/** Of the memory that a guest that runs is to have, what is of the host's own pages: so is what is plugged in later. */
-function ownMib({ status }: Instance, memoryMib: number): number {
+/** Of the memory of a guest that runs, what is of the host's own pages: so is what is plugged in later. */
+function promiseOfRunning(shared: Policies, instance: Instance): Promised {
+  const { spec, status } = instance;
+  if (status.process === undefined) return nothing;
   const hugeMib = status.placement?.pageSizeKib === undefined ? 0 : (status.run?.memoryMib ?? 0);
   // What a guest has not given back yet is not another's.
-  return Math.max(0, Math.max(memoryMib, status.limits?.effective.memoryMib ?? 0) - hugeMib);
+  const mostMib = Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
+  return promiseOf(shared, instance, { ownMib: Math.max(0, mostMib - hugeMib), pagesMib: 0 });
+}
+
+/** To each guest that runs, is being started, or is being changed. */
+function* promises(shared: Promises): Iterable<readonly [Instance, Promised]> {
+  for (const instance of shared.instances.after()) {
+    const now = promiseOfRunning(shared, instance);
+    const admitted = shared.admitted.get(instance.id);
+    yield [instance, admitted === undefined ? now : larger(now, admittedPromise(shared, admitted))];
+  }
+}
+
+function admittedPromise(shared: Policies, admitted: Admitted): Promised {
+  const { instance } = admitted;
+  if (instance.status.process !== undefined) return promiseOfRunning(shared, instance);
+  return promiseOf(shared, instance, admitted);
+}
+
+function larger(one: Promised, other: Promised): Promised {
+  return {
+    memoryMib: Math.max(one.memoryMib, other.memoryMib),
+    keptMib: Math.max(one.keptMib, other.keptMib),
+    vcpus: Math.max(one.vcpus, other.vcpus),
+  };
+}
+
+function added(one: Promised, other: Promised, sign: 1 | -1 = 1): Promised {
+  return {
+    memoryMib: one.memoryMib + sign * other.memoryMib,
+    keptMib: one.keptMib + sign * other.keptMib,
+    vcpus: one.vcpus + sign * other.vcpus,
+  };
 }
 
 /** To all guests that run, are being started, or are being enlarged. */
-export function promisedOf(shared: Pick<Shared, 'instances' | 'policies' | 'admitted'>): Promised {
-  const sum = { memoryMib: 0, vcpus: 0 };
-  for (const instance of shared.instances.after()) {
-    const { id, spec, status } = instance;
-    const soon = shared.admitted.get(id) ?? { memoryMib: 0, vcpus: 0 };
-    const runs = status.process !== undefined;
-    const nowMib = runs ? promiseMib(shared, instance, ownMib(instance, spec.memoryMib)) : 0;
-    sum.memoryMib += Math.max(nowMib, soon.memoryMib);
-    sum.vcpus += Math.max(runs ? spec.cpus : 0, soon.vcpus);
-  }
+export function promisedOf(shared: Promises): Promised {
+  let sum = nothing;
+  for (const [, promise] of promises(shared)) sum = added(sum, promise);
   return sum;
 }
 
-/** Of a guest that is to start. */
-interface StartNeeds {
+interface StartNeeds extends Pick<Admitted, 'ownMib' | 'pagesMib'> {
   /** As just looked at. */
   readonly memory: HostMemory;
-  /** Of its memory, what is of no huge pages. */
-  readonly ownMib: number;
-  /** Huge pages that are to be made for it, of the host's own memory, whatever risk it takes. */
-  readonly pagesMib: number;
 }
 
 /**
  * Promises a guest that is to start what it needs, until its record says so or `admitted` is rid of it. Throws `host.insufficient_memory`, `host.insufficient_cpus`, and promises nothing then.
  */
-export function admit(
-  shared: Ground,
-  instance: Instance,
-  { memory, ownMib: givenMib, pagesMib }: StartNeeds,
-): void {
+export function admit(shared: Ground, instance: Instance, { memory, ownMib, pagesMib }: StartNeeds): void {
   const { id, spec } = instance;
-  const neededMib = Math.max(promiseMib(shared, instance, givenMib + pagesMib), pagesMib);
-  const sum = promisedOf(shared);
+  const needed = promiseOf(shared, instance, { ownMib, pagesMib });
+  const promised = promisedOf(shared);
   requireHostMemory(instance, memory, {
-    neededMib,
-    parts: partsOf(neededMib, givenMib + pagesMib),
-    promisedMib: sum.memoryMib,
+    needed,
+    parts: partsOf(needed.memoryMib, ownMib + pagesMib),
+    promised,
     // Pages are taken at once, from whom they were promised to.
     factor: pagesMib > 0 ? 1 : memoryFactor(shared, instance),
   });
-  if (!spec.overcommit) requireHostCpus(shared, instance, spec.cpus, sum.vcpus);
-  shared.admitted.set(id, { memoryMib: neededMib, vcpus: spec.cpus });
+  if (!spec.overcommit) requireHostCpus(shared, instance, spec.cpus, promised.vcpus);
+  shared.admitted.set(id, { instance, ownMib, pagesMib });
 }
 
 /**
  * Promises a guest that runs what it is to have more, until `admitted` is rid of it; whoever calls sees to that. Does nothing for one that does not
- * run. `after`: what its record is to say; `next`: what policies are to say. Throws as `admit`.
+ * run. `after`: what its record is to say. Throws as `admit`.
  */
-export function admitGrowth(
-  shared: Ground,
-  before: Instance,
-  after: Instance,
-  { memory, next = shared }: { readonly memory: HostMemory; readonly next?: Policies },
-): void {
+export function admitGrowth(shared: Ground, before: Instance, after: Instance, memory: HostMemory): void {
   const { id, spec, status } = before;
   if (status.process === undefined) return;
-  const nowMib = promiseMib(shared, before, ownMib(before, spec.memoryMib));
-  const thenMib = promiseMib(next, after, ownMib(after, after.spec.memoryMib));
-  const sum = promisedOf(shared);
-  const neededMib = thenMib - nowMib;
-  if (neededMib > 0)
-    requireHostMemory(after, memory, {
-      neededMib,
-      promisedMib: sum.memoryMib,
-      factor: memoryFactor(shared, after),
-    });
-  const moreCpus = after.spec.cpus - spec.cpus;
-  if (moreCpus > 0 && !spec.overcommit) requireHostCpus(shared, after, moreCpus, sum.vcpus);
-  if (neededMib > 0 || moreCpus > 0) shared.admitted.set(id, { memoryMib: thenMib, vcpus: after.spec.cpus });
+  const needed = added(promiseOfRunning(shared, after), promiseOfRunning(shared, before), -1);
+  const promised = promisedOf(shared);
+  requireHostMemory(after, memory, { needed, promised, factor: memoryFactor(shared, after) });
+  if (needed.vcpus > 0 && !spec.overcommit) requireHostCpus(shared, after, needed.vcpus, promised.vcpus);
+  shared.admitted.set(id, { instance: after, ownMib: 0, pagesMib: 0 });
 }
 
-/** All memory of a guest with devices of the host is held from the start. */
-function memoryFactor(
-  { settings }: Pick<Shared, 'settings'>,
-  guest: Pick<Instance, 'spec'> & Partial<Pick<Instance, 'status'>>,
-): number {
-  const hasSome = hasDevices(guest) || (guest.status?.devices ?? []).length > 0;
-  return hasSome ? 1 : settings.value.memoryOvercommit;
+/**
+ * Promises what a policy is to reserve to all that have it and run or are being started, until `admittedPolicies` is rid of it; whoever calls sees to
+ * that, also when it throws `host.insufficient_memory`, naming the first that has no room.
+ */
+export function admitPolicy(shared: Ground, after: Policy, memory: HostMemory): void {
+  const before = new Map(promises(shared));
+  let promised = promisedOf(shared);
+  shared.admittedPolicies.set(after.id, after);
+  for (const [instance, promise] of promises(shared)) {
+    const needed = added(promise, before.get(instance) ?? nothing, -1);
+    requireHostMemory(instance, memory, { needed, promised, factor: memoryFactor(shared, instance) });
+    promised = added(promised, needed);
+  }
+}
+
+/** A guest with devices of the host holds all of its memory from its start: one that runs, with those that it was started with. */
+function holdsAll({ spec, status }: Guest): boolean {
+  return status?.process === undefined ? hasDevices({ spec }) : (status.devices ?? []).length > 0;
+}
+
+function memoryFactor({ settings }: Pick<Shared, 'settings'>, guest: Guest): number {
+  return holdsAll(guest) ? 1 : settings.value.memoryOvercommit;
 }
 
 function partsOf(neededMib: number, ownMib: number): string {
@@ -128,10 +160,10 @@ function partsOf(neededMib: number, ownMib: number): string {
 }
 
 interface MemoryNeed {
-  readonly neededMib: number;
+  readonly needed: Promised;
   /** What it is the sum of; absent: it is what a guest is to have more. */
   readonly parts?: string;
-  readonly promisedMib: number;
+  readonly promised: Promised;
   readonly factor: number;
 }
 
@@ -139,23 +171,22 @@ interface MemoryNeed {
  * What is available now counts, and what running guests may yet take, since a guest's memory is taken from the host only as it is touched. Throws
  * `host.insufficient_memory` with the sum.
  */
-function requireHostMemory(
-  { name }: Guest,
-  memory: HostMemory,
-  { neededMib, parts, promisedMib, factor }: MemoryNeed,
-): void {
+function requireHostMemory(guest: Guest, memory: HostMemory, need: MemoryNeed): void {
+  const { parts, factor } = need;
+  const { memoryMib: neededMib } = need.needed;
+  const { memoryMib: promisedMib } = need.promised;
   const totalMib = promisableMib(memory, 1);
   const mostMib = promisableMib(memory, factor);
   const availableMib = Math.max(
     0,
     Math.min(memory.availableMib + Math.max(0, mostMib - totalMib), mostMib - promisedMib),
   );
-  if (neededMib <= availableMib) return;
+  if (neededMib <= availableMib) return requireKept(guest, totalMib, need);
   const promised = promisedMib > 0 ? `; ${promisedMib} MiB are promised to running guests` : '';
   const times = factor === 1 ? '' : `, ${factor} times`;
   throw new WirtError(
     'host.insufficient_memory',
-    `Instance ${name} needs ${neededMib} MiB ${parts ?? 'more'}, and the host has ${availableMib} MiB available of ${totalMib} MiB${times}${promised}.`,
+    `Instance ${guest.name} needs ${neededMib} MiB ${parts ?? 'more'}, and the host has ${availableMib} MiB available of ${totalMib} MiB${times}${promised}.`,
     {
       hint:
         parts === undefined
@@ -166,17 +197,38 @@ function requireHostMemory(
   );
 }
 
+/** What is kept whatever others do is kept once, whatever the factor. */
+function requireKept({ name }: Guest, totalMib: number, { needed, parts, promised }: MemoryNeed): void {
+  const { keptMib: neededMib } = needed;
+  const { keptMib } = promised;
+  const availableMib = Math.max(0, totalMib - keptMib);
+  if (neededMib <= availableMib) return;
+  const more = parts === undefined ? ' more' : '';
+  throw new WirtError(
+    'host.insufficient_memory',
+    `Instance ${name} is to keep ${neededMib} MiB${more} whatever others do, and of the host’s ${totalMib} MiB, ${keptMib} MiB are kept for running guests already.`,
+    {
+      hint: 'Reserve less for it, or stop guests that have reservations or devices of the host: no factor counts for those.',
+      details: { neededMib, availableMib, totalMib, keptMib },
+    },
+  );
+}
+
 /** Refuses a guest that this host could not hold though no other ran. Throws `host.insufficient_memory`. */
 export function requireFitting(
-  shared: Pick<Shared, 'policies' | 'settings'>,
+  shared: Policies & Pick<Shared, 'settings'>,
   guest: Guest,
   memory: HostMemory,
   ownMib: number,
 ): void {
-  const neededMib = promiseMib(shared, guest, ownMib);
+  const needed = promiseOf(shared, guest, { ownMib, pagesMib: 0 });
   const empty = { ...memory, availableMib: promisableMib(memory, 1) };
-  const factor = memoryFactor(shared, guest);
-  requireHostMemory(guest, empty, { neededMib, parts: partsOf(neededMib, ownMib), promisedMib: 0, factor });
+  requireHostMemory(guest, empty, {
+    needed,
+    parts: partsOf(needed.memoryMib, ownMib),
+    promised: nothing,
+    factor: memoryFactor(shared, guest),
+  });
 }
 
 /** Throws `host.insufficient_cpus` with the sum. */

@@ -181,6 +181,67 @@ describe('memory', () => {
     await update(core, 'a', { limits: { memory: { reservationMib: 4096 } } });
   });
 
+  describe('that a policy is to reserve', () => {
+    const risky = { memoryMib: 9000, overcommit: true, policy: 'db' } as const;
+
+    async function createPolicy(reservationMib: number) {
+      const core = await createHost();
+      const { policy } = core.fake.core.actions;
+      const limits = { memory: { reservationMib } };
+      await policy.create(core.fake.request, policyCreateSchema.parse({ name: 'db', limits }));
+      const change = (larger: number) =>
+        policy.update(core.fake.request, 'db', { limits: { memory: { reservationMib: larger } } });
+      return { core, change };
+    }
+
+    it('is promised also to a guest that is being started, or refused', async () => {
+      const { core, change } = await createPolicy(1000);
+      const launch = holdNextLaunch(core);
+      const start = core.run('a', undefined, risky);
+      await launch.reached;
+      await expect(change(4097)).rejects.toMatchObject({
+        code: 'host.insufficient_memory',
+        details: { neededMib: 3097, availableMib: 3096 },
+      });
+      expect((await capacityOf(core)).memory.promisedMib).toBe(1000);
+      await change(3000);
+      expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+      await expect(core.run('b', undefined, { memoryMib: 1017 })).rejects.toMatchObject({
+        details: { neededMib: 1097, availableMib: 1096, promisedMib: 3000 },
+      });
+      launch.letGo();
+      await start;
+      expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+    });
+
+    it('counts for guests that are started while its record is being written', async () => {
+      const { core, change } = await createPolicy(1000);
+      for (const name of ['a', 'b']) await core.fake.create({ name, spec: risky });
+      const { store } = core.fake;
+      const write = store.write.bind(store);
+      const [reached, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      Object.assign(store, {
+        write: async (...given: Parameters<typeof write>) => {
+          if (given[0].some(({ key }) => key.startsWith('policy/'))) {
+            reached.resolve();
+            await free.promise;
+          }
+          return write(...given);
+        },
+      });
+      const changed = change(3000);
+      await reached.promise;
+      await core.start('a');
+      await expect(core.start('b')).rejects.toMatchObject({
+        code: 'host.insufficient_memory',
+        details: { neededMib: 3000, promisedMib: 3000 },
+      });
+      free.resolve();
+      await changed;
+      expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 3000, reservedMib: 3000 });
+    });
+  });
+
   it('that is reserved by a policy is promised as well', async () => {
     const core = await createHost();
     const limits = { memory: { reservationMib: 3000 } };
@@ -200,6 +261,33 @@ describe('memory', () => {
     expect((await policy.get('db')).spec.limits.memory?.reservationMib).toBe(3000);
     await change(4096);
     expect((await capacityOf(core)).memory).toMatchObject({ promisedMib: 4096, reservedMib: 4096 });
+  });
+
+  it('that is reserved, or held whole for devices, is kept once, whatever the factor', async () => {
+    const core = await createHost();
+    await set(core, { memoryOvercommit: 2 });
+    const nvme = aDevice('0000:02:00.0');
+    core.fake.host.devices.table.set(nvme.address, nvme);
+    const devices = [{ name: 'nvme0', address: nvme.address }];
+    const reserving = (reservationMib: number) => ({ limits: { memory: { reservationMib } } });
+    await core.run('a', undefined, { memoryMib: 9000, overcommit: true, ...reserving(2000) });
+    await core.run('b', undefined, { memoryMib: 920, devices });
+    const start = core.run('c', undefined, { memoryMib: 2000, ...reserving(1097) });
+    await expect(start).rejects.toMatchObject({
+      code: 'host.insufficient_memory',
+      details: { neededMib: 1097, availableMib: 1096, totalMib, keptMib: 3000 },
+    });
+    await expect(start).rejects.toThrow('of the host’s 4096 MiB, 3000 MiB are kept for running guests');
+    await update(core, 'c', reserving(1096));
+    await core.start('c');
+    // It is promised no more by it, but more of that is kept.
+    await expect(update(core, 'c', reserving(1097))).rejects.toMatchObject({
+      details: { neededMib: 1, availableMib: 0 },
+    });
+    await expect(core.run('d', undefined, { memoryMib: 5000, ...reserving(4097) })).rejects.toMatchObject({
+      details: { neededMib: 4097, availableMib: totalMib, keptMib: 0 },
+    });
+    await core.run('e', undefined, { memoryMib: 3000 });
   });
 
   it('is shown as promised from when a guest is being started', async () => {

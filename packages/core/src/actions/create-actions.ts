@@ -4,6 +4,7 @@ import {
   imageSchema,
   instanceSchema,
   networkSchema,
+  type Policy,
   policySchema,
   poolSchema,
   securityGroupSchema,
@@ -34,7 +35,7 @@ import { NetworkState } from './network-state.ts';
 import { createNicActions } from './nic.ts';
 import { createOperationActions } from './operation.ts';
 import { OperationRunner, openOperations } from './operation-runner.ts';
-import type { CoreParts, Promised, Shared } from './parts.ts';
+import type { Admitted, CoreParts, Shared } from './parts.ts';
 import { createPlacementWatch } from './placement-watch.ts';
 import { Placing } from './placing.ts';
 import { createPolicyActions } from './policy.ts';
@@ -92,7 +93,8 @@ export async function createActions(parts: CoreParts): Promise<Core> {
     storage: new Pools(pools, parts.poolDrivers),
     operations: new OperationRunner({ store, late, lanes, clock, logger }),
     settings: new HostSettingsRecord(store),
-    admitted: new Map<string, Promised>(),
+    admitted: new Map<string, Admitted>(),
+    admittedPolicies: new Map<string, Policy>(),
     admittedVolumes: new Map<string, Volume>(),
   };
   const placing = new Placing({

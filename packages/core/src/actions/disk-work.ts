@@ -122,7 +122,7 @@ export async function plannedDisk(shared: Shared, disk: Disk): Promise<PlannedDi
  * nothing else is done to either meanwhile.
  */
 export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
-  const { instances, volumes, faults } = shared;
+  const { instances, volumes, admittedVolumes, faults } = shared;
   return async (progress) => {
     const input = diskAttachSchema.parse(progress.input);
     const instance = instances.require(id);
@@ -143,13 +143,18 @@ export function attachDisk(shared: Shared, live: LiveGuests, id: string): Work {
       spec: { ...instance.spec, disks: [...instance.spec.disks, disk] },
     });
     const guest = live.holding(id);
-    if (guest !== undefined && attachment?.instance !== id) {
-      const given = withAttachment(volume, { instance: id, disk: disk.name });
-      (await poolsToRun(shared, instance, [given]))();
+    const given = withAttachment(volume, { instance: id, disk: disk.name });
+    const isNew = guest !== undefined && attachment?.instance !== id;
+    if (isNew) (await poolsToRun(shared, instance, [given]))();
+    try {
+      // No await since it was asked: who asks next counts it.
+      if (isNew) admittedVolumes.set(given.id, given);
+      await faults.at('instance.attach/grant');
+      if (guest === undefined) return await progress.complete(attached(shared, id, disk));
+      await plugIn(shared, guest, disk, progress);
+    } finally {
+      admittedVolumes.delete(given.id);
     }
-    await faults.at('instance.attach/grant');
-    if (guest === undefined) return progress.complete(attached(shared, id, disk));
-    await plugIn(shared, guest, disk, progress);
     live.onObserved(guest);
     await followLimits(shared, live, id);
   };

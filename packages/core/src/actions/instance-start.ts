@@ -10,7 +10,7 @@ import type { WantedLimits } from '../domain/limits/wanted.ts';
 import { Undo } from '../domain/undo.ts';
 import type { Guest } from '../ports/hypervisor.ts';
 import type { Identity } from '../ports/sandbox.ts';
-import { admit as admitGuest, promiseMib } from './admission.ts';
+import { admit as admitGuest } from './admission.ts';
 import { placeInPages, reservePages } from './huge-pages.ts';
 import { requireReady } from './image-use.ts';
 import { giveDevicesBack, hasDevices, lendDevices, requireDevices } from './instance-devices.ts';
@@ -201,7 +201,7 @@ async function admit(shared: Shared, instance: Instance): Promise<Admitted> {
   requirePools();
   await requireNetworks(shared, instance);
   requireClock(instance, accelerator);
-  await requireVsock(shared, instance);
+  await requireVsock(shared, instance, { qemu });
   await requireDevices(shared, instance, topology);
   const diskIothreads = diskIothreadsOf(instance.spec, qemu);
   return { image, accelerator, placed, diskIothreads, wanted: await requireLimits(shared, instance) };
@@ -251,7 +251,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
     // Its pages have gone from what the host has.
     if (placed?.record.pageSizeKib !== undefined)
-      shared.admitted.set(id, { memoryMib: promiseMib(shared, instance, 0), vcpus: instance.spec.cpus });
+      shared.admitted.set(id, { instance, ownMib: 0, pagesMib: 0 });
     await step('claim-uid');
     const takeBack = releasingLast(undo, () => sandbox.release(id));
     const identity = await sandbox.claim(id, { kvm: accelerator === 'kvm' });

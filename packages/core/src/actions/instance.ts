@@ -157,7 +157,7 @@ async function create(
         await requireLimits(shared, record);
         requireDevicesFit(record);
         await requireDevicesKnown(shared, record);
-        await requireVsock(shared, record, true);
+        await requireVsock(shared, record, { isNew: true });
         if (record.spec.tuning !== undefined) await shared.placing.require(record);
         const staged = [instances.put(record), ...changed.map((volume) => volumes.put(volume))];
         return promising(
@@ -318,7 +318,7 @@ function update(
         await shared.placing.require(changed);
       const memory = await shared.host.memory();
       try {
-        admitGrowth(shared, instance, changed, { memory });
+        admitGrowth(shared, instance, changed, memory);
         await record();
       } finally {
         shared.admitted.delete(id);

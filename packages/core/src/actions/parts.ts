@@ -138,7 +138,19 @@ export interface Networking {
 export interface Promised {
   /** Of the host's own memory, with what QEMU needs. */
   readonly memoryMib: number;
+  /** Of it, what is kept for the guest whatever others do, for which no factor counts. */
+  readonly keptMib: number;
   readonly vcpus: number;
+}
+
+/** What a guest is promised that its record does not say yet. */
+export interface Admitted {
+  /** As it is to be. */
+  readonly instance: Instance;
+  /** Of the memory of one that is being started, what is of no huge pages. */
+  readonly ownMib: number;
+  /** Huge pages that are to be made for it, of the host's own memory, whatever risk it takes. */
+  readonly pagesMib: number;
 }
 
 /** Shared by the actions; made once by `createActions`. */
@@ -158,8 +170,10 @@ export interface Shared extends CoreParts {
   readonly placing: Placing;
   readonly settings: HostSettingsRecord;
   /** By the id of the instance: what is promised and not in its record yet. */
-  readonly admitted: Map<string, Promised>;
-  /** Volumes being made or enlarged, by id, as their records are to be. */
+  readonly admitted: Map<string, Admitted>;
+  /** Policies being changed, by id, as their records are to be. */
+  readonly admittedPolicies: Map<string, Policy>;
+  /** Volumes being made, enlarged or attached, by id, as their records are to be. */
   readonly admittedVolumes: Map<string, Volume>;
   readonly lanes: Lanes;
   /** For what has come about already; `commit` for what begins. */

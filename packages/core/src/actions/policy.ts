@@ -5,12 +5,12 @@ import { patched } from '../domain/limits/wanted.ts';
 import { namesOf } from '../domain/names.ts';
 import { pageOf } from '../domain/page.ts';
 import type { PolicyActions, Request } from './actions.ts';
-import { admitGrowth } from './admission.ts';
+import { admitPolicy } from './admission.ts';
 import { requireRevision } from './instance-state.ts';
 import { requireLimits } from './limits.ts';
 import { bringLimits } from './limits-hold.ts';
 import type { LiveGuests } from './live-guests.ts';
-import type { Promised, Shared } from './parts.ts';
+import type { Shared } from './parts.ts';
 import { commit, nameConflict, nameTaken } from './records.ts';
 
 const broughtAtOnce = 8;
@@ -105,22 +105,14 @@ async function update(
   return observed(shared, policies.require(id));
 }
 
-/** Reservations of a policy are promises to those that have it and run. Throws `host.insufficient_memory`, naming the first that has no room. */
+/** Reservations of a policy are promises to those that have it and run or are being started. Throws as `admitPolicy`. */
 async function promisingAll(shared: Shared, after: Policy, record: () => Promise<void>): Promise<void> {
-  const { admitted, host } = shared;
-  const memory = await host.memory();
-  const next = { policies: { find: () => after } };
-  const promised = new Map<string, Promised | undefined>();
+  const memory = await shared.host.memory();
   try {
-    for (const instance of usersOf(shared, after)) {
-      // One that is being changed in its own lane has its own.
-      if (admitted.has(instance.id)) continue;
-      admitGrowth(shared, instance, instance, { memory, next });
-      promised.set(instance.id, admitted.get(instance.id));
-    }
+    admitPolicy(shared, after, memory);
     await record();
   } finally {
-    for (const [id, own] of promised) if (admitted.get(id) === own) admitted.delete(id);
+    shared.admittedPolicies.delete(after.id);
   }
 }
 

@@ -166,6 +166,30 @@ describe('a guest', () => {
     expect(await scene.faults()).toEqual([]);
   });
 
+  it('and another that are given a volume at the same moment are promised what is left once', async () => {
+    const scene = await createHost(2);
+    const { fake } = scene;
+    for (const name of ['a', 'b']) {
+      await scene.volume(`${name}-data`, { sizeBytes: 20 * gib });
+      await scene.volume(`${name}-more`, { sizeBytes: 40 * gib });
+      await scene.guest(name, [`${name}-data`], true);
+    }
+    await set(scene, 1);
+    fake.store.turns = 10;
+    const attach = (name: string) =>
+      fake.core.actions.disk.attach(
+        fake.request,
+        name,
+        { volume: `${name}-more`, bus: 'virtio', readOnly: false, deleteOnTermination: false },
+        waitDone,
+      );
+    const ends = await Promise.allSettled([attach('a'), attach('b')]);
+    expect(ends.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect(ends.find(({ status }) => status === 'rejected')).toMatchObject({ reason: refusal });
+    expect((await poolsOf(scene))[0]?.runningBytes).toBe(80 * gib);
+    expect(await scene.faults()).toEqual([]);
+  });
+
   it('without disks starts whatever is promised', async () => {
     const scene = await createGuests();
     await set(scene, 0.1);

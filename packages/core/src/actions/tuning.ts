@@ -16,6 +16,7 @@ export async function tuningOf(shared: Shared, instance: Instance): Promise<Inst
   const { group } = await wantedOf(shared, instance);
   const settings = explainTuning(instance, {
     host,
+    networkDriver: shared.network.driver,
     accelerator,
     whyAccelerator: host.kvm.why,
     placement,

@@ -108,6 +108,26 @@ describe('a guest with a vsock', () => {
     await core.start('a');
     expect((await core.get('a')).status.state).toBe('running');
   });
+
+  it('is refused its start by a QEMU that was built without', async () => {
+    const core = await createPlacedCore();
+    await core.run('a', undefined, on);
+    await core.stop('a');
+    const { inspector } = core.fake.host;
+    const { requireQemu } = inspector;
+    Object.assign(inspector, {
+      requireQemu: async (signal: AbortSignal) => {
+        const qemu = await requireQemu(signal);
+        return { ...qemu, features: { ...qemu.features, 'vhost-vsock': false } };
+      },
+    });
+    await expect(core.start('a')).rejects.toMatchObject({
+      code: 'host.vsock_missing',
+      message: expect.stringContaining('this QEMU has none'),
+      hint: expect.stringMatching(/--qemu.*wirt set a vsock=off/),
+    });
+    await core.run('without');
+  });
 });
 
 describe('a guest with many queues', () => {

@@ -13,16 +13,34 @@ const lane = 'vsock';
 /** Addresses of others in a row that a guest is moved on past at its first start. */
 const maxMoves = 16;
 
+interface VsockGround {
+  /** Of an instance that is being made. */
+  readonly isNew?: boolean;
+  /** That is to start it. */
+  readonly qemu?: Awaited<ReturnType<Shared['host']['requireQemu']>>;
+}
+
 /** Throws `host.vsock_missing`. */
 export async function requireVsock(
   { host }: Pick<Shared, 'host'>,
   { name, spec }: Pick<Instance, 'name' | 'spec'>,
-  isNew = false,
+  { isNew = false, qemu }: VsockGround = {},
 ): Promise<void> {
-  if (spec.vsock !== true || (await host.hasVsock())) return;
+  if (spec.vsock !== true) return;
+  const without = `or do without${isNew ? ', and leave out `--vsock`' : `: \`wirt set ${name} vsock=off\``}`;
+  if (qemu !== undefined && qemu.features['vhost-vsock'] !== true)
+    throw new WirtError(
+      'host.vsock_missing',
+      `Instance ${name} is to have a vsock, and this QEMU has none for it.`,
+      {
+        cause: new Error(`QEMU ${qemu.version} was built without vhost-vsock-pci.`),
+        hint: `Have wirtd use another QEMU, by \`--qemu\`; ${without}.`,
+      },
+    );
+  if (await host.hasVsock()) return;
   throw new WirtError('host.vsock_missing', `Instance ${name} is to have a vsock, and this host has none.`, {
     cause: new Error('There is no /dev/vhost-vsock.'),
-    hint: `Load the module: \`modprobe vhost_vsock\`; or do without${isNew ? ', and leave out `--vsock`' : `: \`wirt set ${name} vsock=off\``}.`,
+    hint: `Load the module: \`modprobe vhost_vsock\`; ${without}.`,
   });
 }
 

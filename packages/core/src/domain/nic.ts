@@ -35,9 +35,12 @@ function freeName(others: readonly Nic[], wanted: string | undefined): string {
   for (let number = 0; ; number += 1) if (!taken.has(`nic${number}`)) return `nic${number}`;
 }
 
-/** Queues of a card: as many as asked for, else one for each vCPU, up to 8; one for models that have no more. */
+/** Of a card for which no number was asked. */
+export const maxDefaultQueues = 8;
+
+/** Queues of a card: as many as asked for, else one for each vCPU, up to a limit; one for models that have no more. */
 export function queuesOf({ model, queues }: Pick<Nic, 'model' | 'queues'>, cpus: number): number {
-  return model === 'virtio' ? (queues ?? Math.min(cpus, 8)) : 1;
+  return model === 'virtio' ? (queues ?? Math.min(cpus, maxDefaultQueues)) : 1;
 }
 
 export function plannedNic(nic: Nic, mtu: number, backend: NicBackend): PlannedNic {

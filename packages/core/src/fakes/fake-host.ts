@@ -226,7 +226,7 @@ export function createFakeHost(): FakeHost {
         Promise.resolve({
           version: host.qemuVersion,
           maxCpus: { q35: 288, microvm: 288 },
-          features: { 'iothread-vq-mapping': true },
+          features: { 'iothread-vq-mapping': true, 'vhost-vsock': true },
         }),
       hasVsock: () => Promise.resolve(host.vsock),
       acceleratorVcpus: () => Promise.resolve(255),

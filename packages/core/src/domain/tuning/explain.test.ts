@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { explainTuning, profileName, type TuningGround } from './explain.ts';
 
 function guest(tuning?: Tuning, more: Partial<Instance['spec']> = {}): Instance {
-  const spec = { cpus: 2, memoryMib: 1024, machine: 'q35', accelerator: 'auto', overcommit: false, ...more };
+  const parts = { nics: [{ name: 'nic0', model: 'virtio' }], disks: [] };
+  const shape = { cpus: 2, memoryMib: 1024, machine: 'q35', accelerator: 'auto', overcommit: false };
+  const spec = { ...shape, ...parts, ...more };
   // Only these fields of an instance are looked at.
   return {
     name: 'web',
@@ -23,6 +25,7 @@ const best: TuningGround = {
     ksm: true,
     numa: [{ node: 0, cpus: '0-7', memoryMib: 4096, freeMib: 4096 }],
   },
+  networkDriver: 'bridge',
   accelerator: 'kvm',
   whyAccelerator: 'KVM runs a guest here.',
   placement: undefined,
@@ -61,8 +64,13 @@ const all = [
   'disk.queues',
   'disk.iothreads',
   'network.vhost',
+  'network.nic0.queues',
   'vsock',
   'clock',
+  'virtio-rng',
+  'watchdog',
+  'pvpanic',
+  'vmgenid',
 ];
 
 function find(settings: readonly TuningSetting[], name: string): TuningSetting | undefined {
@@ -250,6 +258,90 @@ describe('the threads of disks', () => {
   });
 });
 
+describe('the queues of a card', () => {
+  const queues = (cpus: number, nic: object = {}, ground: Partial<TuningGround> = {}, run?: object) => {
+    // Only these fields of a card are looked at.
+    const nics = [{ name: 'nic0', model: 'virtio', ...nic }] as unknown as Instance['spec']['nics'];
+    const instance = guest(undefined, { cpus, nics });
+    const whole = { ...instance, status: { ...instance.status, ...(run === undefined ? {} : { run }) } };
+    return find(explainTuning(whole as Instance, { ...best, ...ground }), 'network.nic0.queues');
+  };
+
+  it('are one for each vCPU of its start, up to 8, unless the card says another number', () => {
+    expect(queues(2)).toMatchObject({ value: '2', from: 'default' });
+    expect(queues(64)).toMatchObject({ value: '8', why: expect.stringContaining('8 at most') });
+    expect(queues(64, {}, {}, { cpus: 4, maxCpus: 64 })).toMatchObject({ value: '4' });
+    expect(queues(64, { queues: 32 })).toMatchObject({ value: '32', from: 'spec', why: 'As asked for.' });
+  });
+
+  it('are one for a model that has no more', () => {
+    expect(queues(4, { model: 'e1000e' })).toEqual({
+      ...{ setting: 'network.nic0.queues', value: '1', from: 'spec' },
+      why: 'The model e1000e has no more.',
+    });
+  });
+
+  it('are one in user mode, without vhost, and would be more elsewhere', () => {
+    expect(queues(4, {}, { networkDriver: 'user' })).toMatchObject({
+      ...{ value: '1', from: 'host' },
+      better: expect.stringMatching(/^4, on a host/),
+    });
+    expect(queues(1, {}, { networkDriver: 'user' })?.better).toBeUndefined();
+    const settings = explainTuning(guest(), { ...best, networkDriver: 'user' });
+    expect(find(settings, 'network.vhost')).toMatchObject({
+      value: 'no',
+      better: expect.stringContaining('vhost-net'),
+    });
+  });
+});
+
+describe('a guest with processors numbered beyond 254', () => {
+  const wide = (more: Partial<Instance['spec']>, ground: Partial<TuningGround> = {}) => {
+    const settings = explainTuning(guest(undefined, more), { ...best, ...ground });
+    return ['x2apic', 'iommu', 'irqchip'].map((name) => find(settings, name)?.value);
+  };
+
+  it('is told of x2APIC, the IOMMU and the split irqchip, and others are not', () => {
+    expect(wide({ cpus: 256 })).toEqual(['yes', 'interrupts', 'split']);
+    expect(wide({ cpus: 1, maxCpus: 256 })).toEqual(['yes', 'interrupts', 'split']);
+    expect(wide({ cpus: 256 }, { accelerator: 'tcg' })).toEqual(['yes', 'interrupts', undefined]);
+    const devices = [{ name: 'gpu0', address: '0000:01:00.0' }];
+    expect(wide({ cpus: 256, devices })[1]).toBe('interrupts, caching mode');
+    expect(wide({ cpus: 255 })).toEqual([undefined, undefined, undefined]);
+    // Numbers have gaps.
+    const topology = { sockets: 2, cores: 40, threads: 3 };
+    expect(wide({ cpus: 240 }, { placement: { ...placed, topology } })[0]).toBe('yes');
+  });
+});
+
+describe('what every guest is given beside', () => {
+  const names = ['virtio-rng', 'watchdog', 'pvpanic', 'vmgenid'];
+  const given = (more: Partial<Instance['spec']>) => {
+    const settings = explainTuning(guest(undefined, more), best);
+    return names.map((name) => find(settings, name));
+  };
+
+  it('is told with what it is for, and of a microvm what another machine would give', () => {
+    for (const one of given({})) {
+      expect(one).toMatchObject({ from: 'default', why: expect.stringMatching(/\.$/) });
+      expect([one?.value === 'no', one?.better]).toEqual([false, undefined]);
+    }
+    const [rng, ...others] = given({ machine: 'microvm' });
+    expect([rng?.value, rng?.better]).toEqual(['64 KiB/s', undefined]);
+    for (const one of others)
+      expect(one).toMatchObject({ value: 'no', from: 'spec', better: expect.stringMatching(/machine q35/) });
+  });
+
+  it('is no randomness for a microvm whose disks and cards have all its places', () => {
+    const disks = Array.from({ length: 21 }, () => ({})) as Instance['spec']['disks'];
+    expect(given({ machine: 'microvm', disks })[0]).toMatchObject({
+      value: 'no',
+      better: expect.stringMatching(/machine q35/),
+    });
+    expect(given({ machine: 'microvm', disks: disks.slice(1) })[0]?.value).toBe('64 KiB/s');
+  });
+});
+
 describe('a vsock', () => {
   const vsock = (spec: Partial<Instance['spec']>, status: object, host = best.host) => {
     const instance = guest(undefined, spec);
@@ -276,6 +368,13 @@ describe('a vsock', () => {
     expect(vsock({ vsock: true }, {}, { ...best.host, vsock: false })?.better).toContain(
       'modprobe vhost_vsock',
     );
+  });
+
+  it('takes a QEMU that was built with it', () => {
+    const qemu = { version: '7.2.22', features: { 'vhost-vsock': false } };
+    const host = { ...best.host, qemu } as TuningGround['host'];
+    expect(vsock({ vsock: true }, {}, host)?.better).toContain('vhost-vsock-pci');
+    expect(vsock({}, {}, host)?.better).toBeUndefined();
   });
 });
 

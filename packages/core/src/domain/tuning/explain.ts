@@ -1,6 +1,8 @@
 /** Says, setting by setting, what a guest got of the host, who chose it, why, and what it would have on a host with more. Pure. */
 import type { Host, Instance, InstancePlacement, TuningSetting } from '@wirt/api';
 import { maxIothreadsPerDisk, queuesPerIothread, spreading, wantedIothreads } from '../disk-iothreads.ts';
+import { networkSettings } from './network-settings.ts';
+import { platformSettings, wideSettings } from './platform-settings.ts';
 import { defaultProfile, type Profile, pageSizeText, profileOf, profiles } from './profile.ts';
 import { isDedicated, pageSizeOf, placementOf } from './request.ts';
 
@@ -19,15 +21,16 @@ export interface TuningGround {
   readonly host: Pick<Host, 'ioUring' | 'vhostNet' | 'vsock' | 'thp' | 'shmemThp' | 'numa' | 'ksm'> & {
     readonly qemu?: Pick<NonNullable<Host['qemu']>, 'version' | 'features'> | undefined;
   };
+  readonly networkDriver: 'bridge' | 'user';
   readonly accelerator: 'kvm' | 'tcg';
   readonly whyAccelerator: string;
   /** Of the run, or of the next start; undefined where nothing is planned. */
   readonly placement: InstancePlacement | undefined;
   /** Of the control group, where something is asked for. */
   readonly weight: number | undefined;
-  /** Why its next start would be refused as things are, and what to do. */
   /** Of the host; or why it would be lent none. */
   readonly devices?: readonly LentDevice[] | { readonly message: string; readonly hint: string };
+  /** Why its next start would be refused as things are, and what to do. */
   readonly refusal?: { readonly message: string; readonly hint: string } | undefined;
 }
 
@@ -45,19 +48,21 @@ export function explainTuning(instance: Instance, ground: TuningGround): TuningS
     ...memory(instance, ground),
     ...places(instance, ground),
     ...devices(instance, ground),
+    ...platformSettings(instance),
     ...hostDevices(ground),
   ];
 }
 
 function processors(
-  { spec, status }: Instance,
+  instance: Instance,
   { accelerator, whyAccelerator, placement, weight }: TuningGround,
 ): TuningSetting[] {
+  const { spec, status } = instance;
   const { cpus, maxCpus } = status.run ?? {
     cpus: spec.cpus,
     maxCpus: Math.max(spec.cpus, spec.maxCpus ?? 0),
   };
-  const { sockets, cores, threads } = placement?.topology ?? { sockets: 1, cores: maxCpus, threads: 1 };
+  const topology = placement?.topology ?? { sockets: 1, cores: maxCpus, threads: 1 };
   const profile = profileOf(spec.tuning);
   const isOwn = spec.limits?.cpu?.weight !== undefined;
   return [
@@ -85,10 +90,11 @@ function processors(
     { setting: 'cpus', value: `${cpus} of at most ${maxCpus}`, from: 'spec', why: 'As asked for.' },
     {
       setting: 'topology',
-      value: `${sockets},${cores},${threads}`,
+      value: `${topology.sockets},${topology.cores},${topology.threads}`,
       from: spec.tuning?.topology === undefined ? 'default' : 'spec',
       why: 'Sockets, cores of each, threads of each, as the guest’s scheduler sees them.',
     },
+    ...wideSettings(instance, { accelerator, topology }),
     {
       setting: 'cpu.weight',
       value: String(weight ?? 100),
@@ -246,6 +252,9 @@ function vsock({ spec, status }: Instance, { host }: TuningGround): TuningSettin
     from: 'spec',
     why: 'As asked for.',
     ...(host.vsock ? {} : { better: 'A vsock, once the module is loaded: `modprobe vhost_vsock`.' }),
+    ...(host.qemu?.features['vhost-vsock'] === false
+      ? { better: 'A vsock, by a QEMU that was built with `vhost-vsock-pci`.' }
+      : {}),
   };
 }
 
@@ -270,13 +279,7 @@ function devices(instance: Instance, ground: TuningGround): TuningSetting[] {
       why: 'One for each vCPU of its start, so that none waits for another.',
     },
     iothreads(instance, ground, queues),
-    {
-      setting: 'network.vhost',
-      value: host.vhostNet ? 'yes' : 'no',
-      from: 'host',
-      why: 'Packets are carried by the kernel, and not by QEMU.',
-      ...(host.vhostNet ? {} : { better: 'vhost-net, once the module is loaded: `modprobe vhost_net`.' }),
-    },
+    ...networkSettings(instance, ground),
     vsock(instance, ground),
     {
       setting: 'clock',

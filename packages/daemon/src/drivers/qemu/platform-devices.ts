@@ -1,7 +1,7 @@
 // What every guest is given beside processors, memory, disks and cards: a source of randomness, a watchdog, a way to say that its kernel
 // has panicked, the number of its generation, and, where asked for, a socket to the host. Pure. Their places on the root bus are kept, whatever else is plugged in.
 // Source: QEMU docs/specs/{pvpanic,vmgenid}.rst, hw/virtio/{virtio-rng,vhost-vsock}.c, hw/isa/lpc_ich9.c and hw/acpi/ich9_tco.c; qemu-options.hx (-action).
-import type { LaunchPlan } from '@wirt/core';
+import { hasRandomness, type LaunchPlan } from '@wirt/core';
 import type { DeviceProperties } from './disk-devices.ts';
 import { inheritedFds } from './inherited-fds.ts';
 
@@ -12,19 +12,13 @@ const rngBackend = 'rng0';
 /** A guest seeds its own generator and asks seldom; one that asks without end gets 64 KiB a second, and costs nobody else. */
 const randomness = { 'max-bytes': 65_536, period: 1000 } as const;
 
-/** Of virtio-mmio, those of a microvm (QEMU hw/i386/microvm.c); two are the agent's port and the balloon. */
-const microvmTransports = 24;
-const takenTransports = 2;
-
 export function platformDevices(plan: Plan): string[] {
   return [...rng(plan), ...(plan.machine === 'q35' ? q35Devices(plan) : []), ...vsock(plan)];
 }
 
 function rng({ machine, nics, disks, vsockCid }: Plan): string[] {
+  if (!hasRandomness({ machine, nics, disks, vsock: vsockCid !== undefined })) return [];
   const onPci = machine === 'q35';
-  // A microvm has this many places and no more, and its disks and cards come first.
-  const taken = takenTransports + nics.length + disks.length + (vsockCid === undefined ? 0 : 1);
-  if (!onPci && taken >= microvmTransports) return [];
   // QEMU's own: no file to open, and none that a guest could drain.
   const backend = { 'qom-type': 'rng-builtin', id: rngBackend };
   const device: DeviceProperties = {
