@@ -14,7 +14,7 @@ const signal = (): AbortSignal => AbortSignal.timeout(5_000);
 const none: ReadClaims = async () => new Map();
 const inventoryOf = (bus: FakeBus, addresses: Record<string, string[]> = {}, claims = none) =>
   readInventory(
-    { files: bus.files, addresses: () => addresses, claims, stuck: createStuckDevices() },
+    { files: bus.files, addresses: () => addresses, claims, stuck: createStuckDevices(), granted: new Set() },
     signal(),
   );
 async function read(bus: FakeBus, addresses: Record<string, string[]> = {}, claims = none) {
@@ -124,7 +124,7 @@ describe('the inventory', () => {
     const inventory = await readInventory(
       {
         files: { ...bus.files, opens: async (path) => (path === '/dev/vfio/41' ? 'EBUSY' : true) },
-        ...{ addresses: () => ({}), claims: none, stuck: createStuckDevices() },
+        ...{ addresses: () => ({}), claims: none, stuck: createStuckDevices(), granted: new Set<number>() },
       },
       signal(),
     );
@@ -137,6 +137,38 @@ describe('the inventory', () => {
         ],
       ],
     ]);
+  });
+
+  it('opens no door of a group that a guest was granted: it opens once, and its QEMU would fail', async () => {
+    const bus = await fakeBus();
+    bus.add({ address: card, class: '0x020000', driver: 'vfio-pci', group: 40 });
+    bus.add({ address: disk, class: '0x020000', driver: 'vfio-pci', group: 42 });
+    bus.add({
+      address: '0000:05:00.0',
+      class: '0x030000',
+      driver: 'igb',
+      files: { 'mdev/iommu_group': '-> ../../../../kernel/iommu_groups/41' },
+    });
+    writeTable(bus.root, {
+      '/sys/bus/mdev/devices/mdev': '-> ../../../devices/pci0000:00/0000:05:00.0/mdev',
+    });
+    const opened: string[] = [];
+    const opens = async (path: string) => {
+      opened.push(path);
+      return true as const;
+    };
+    const inventory = await readInventory(
+      {
+        files: { ...bus.files, opens },
+        ...{ addresses: () => ({}), claims: none, stuck: createStuckDevices(), granted: new Set([40, 41]) },
+      },
+      signal(),
+    );
+    expect(opened).toEqual(['/dev/vfio/42']);
+    const at = (address: string) => inventory.find((device) => device.address === address);
+    expect(at(card)?.inUse).toEqual([{ kind: 'vfio', name: '/dev/vfio/40', reason: 'is open in a program' }]);
+    expect(at(disk)?.inUse).toEqual([]);
+    expect(at('0000:05:00.0')?.mediatedDevices).toMatchObject([{ uuid: 'mdev', isOpen: true }]);
   });
 
   it('says what the host works with: cards', async () => {

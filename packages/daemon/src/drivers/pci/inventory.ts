@@ -19,25 +19,29 @@ export interface InventoryGround {
   readonly addresses: ReadAddresses;
   readonly claims: ReadClaims;
   readonly stuck: StuckDevices;
+  /** IOMMU groups that a guest was granted, and whose doors are its QEMU's to open: they open once. */
+  readonly granted: ReadonlySet<number>;
 }
 
 export async function readInventory(
-  { files, addresses, claims, stuck }: InventoryGround,
+  { files, addresses, claims, stuck, granted }: InventoryGround,
   signal: AbortSignal,
 ): Promise<readonly PciDevice[]> {
   const found = (await files.list(deviceDirectory)).filter(isPciAddress);
+  const isOpen = async (group: number): Promise<boolean> =>
+    granted.has(group) || (await files.opens(doorOf(group))) === 'EBUSY';
   const [read, interfaces, blocks, mediated] = await Promise.all([
     Promise.all(found.map((address) => readDevice(files, address))),
     readInterfaces(files, addresses),
     readBlocks(files),
-    readMediatedDevices(files),
+    readMediatedDevices(files, isOpen),
   ]);
   const devices = read.filter((device) => device !== undefined);
   const facts = await withClaims({ interfaces, blocks }, { claims, stuck }, signal);
   const byGroup = Map.groupBy(devices, ({ iommuGroup }) => iommuGroup);
   const open = await openGroups(
-    files,
     devices.filter(({ address }) => stuck.of(address) === undefined),
+    isOpen,
   );
   return devices.map((device): PciDevice => {
     const { address, iommuGroup, sriov } = device;
@@ -81,14 +85,17 @@ async function withClaims(
 }
 
 /** IOMMU groups that a process has open: a group opens once (Linux, driver-api/vfio.rst). */
-async function openGroups(files: HostFiles, devices: readonly OwnFacts[]): Promise<ReadonlySet<number>> {
+async function openGroups(
+  devices: readonly OwnFacts[],
+  isOpen: (group: number) => Promise<boolean>,
+): Promise<ReadonlySet<number>> {
   const groups = new Set(
     devices.flatMap(({ driver, iommuGroup }) =>
       isVfioDriver(driver) && iommuGroup !== undefined ? [iommuGroup] : [],
     ),
   );
   const open = new Set<number>();
-  for (const group of groups) if ((await files.opens(doorOf(group))) === 'EBUSY') open.add(group);
+  for (const group of groups) if (await isOpen(group)) open.add(group);
   return open;
 }
 

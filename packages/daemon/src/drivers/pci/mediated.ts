@@ -1,7 +1,7 @@
 // Mediated devices: parts of a device that its driver, and not the hardware, keeps apart (Linux, driver-api/vfio-mediated-device.rst).
 import type { MediatedDevice, MediatedType } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
-import { devicesOfPath, doorOf } from './sysfs-paths.ts';
+import { devicesOfPath } from './sysfs-paths.ts';
 
 export async function readMediatedTypes(files: HostFiles, path: string): Promise<readonly MediatedType[]> {
   const directory = `${path}/mdev_supported_types`;
@@ -19,7 +19,10 @@ export async function readMediatedTypes(files: HostFiles, path: string): Promise
 }
 
 /** Those of PCI devices; those of other parents (channels, cards of a mainframe, samples) are none that a guest can be given here. */
-export async function readMediatedDevices(files: HostFiles): Promise<readonly MediatedDevice[]> {
+export async function readMediatedDevices(
+  files: HostFiles,
+  isGroupOpen: (group: number) => Promise<boolean>,
+): Promise<readonly MediatedDevice[]> {
   const directory = '/sys/bus/mdev/devices';
   const read = await Promise.all(
     (await files.list(directory)).map(async (uuid) => {
@@ -32,7 +35,7 @@ export async function readMediatedDevices(files: HostFiles): Promise<readonly Me
         ...(type === undefined ? {} : { type }),
         parent,
         ...(group === undefined ? {} : { iommuGroup: Number(group) }),
-        isOpen: group !== undefined && (await files.opens(doorOf(Number(group)))) === 'EBUSY',
+        isOpen: group !== undefined && (await isGroupOpen(Number(group))),
       };
     }),
   );

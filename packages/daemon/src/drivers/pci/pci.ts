@@ -1,4 +1,4 @@
-// HostDevices on sysfs. Remembers nothing but the devices that hang in the kernel.
+// HostDevices on sysfs. Remembers the devices that hang in the kernel, and which groups it has granted: nothing else.
 import { type HostDevices, isPciAddress, noSuchDevice, requireDevice } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
 import type { SysfsWrites } from '../../platform/sysfs-writes.ts';
@@ -32,10 +32,12 @@ export function createHostDevices({
   const stuck = createStuckDevices();
   const sysfs = { files, writes, stuck };
   const doors = createDoors(vfioDirectory);
+  /** By this daemon: whoever was granted one by an earlier one has it open by now. */
+  const granted = new Set<number>();
 
   async function read(signal: AbortSignal) {
     signal.throwIfAborted();
-    const devices = await readInventory({ files, addresses, claims, stuck }, signal);
+    const devices = await readInventory({ files, addresses, claims, stuck, granted }, signal);
     signal.throwIfAborted();
     return devices;
   }
@@ -57,8 +59,14 @@ export function createHostDevices({
         if (!isGone(error)) throw error;
       });
     },
-    grant: (group, identity) => doors.grant(group, identity),
-    revoke: (group) => doors.revoke(group),
+    async grant(group, identity) {
+      granted.add(group);
+      await doors.grant(group, identity);
+    },
+    async revoke(group) {
+      await doors.revoke(group);
+      granted.delete(group);
+    },
     async createVfs(address, count, signal) {
       const { inventory, device } = await find(address, signal);
       return makeFunctions(sysfs, device, inventory, count, signal);
