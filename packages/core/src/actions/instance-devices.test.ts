@@ -5,6 +5,7 @@ import type { PciDevice } from '../domain/devices/pci-device.ts';
 import { createFakeCore, type FakeCore, waitDone } from '../fakes/fake-core.ts';
 import { aDevice } from '../fakes/fake-devices.ts';
 import { hostOf } from '../fakes/fake-topology.ts';
+import { turns } from './placing.fixture.ts';
 
 const [gpu, sound, disk, nic] = ['0000:01:00.0', '0000:01:00.1', '0000:02:00.0', '0000:03:00.0'];
 const uuid = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001';
@@ -120,6 +121,36 @@ describe('a guest with a device of the host', () => {
     });
     expect(fake.host.remains()).toEqual([]);
     expect(await make('narrow', { cpus: 153 })).toMatchObject({ state: 'done' });
+  });
+
+  it('of more than 255 vCPUs has no two of one group, also where others are free than when it was looked', async () => {
+    const fake = await hostWith(aNic());
+    fake.host.topology.host = hostOf(1, 300);
+    Object.assign(fake.host.inspector, { acceleratorVcpus: async () => 288 });
+    await fake.restart();
+    await pool(fake, 3);
+    const [one, two] = [...fake.host.devices.table.values()].filter(({ sriov }) => sriov.isVf);
+    if (one === undefined || two === undefined) throw new Error('no functions');
+    // Between the look and the lending, the kernel puts the first two into one group.
+    const { inventory } = fake.host.devices;
+    Object.assign(fake.host.devices, {
+      inventory: (signal: AbortSignal) => {
+        if (fake.steps.includes('instance.start/devices')) {
+          fake.host.devices.table.set(one.address, { ...one, iommuGroup: 90, groupMembers: [two.address] });
+          fake.host.devices.table.set(two.address, { ...two, iommuGroup: 90, groupMembers: [one.address] });
+        }
+        return inventory(signal);
+      },
+    });
+    const topology = { sockets: 9, cores: 17, threads: 1 };
+    const devices = ['a', 'b'].map((name) => ({ name, pool: 'fast' }));
+    const started = fake.create({
+      name: 'wide',
+      start: true,
+      spec: { devices, cpus: 153, tuning: { topology } },
+    });
+    expect(await outcome(started)).toMatchObject({ error: { code: 'device.group_shared' } });
+    expect(fake.host.remains()).toEqual([]);
   });
 
   it('is given a mediated device by its UUID, and nobody else has that', async () => {
@@ -407,6 +438,58 @@ describe('an instance', () => {
     });
     expect(driverOf(fake, gpu)).toBe('nouveau');
     expect(fake.host.remains()).toEqual([]);
+  });
+});
+
+describe('what could not be given back', () => {
+  /** A pass of the watch that gives back. */
+  async function pass(fake: FakeCore): Promise<void> {
+    await turns();
+    fake.clock.advance(5_000);
+    await turns();
+  }
+  const failing = (fake: FakeCore, act: () => void = () => undefined) => {
+    fake.host.devices.before = {
+      call: 'release',
+      act: () => {
+        act();
+        throw new Error('the kernel does not answer');
+      },
+    };
+  };
+
+  it('since the kernel hung with it comes back by itself when it is through', async () => {
+    const fake = await hostWith(aGpu());
+    await run(fake, 'web', [gpu0]);
+    failing(fake, () => {
+      const device = fake.host.devices.table.get(gpu) ?? aGpu();
+      fake.host.devices.table.set(gpu, { ...device, stuck: 'reset' });
+    });
+    await stop(fake, 'web');
+    let asked = 0;
+    fake.host.devices.before = { call: 'release', act: () => void (asked += 1) };
+    for (let at = 0; at < 3; at += 1) await pass(fake);
+    expect([asked, (await get(fake, 'web')).status.devices?.length]).toEqual([0, 1]);
+    const { stuck: _, ...through } = fake.host.devices.table.get(gpu) ?? aGpu();
+    fake.host.devices.table.set(gpu, through);
+    await pass(fake);
+    expect(driverOf(fake, gpu)).toBe('nouveau');
+    expect((await get(fake, 'web')).status.devices).toBeUndefined();
+    expect(await run(fake, 'db', [gpu0])).toMatchObject({ state: 'done' });
+  });
+
+  it('since it does not answer is tried again ever less often', async () => {
+    const fake = await hostWith(aGpu());
+    await run(fake, 'web', [gpu0]);
+    failing(fake);
+    await stop(fake, 'web');
+    const triedAt: number[] = [];
+    for (let at = 0; at < 16; at += 1) {
+      failing(fake, () => void triedAt.push(at));
+      await pass(fake);
+    }
+    const [first = 0] = triedAt;
+    expect(triedAt.map((at) => at - first)).toEqual([0, 2, 6, 14]);
   });
 });
 

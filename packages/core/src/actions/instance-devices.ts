@@ -170,14 +170,14 @@ export async function devicesToTell(
 }
 
 /**
- * Lends, binds and grants what the instance asks for; none where it asks for none. Taken back by `giveDevicesBack`, also when it
- * failed half-way. Throws `device.*`, `pool.not_found`, `host.permission_denied`.
+ * Lends, binds and grants what the instance asks for; none where it asks for none. `topology`: where one was planned. Taken back by
+ * `giveDevicesBack`, also when it failed half-way. Throws `device.*`, `pool.not_found`, `host.permission_denied`.
  */
 export async function lendDevices(
   shared: Shared,
   id: string,
   identity: Identity,
-  signal: AbortSignal,
+  { topology, signal }: { readonly topology: CpuTopology | undefined; readonly signal: AbortSignal },
 ): Promise<PlannedDevice[]> {
   const { store, instances, devices, faults, lanes } = shared;
   if (!hasDevices(instances.require(id))) return [];
@@ -186,6 +186,8 @@ export async function lendDevices(
   const leases = await lanes.run(devicesLane, async () => {
     const instance = instances.require(id);
     const chosen = chooseLeases(instance.spec.devices ?? [], await groundOf(shared, instance));
+    // Others than were looked at before, where a pool has others free by now.
+    requireOwnGroups(instance, chosen, topology);
     await commit(store, [instances.put({ ...instance, status: { ...instance.status, devices: chosen } })]);
     return chosen;
   });
@@ -206,7 +208,8 @@ export async function lendDevices(
 
 /**
  * Gives back whatever is lent to the instance. There must be no process. What cannot be given back stays lent, where no driver
- * of the host meets what the guest left in it, and is tried again by the next start, removal or daemon; the first failure is thrown.
+ * of the host meets what the guest left in it, and is tried again by `createDeviceReturns`, and by the next start, removal or daemon;
+ * the first failure is thrown.
  */
 export async function giveDevicesBack(shared: Shared, id: string): Promise<void> {
   const { store, instances, devices, faults, logger } = shared;

@@ -226,7 +226,8 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     takeBack(() => hypervisor.clean(id));
     if (hasDevices(instance)) await step('devices');
     takeBack(() => giveDevicesBack(shared, id));
-    const devices = await lendDevices(shared, id, identity, progress.signal);
+    const topology = ground.placed?.planned.topology;
+    const devices = await lendDevices(shared, id, identity, { topology, signal: progress.signal });
     await step('disks');
     takeBack(() => closeDisks(shared, id));
     return { plan: await planOf(shared, instance, { ...ground, devices }), cards };
