@@ -50,6 +50,10 @@ describe('the reason of an end', () => {
         reason: 'error',
         message: 'The guest’s kernel panicked, and did not restart by itself.',
       });
+    expect(explain({ shutdownReason: 'guest-panic-loop' })).toMatchObject({
+      reason: 'error',
+      message: 'The guest’s kernel panicked, again and again.',
+    });
   });
 
   it('is what was asked, when something was asked', () => {

@@ -37,7 +37,8 @@ export function explainExit(facts: ExitFacts): InstanceExit {
     const message = `The kernel killed QEMU because memory ran out (the guest has ${facts.memoryMib} MiB).`;
     return { at, reason: 'oom', signal: process.signal, message };
   }
-  if (exit.shutdownReason === 'guest-panic') return panic(at, process);
+  if (exit.shutdownReason === 'guest-panic') return panic(at, process, 'and did not restart by itself');
+  if (exit.shutdownReason === 'guest-panic-loop') return panic(at, process, 'again and again');
   switch (process.kind) {
     case 'lost':
       return { at, reason: 'lost', message: `QEMU ended while nobody was watching.${said}` };
@@ -53,9 +54,9 @@ export function explainExit(facts: ExitFacts): InstanceExit {
   }
 }
 
-function panic(at: string, process: GuestExit['process']): InstanceExit {
+function panic(at: string, process: GuestExit['process'], how: string): InstanceExit {
   const code = process.kind === 'exited' ? { code: process.code } : {};
-  const message = 'The guest’s kernel panicked, and did not restart by itself.';
+  const message = `The guest’s kernel panicked, ${how}.`;
   return { at, reason: 'error', ...code, message };
 }
 

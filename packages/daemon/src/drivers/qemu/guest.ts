@@ -15,7 +15,7 @@ import { guestExit, waitForExit } from './exit.ts';
 import { createGuestEvents, createProcessors } from './guest-events.ts';
 import { boundRunLog } from './logs.ts';
 import { createNics, type NicsLink } from './nics.ts';
-import { createPanicWatch, panicWaitMs } from './panic.ts';
+import { createPanicWatch, type PanicEnd, panicWaitMs } from './panic.ts';
 import type { GuestPaths } from './paths.ts';
 import { openTun } from './tun.ts';
 import { createTuning, type TuningLink } from './tuning.ts';
@@ -83,15 +83,15 @@ function watchPanics(
   { target: { id }, process, logger, panicWaitMs: waitMs = panicWaitMs }: GuestParts,
   control: Control,
   ended: AbortSignal,
-  onGiveUp: () => void,
+  onGiveUp: (why: PanicEnd) => void,
 ): ReturnType<typeof createPanicWatch> {
   return createPanicWatch({
     id,
     logger,
     waitMs,
     resume: () => control.execute('cont', ended),
-    async giveUp() {
-      onGiveUp();
+    async giveUp(why) {
+      onGiveUp(why);
       await control
         .ask('quit', {}, ended)
         .catch(() => killFound({ id, process }, AbortSignal.timeout(killMs)));
@@ -218,8 +218,8 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onGone: endLogged,
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
-  const panic = watchPanics(parts, control, ended.signal, () => {
-    shutdownReason = 'guest-panic';
+  const panic = watchPanics(parts, control, ended.signal, (why) => {
+    shutdownReason = why;
   });
   const { disks, nics, tuning } = createDevices(parts, control, { agent, ended: ended.signal });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
