@@ -14,7 +14,7 @@ import {
   withWishes,
 } from '../domain/machine/import-plan.ts';
 import { type ImportNote, note } from '../domain/machine/notes.ts';
-import type { OpenedMachine } from '../ports/disk-transfer.ts';
+import type { OpenedDisk, OpenedMachine } from '../ports/disk-transfer.ts';
 import type { CopyWork } from '../ports/volume-pool.ts';
 import type { Request } from './actions.ts';
 import { confined } from './confined.ts';
@@ -27,6 +27,9 @@ export interface Read {
   readonly kind: MachineKind;
   readonly draft: MachineDraft;
 }
+
+/** Codes of `head` that say nothing against the disk. */
+const unread: ReadonlySet<string> = new Set(['disk.convert_failed', 'host.storage_full']);
 
 type Fit = (draft: MachineDraft) => MachineDraft;
 
@@ -102,11 +105,12 @@ async function reading<T>(
 }
 
 async function lookAt(
-  { transfer, pools }: Shared,
+  shared: Shared,
   input: ImportCreate,
   disk: DraftDisk,
   { machine, id, work }: Opened,
 ): Promise<DiskLook> {
+  const { transfer, pools } = shared;
   const name = disk.source.kind === 'file' ? disk.source.name : '';
   try {
     const path = machine.kind === 'disk' ? input.path : machine.resolve(name);
@@ -121,14 +125,39 @@ async function lookAt(
       poolDirectories: [...pools.after()].map(({ spec }) => spec.path),
       work,
     });
-    const { format, virtualSizeBytes, fileBytes } = opened;
+    const { format, virtualSizeBytes, fileBytes, device } = opened;
     volumeBytesOf(disk, virtualSizeBytes);
-    const head = disk.bootOrder === 1 ? await transfer.head(opened, bootHeadBytes, work) : undefined;
-    const found = { state: 'found', format, virtualSizeBytes, fileBytes } as const;
+    const head = disk.bootOrder === 1 ? await headOf(shared, path, opened, work) : undefined;
+    const found = {
+      state: 'found',
+      format,
+      virtualSizeBytes,
+      fileBytes,
+      ...(device === undefined ? {} : { device }),
+      // Who names a file by hand knows what it is.
+      unmarked: opened.unmarked.filter((file) => file !== input.path),
+    } as const;
     return head === undefined ? found : { ...found, boot: bootFactsOf(head) };
   } catch (error) {
     if (error instanceof WirtError && error.code === 'disk.not_found') return { state: 'missing' };
     throw error;
+  }
+}
+
+/** A plan without them is a plan: what cannot be read here may be read when it is imported. */
+async function headOf(
+  { transfer, logger }: Shared,
+  path: string,
+  opened: OpenedDisk,
+  work: CopyWork,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await transfer.head(opened, bootHeadBytes, work);
+  } catch (error) {
+    const isHarmless = error instanceof WirtError && unread.has(error.code);
+    if (!isHarmless || work.signal.aborted) throw error;
+    logger.warn('import.head_failed', { path, error });
+    return undefined;
   }
 }
 

@@ -127,6 +127,17 @@ describe('a plan', () => {
     expect(scene.fake.host.storage.remains()).toEqual([]);
   });
 
+  it('says less, and is none the less one, when the start of a disk cannot be read', async () => {
+    const scene = await withMachines();
+    const { storage } = scene.fake.host;
+    storage.headFailure = new WirtError('disk.convert_failed', 'It ended.');
+    const { disks, notes } = await plan(scene, '/vm/alone.vmdk');
+    expect(disks).toEqual([expect.objectContaining({ format: 'vmdk', sizeBytes: gib })]);
+    expect(notes.map(({ setting }) => setting)).toContain('firmware');
+    storage.headFailure = new WirtError('disk.refused', 'No.');
+    await expect(plan(scene, '/vm/alone.vmdk')).rejects.toMatchObject({ code: 'disk.refused' });
+  });
+
   it('is refused for a hostile disk, as the import is', async () => {
     const scene = await withMachines();
     const { files } = scene.fake.host.storage;

@@ -38,7 +38,10 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
   };
   return {
     compressionOf: ({ compression }) => Promise.resolve(compression ?? 'none'),
-    head: () => Promise.resolve(undefined),
+    head: async () => {
+      if (storage.headFailure !== undefined) throw storage.headFailure;
+      return undefined;
+    },
     openDisk: ({ path, format, id, compression }) => {
       const found = storage.files.get(path);
       if (found instanceof WirtError) return Promise.reject(found);
@@ -48,6 +51,7 @@ export function createFakeTransfer(storage: FakeStorage): DiskTransfer {
         format: format ?? (path.endsWith('.iso') ? 'iso' : 'vmdk'),
         virtualSizeBytes: found,
         fileBytes: 1,
+        unmarked: [],
         [Symbol.asyncDispose]: done,
       };
       return Promise.resolve(opened);

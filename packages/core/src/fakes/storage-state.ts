@@ -41,6 +41,8 @@ export interface FakeStorage {
   readonly unusable: Set<string>;
   /** Foreign files by path: their guest-visible size, or why they are refused. */
   readonly files: Map<string, number | WirtError>;
+  /** Why the first bytes of disks cannot be read. */
+  headFailure?: WirtError;
   /** Machine descriptions by path. */
   readonly machines: Map<string, { readonly kind: 'ovf' | 'libvirt' | 'xl' | 'disk'; readonly text: string }>;
   /** What was exported, by path. */

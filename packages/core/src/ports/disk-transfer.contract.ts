@@ -76,7 +76,8 @@ export function diskTransferContract(name: string, make: () => Promise<DiskTrans
         await under.make(at('disk'), format, bytes);
         const disk = await openDisk(at('disk'), { format });
         expect(disk).toMatchObject({ format, virtualSizeBytes: bytes.length });
-        expect(disk.fileBytes).toBe((await stat(at('disk'))).size);
+        expect(disk.fileBytes).toBeGreaterThan(0);
+        expect(disk.fileBytes).toBeLessThanOrEqual((await stat(at('disk'))).size);
         await transfer.toLayer(disk, under.pool, stored, under.work());
         expect((await layerBytes()).equals(bytes)).toBe(true);
       });

@@ -10,8 +10,12 @@ import type { CopyWork, StoredLayer, VolumePool } from './volume-pool.ts';
 export interface OpenedDisk extends AsyncDisposable {
   readonly format: DiskFileFormat;
   readonly virtualSizeBytes: number;
-  /** Size of the file, or of what was unpacked. */
+  /** What its files take where they are, or what was unpacked; holes take nothing. */
   readonly fileBytes: number;
+  /** The block device that it is: its name below /dev, links followed. */
+  readonly device?: string;
+  /** Files whose bytes a guest gets as they are, without a partition table or a file system that tells that they are a disk's. */
+  readonly unmarked: readonly string[];
 }
 
 export interface OpenDiskOptions {

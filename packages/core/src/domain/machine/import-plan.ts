@@ -118,6 +118,10 @@ export type DiskLook =
       readonly format: DiskFileFormat;
       readonly virtualSizeBytes: number;
       readonly fileBytes: number;
+      /** The block device of the host that it is. */
+      readonly device?: string;
+      /** Files that the guest gets as they are, and that nothing in them says to be a disk's. */
+      readonly unmarked: readonly string[];
       /** Of the disk that is booted, where it could be read. */
       readonly boot?: BootFacts;
     }
@@ -239,12 +243,19 @@ function lookNotes(disk: DraftDisk, look: DiskLook | undefined, firmware: 'bios'
       ];
     case 'found':
       return [
+        ...(look.device === undefined ? [] : [note(`file of ${key}`, look.device, deviceReason, 'hint')]),
+        ...look.unmarked.map((path) => note(`file of ${key}`, path, unmarkedReason, 'hint')),
         ...grownNotes(disk, look.virtualSizeBytes),
         ...(look.boot === undefined ? [] : bootNotes(key, look.boot, firmware)),
         ...(bus === 'nvme' ? [note(`bus of ${key}`, 'nvme', nvmeReason, 'hint')] : []),
       ];
   }
 }
+
+const deviceReason =
+  'It is a block device of this host: the guest gets a copy of all that is on it. See that it is the one that you mean.';
+const unmarkedReason =
+  'It has no partition table or file system, and the guest gets its bytes as they are. See that it is a disk, if somebody else wrote the description.';
 
 const nvmeReason =
   'QEMU cannot let a guest on NVMe wait for room: Wirt pauses it before its pool is full, as far as it sees that in time. On other buses no write fails for want of room.';

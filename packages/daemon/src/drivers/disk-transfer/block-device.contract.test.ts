@@ -106,10 +106,8 @@ describe.skipIf(skipped)(`a block device${skipped ? ` (skipped: ${skipped})` : '
     });
   });
 
-  it('is refused while a guest writes it, by whatever node, and said by whom', async () => {
-    const node = join(under.folder, 'node');
-    const { rdev } = await stat(device);
-    await run('mknod', [node, 'b', '7', String(rdev & 0xff)]);
+  /** Gives back its id. */
+  async function startWriter(node: string): Promise<number | undefined> {
     const writer = spawn('sh', ['-c', `exec 9<>${node}; echo open; read line`]);
     ended.push(async () => {
       const gone = once(writer, 'exit');
@@ -117,10 +115,64 @@ describe.skipIf(skipped)(`a block device${skipped ? ` (skipped: ${skipped})` : '
       await gone;
     });
     await once(writer.stdout, 'data');
+    return writer.pid;
+  }
+
+  it('is refused while a guest writes it, by whatever node, and said by whom', async () => {
+    const node = join(under.folder, 'node');
+    const { rdev } = await stat(device);
+    await run('mknod', [node, 'b', '7', String(rdev & 0xff)]);
+    const pid = await startWriter(node);
     await expect(open()).rejects.toMatchObject({
-      message: expect.stringContaining(`process ${writer.pid} (sh)`),
+      message: expect.stringContaining(`process ${pid} (sh)`),
       details: { reason: 'in-use' },
     });
+  });
+
+  it('is refused while a guest writes the whole disk that it is a part of, or a part of it', async () => {
+    await run('addpart', [device, '1', '2048', '4096']);
+    ended.push(() => run('delpart', [device, '1']));
+    const part = `${device}p1`;
+    {
+      await using disk = await open(part);
+      expect(disk.virtualSizeBytes).toBe(2 * MIB);
+    }
+    for (const [written, read] of [
+      [device, part],
+      [part, device],
+    ] as const) {
+      const pid = await startWriter(written);
+      await expect(open(read), read).rejects.toMatchObject({
+        message: expect.stringContaining(`process ${pid} (sh)`),
+        details: { reason: 'in-use' },
+      });
+      await ended.pop()?.();
+    }
+  });
+
+  it('that somebody began to write before its copy was done gives no disk', async () => {
+    await using disk = await open();
+    await startWriter(device);
+    await expect(under.transfer.toLayer(disk, under.pool, layer, workOf())).rejects.toMatchObject({
+      code: 'disk.refused',
+      details: { reason: 'in-use' },
+    });
+    await expect(stat(under.pool.locate(layer).location.path)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('that a description calls a file is opened as the device that it is, and said to be', async () => {
+    const name = '/dev/wirt-test-file';
+    await symlink(device, name);
+    ended.push(() => unlink(name));
+    await using disk = await open(name);
+    expect(disk.device).toBe(device);
+  });
+
+  it('is not found by a link in a folder where others may put links', async () => {
+    const name = '/dev/shm/wirt-test-link';
+    await symlink(device, name);
+    ended.push(() => unlink(name));
+    await expect(open(name)).rejects.toMatchObject({ details: { reason: 'link' } });
   });
 
   it('is refused as anything but raw, and when it begins like another format', async () => {

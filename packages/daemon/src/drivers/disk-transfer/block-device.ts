@@ -1,21 +1,23 @@
 /**
  * Block devices of the host as disks to be imported: logical volumes, partitions, whole disks. Read raw and only read; refused while the
- * host uses one (mounted, in a volume group, swap) or a process writes it. Links within /dev are followed: that is how its names are made.
+ * host uses one (mounted, in a volume group, swap) or a process writes it. Links within /dev are followed, that is how its names are made, but
+ * none in a folder where others may make them, such as /dev/shm.
  */
 import { constants } from 'node:fs';
-import { lstat, open, readdir, readFile, readlink, realpath, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, open, readFile, readlink, rm } from 'node:fs/promises';
+import { dirname, join, normalize, resolve } from 'node:path';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
+import { inUseHint, requireNoWriter } from './device-use.ts';
 import { refused } from './failure.ts';
 import { type OpenedFile, openedFile, openRegularFile } from './regular-file.ts';
 
-const FOLDER = '/dev/';
+const ROOT = '/dev';
+const FOLDER = `${ROOT}/`;
 const SECTOR = 512;
 const MKNOD_MS = 10_000;
-
-const inUseHint = (path: string): string =>
-  `See by whom: lsblk ${path}; fuser -v ${path}. Shut the machine down that has it, or unmount it; a snapshot of a logical volume can be read meanwhile: lvcreate -s`;
+const MOST_LINKS = 40;
+const WRITABLE_BY_OTHERS = 0o022;
 
 /** A plain file, or, below /dev, a block device. Throws as `openRegularFile`, and `disk.refused` (in-use) for devices. */
 export async function openFileOrDevice(path: string): Promise<OpenedFile> {
@@ -26,12 +28,31 @@ export async function openFileOrDevice(path: string): Promise<OpenedFile> {
 /** The node that a name means; undefined when that is no block device. */
 async function deviceNode(path: string): Promise<string | undefined> {
   try {
-    const node = await realpath(path);
-    return node.startsWith(FOLDER) && (await lstat(node)).isBlockDevice() ? node : undefined;
+    const node = await followed(path);
+    return node !== undefined && (await lstat(node)).isBlockDevice() ? node : undefined;
   } catch {
     // What it is then is for the opener of files to say.
     return undefined;
   }
+}
+
+/** Where a name below /dev leads; undefined when that is out of it, or by a folder in which others may put links. */
+async function followed(path: string, links = 0): Promise<string | undefined> {
+  const parts = normalize(path).slice(FOLDER.length).split('/');
+  let at = ROOT;
+  for (const [index, part] of parts.entries()) {
+    if (!(await isSystems(at))) return undefined;
+    at = join(at, part);
+    if (!(await lstat(at)).isSymbolicLink()) continue;
+    const next = resolve(dirname(at), await readlink(at), ...parts.slice(index + 1));
+    return next.startsWith(FOLDER) && links < MOST_LINKS ? await followed(next, links + 1) : undefined;
+  }
+  return at;
+}
+
+async function isSystems(folder: string): Promise<boolean> {
+  const { mode, uid } = await lstat(folder);
+  return uid === 0 && (mode & WRITABLE_BY_OTHERS) === 0;
 }
 
 async function openDevice(node: string, path: string): Promise<OpenedFile> {
@@ -43,10 +64,9 @@ async function openDevice(node: string, path: string): Promise<OpenedFile> {
       const found = await handle.stat();
       if (!found.isBlockDevice()) throw refused(path, 'not-a-file', 'it is not a block device any more');
       const { rdev } = found;
-      const writer = await writerOf(rdev);
-      if (writer !== undefined)
-        throw refused(path, 'in-use', `${writer} has it open for writing`, inUseHint(path));
-      return { ...openedFile(handle, path, await sizeOf(rdev)), device: numbersOf(rdev) };
+      const device = { ...numbersOf(rdev), node };
+      await requireNoWriter(path, device);
+      return { ...openedFile(handle, path, await sizeOf(rdev)), device };
     } catch (error) {
       await handle.close();
       throw error;
@@ -72,36 +92,6 @@ function numbersOf(rdev: number): { readonly major: number; readonly minor: numb
   const major = ((whole >> 8n) & 0xfffn) | ((whole >> 32n) & ~0xfffn);
   const minor = (whole & 0xffn) | ((whole >> 12n) & ~0xffn);
   return { major: Number(major), minor: Number(minor) };
-}
-
-/**
- * A process that may write the device, by whatever node it has opened it: managers of machines make their own. Seen of all processes
- * by root, else of its own user's. What the kernel writes by itself (Xen's blkback) is not seen.
- */
-async function writerOf(rdev: number): Promise<string | undefined> {
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
-    const folder = `/proc/${pid}`;
-    for (const fd of await readdir(`${folder}/fd`).catch(() => []))
-      if (await isWriter(folder, fd, rdev)) {
-        const name = await readFile(`${folder}/comm`, 'utf8').catch(() => '');
-        return `process ${pid} (${name.trim()})`;
-      }
-  }
-  return undefined;
-}
-
-async function isWriter(folder: string, fd: string, rdev: number): Promise<boolean> {
-  try {
-    // Most are files, pipes and sockets, and need not be asked more.
-    if (!(await readlink(`${folder}/fd/${fd}`)).startsWith('/')) return false;
-    const opened = await stat(`${folder}/fd/${fd}`);
-    if (!opened.isBlockDevice() || opened.rdev !== rdev) return false;
-    const flags = /^flags:\s*([0-7]+)/m.exec(await readFile(`${folder}/fdinfo/${fd}`, 'latin1'))?.[1] ?? '0';
-    return (Number.parseInt(flags, 8) & (constants.O_WRONLY | constants.O_RDWR)) !== 0;
-  } catch {
-    return false;
-  }
 }
 
 /**

@@ -37,7 +37,7 @@ export async function confineSource(
   const files = [disk.file, ...disk.extents.values()];
   const { identity } = work.confinement;
   const closed = new Set<OpenedFile>();
-  for (const file of files) if (!(await mayRead(file.handle, identity))) closed.add(file);
+  for (const file of files) if (await mustBeCopied(file, disk, identity)) closed.add(file);
   // Devices are seldom copied; where they are, it shows as they are.
   const copied = [...closed].filter(({ device }) => device === undefined);
   const totalBytes = copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -85,11 +85,13 @@ async function nodeOf(
   const filename = several ? await linkExtents(disk, readable, identity) : inheritedPath(0);
   const place = { driver: readable[0]?.device === undefined ? 'file' : 'host_device', filename };
   const { offset, sizeBytes } = readable[0] ?? disk.file;
+  // The descriptor of extents was written for it, from its start.
+  const isWhole = several || offset === undefined;
   // QEMU knows parts in whole sectors; a package fills its last one with zeros.
   const size = Math.ceil(sizeBytes / SECTOR) * SECTOR;
   return {
     driver,
-    file: offset === undefined ? place : { driver: 'raw', offset, size, file: place },
+    file: isWhole ? place : { driver: 'raw', offset, size, file: place },
     ...(driver === 'qcow2' ? { backing: null } : {}),
     // Else the geometry counts, which can be smaller, and the end of the disk is lost.
     ...(driver === 'vpc' ? { force_size_calc: 'current_size' } : {}),
@@ -121,8 +123,13 @@ async function linkExtents(
 /** Whether it is read where it is, and no copy is needed. */
 export async function isReadableBy(disk: DiskFiles, identity: Identity): Promise<boolean> {
   for (const file of [disk.file, ...disk.extents.values()])
-    if (!(await mayRead(file.handle, identity))) return false;
+    if (await mustBeCopied(file, disk, identity)) return false;
   return true;
+}
+
+/** Extents are opened by QEMU as files, and so cannot be parts of one. */
+async function mustBeCopied(file: OpenedFile, disk: DiskFiles, identity: Identity): Promise<boolean> {
+  return (file !== disk.file && file.offset !== undefined) || !(await mayRead(file.handle, identity));
 }
 
 /** By the bits of its mode (path_resolution(7)); an access list that says otherwise makes qemu-img fail, and no more. */

@@ -1,6 +1,17 @@
 // How conversions run: confined as guests are, ended when they are cancelled, and with nothing left when storage is full.
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -231,9 +242,18 @@ describe.skipIf(toolMissing)(`conversions${toolMissing ? ` (skipped: ${toolMissi
     const parts = [await readFile(at('part0.xz')), await readFile(at('part1.xz'))];
     await writeFile(at('disk.xz'), Buffer.concat(parts));
     const opened = await openDisk(at('disk.xz'));
-    expect(opened).toMatchObject({ format: 'qcow2', fileBytes: whole.length });
+    expect(opened).toMatchObject({ format: 'qcow2', virtualSizeBytes: disk().length });
     await under.transfer.toLayer(opened, under.pool, layer, workOf());
     expect((await layerBytes()).equals(disk())).toBe(true);
+  });
+
+  it('need no room for the holes that they have', async () => {
+    await writeFile(at('sparse.raw'), Buffer.alloc(MIB, 1));
+    await truncate(at('sparse.raw'), 32 * MIB);
+    const { fileBytes, virtualSizeBytes } = await openDisk(at('sparse.raw'));
+    expect(virtualSizeBytes).toBe(32 * MIB);
+    expect(fileBytes).toBeGreaterThan(0);
+    expect(fileBytes).toBeLessThan(8 * MIB);
   });
 
   it('keep the holes of what they unpack', async () => {

@@ -8,16 +8,17 @@ import type { DiskTransfer, Logger } from '@wirt/core';
 import { fsError } from '../../platform/fs-error.ts';
 import type { Loans } from '../../platform/lend.ts';
 import { digestOf } from './bytes.ts';
+import { requireNoWriter } from './device-use.ts';
 import { headOf } from './disk-head.ts';
 import { ForeignPaths } from './foreign-path.ts';
 import { convertToFile, convertToLayer } from './incoming.ts';
-import { createDiskOpener } from './opened-disk.ts';
+import { createDiskOpener, type DiskFiles } from './opened-disk.ts';
 import { openMachine } from './opened-machine.ts';
 import { convertOut } from './outgoing.ts';
 import { createOutputs } from './outputs.ts';
 import { writeOva } from './ova-write.ts';
 import { PackageMembers } from './package-members.ts';
-import { createQemuConvert } from './qemu-convert.ts';
+import { createQemuConvert, type QemuConvert } from './qemu-convert.ts';
 import { createStaging } from './staging.ts';
 
 export interface DiskTransferOptions {
@@ -54,10 +55,15 @@ export function createDiskTransfer(options: DiskTransferOptions): DiskTransfer {
       return machine;
     },
 
-    toLayer: (disk, pool, layer, work) =>
-      convertToLayer(disks.filesOf(disk), pool, layer, { work, convert, loans }),
+    async toLayer(disk, pool, layer, work) {
+      const files = disks.filesOf(disk);
+      await convertToLayer(files, pool, layer, { work, convert: unwritten(files, convert), loans });
+    },
 
-    toFile: (disk, target, work) => convertToFile(disks.filesOf(disk), target, { work, convert, loans }),
+    async toFile(disk, target, work) {
+      const files = disks.filesOf(disk);
+      return await convertToFile(files, target, { work, convert: unwritten(files, convert), loans });
+    },
 
     async digest(path, { signal, onProgress }) {
       try {
@@ -101,5 +107,13 @@ export function createDiskTransfer(options: DiskTransferOptions): DiskTransfer {
       await outputs.recover();
       return await staging.list();
     },
+  };
+}
+
+/** Who began to write a device after it was opened has made the copy worthless. */
+function unwritten({ file: { path, device } }: DiskFiles, convert: QemuConvert): QemuConvert {
+  return async (conversion) => {
+    await convert(conversion);
+    if (device !== undefined) await requireNoWriter(path, device);
   };
 }

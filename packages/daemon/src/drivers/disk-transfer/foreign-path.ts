@@ -68,7 +68,8 @@ export async function requireLikeDisk(
   );
 }
 
-async function looksLikeDisk({ reader, sizeBytes }: OpenedFile): Promise<boolean> {
+/** Whether the bytes of a file have a mark of what is on disks. Blank disks and those without a file system have none. */
+export async function looksLikeDisk({ reader, sizeBytes }: OpenedFile): Promise<boolean> {
   if (sizeBytes < MIN_RAW_BYTES || sizeBytes % SECTOR !== 0) return false;
   for (const [at, bytes] of marks) {
     const found = Buffer.from(await reader.read(at, bytes.length)).toString('latin1');

@@ -122,6 +122,12 @@ describe.skipIf(toolMissing)(`hostile disks${toolMissing ? ` (skipped: ${toolMis
       },
     );
 
+    it('with a hidden file for an extent is refused', async () => {
+      await writeFile(at('disk'), descriptor('RW 1 FLAT ".history" 0'));
+      await writeFile(at('.history'), Buffer.alloc(512, 's'));
+      expect(await refusal('disk')).toMatchObject(refusedFor('not-a-disk'));
+    });
+
     it('with an extent that is a link, or missing, or short, is refused', async () => {
       await writeFile(at('disk'), descriptor('RW 2048 FLAT "flat" 0'));
       expect(await refusal('disk')).toMatchObject({ code: 'disk.not_found' });

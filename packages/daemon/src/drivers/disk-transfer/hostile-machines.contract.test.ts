@@ -305,6 +305,32 @@ describe.skipIf(toolMissing)(`hostile machines${toolMissing ? ` (skipped: ${tool
       expect(await readdir(at('described'))).toContain('disk.img');
     });
 
+    it('is not given hidden files beside it, as those of a home folder', async () => {
+      await writeFile(at('described/.history'), Buffer.alloc(2 * MIB, 's'));
+      const machine = await openMachine(join('described', file));
+      for (const named of ['.history', '/root/.history'])
+        expect(() => machine.resolve(named)).toThrow(expect.objectContaining({ code: 'import.malformed' }));
+    });
+
+    it('is told from a disk by its marks, so that who imports it can say no', async () => {
+      const path = at('described/disk.img');
+      const unmarked = async (bytes: Buffer): Promise<readonly string[]> => {
+        await writeFile(path, bytes);
+        const machine = await openMachine(join('described', file));
+        const asked = { path: machine.resolve('disk.img'), format: 'raw', id } as const;
+        await using opened = await under.transfer.openDisk({
+          ...asked,
+          maxVirtualBytes: 64 * MIB,
+          work: workOf(),
+        });
+        return opened.unmarked;
+      };
+      expect(await unmarked(Buffer.alloc(2 * MIB, 's'))).toEqual([path]);
+      const withTable = Buffer.alloc(2 * MIB);
+      withTable.write('\x55\xaa', 510, 'latin1');
+      expect(await unmarked(withTable)).toEqual([]);
+    });
+
     it('cannot go up', async () => {
       const machine = await openMachine(join('described', file));
       for (const bad of ['/var/../etc/shadow', '../secret', 'other', '/a\nb'])

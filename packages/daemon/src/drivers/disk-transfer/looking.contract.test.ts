@@ -1,12 +1,15 @@
 // What a plan of an import sees: disks inside of packages that are not unpacked, and the first bytes that a guest would see of any disk.
+import { execFile } from 'node:child_process';
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { OpenedMachine } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createHarness, type Harness, isRoot, toolMissing, workOf } from './harness.fixture.ts';
 import { tarOf } from './tar.fixture.ts';
 
+const run = promisify(execFile);
 const MIB = 1024 * 1024;
 const id = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
 const layer = {
@@ -97,6 +100,25 @@ describe.skipIf(toolMissing)(`looking into disks${toolMissing ? ` (skipped: ${to
     const found = await head(machine.resolve('web.qcow2'));
     expect(Buffer.from(found ?? []).equals(diskBytes().subarray(0, 65_536))).toBe(true);
   });
+
+  it.each(['monolithicFlat', 'twoGbMaxExtentFlat', 'twoGbMaxExtentSparse'])(
+    'takes a %s in a package for a disk, and its extents out to convert it',
+    async (subformat) => {
+      await writeFile(at('disk'), diskBytes());
+      const words = ['convert', '-f', 'raw', '-O', 'vmdk', '-o', `subformat=${subformat}`];
+      await run('qemu-img', [...words, at('disk'), at('web.vmdk')]);
+      const names = (await readdir(under.folder)).filter((name) => name.startsWith('web'));
+      expect(names.length).toBeGreaterThan(1);
+      const files = await Promise.all(names.map(async (name) => [name, await readFile(at(name))] as const));
+      expect(Buffer.from((await head(at('web.vmdk'))) ?? []).length).toBe(65_536);
+      const machine = await openPackage(Object.fromEntries(files));
+      const disk = await openDisk(machine.resolve('web.vmdk'));
+      expect(await under.transfer.head(disk, 64 * 1024, workOf())).toBeUndefined();
+      await under.transfer.toLayer(disk, under.pool, layer, workOf());
+      const stored = await under.contents(under.pool.locate(layer).location.path, 'qcow2');
+      expect(stored.equals(diskBytes())).toBe(true);
+    },
+  );
 
   it('refuses a hostile disk in a package before any program has seen it', async () => {
     await under.make(at('disk'), 'qcow2', diskBytes());

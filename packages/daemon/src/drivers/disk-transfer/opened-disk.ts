@@ -7,9 +7,9 @@ import { type Compression, type DiskFileFormat, WirtError } from '@wirt/api';
 import type { CopyWork, OpenDiskOptions, OpenedDisk } from '@wirt/core';
 import { type DiskFacts, inspectDisk, inspectDiskExtent } from '@wirt/qemu';
 import { openFileOrDevice } from './block-device.ts';
-import { inspectionFailure } from './failure.ts';
+import { inspectionFailure, refused } from './failure.ts';
 import { copyFor } from './file-copy.ts';
-import { type ForeignPaths, requireLikeDisk } from './foreign-path.ts';
+import { type ForeignPaths, looksLikeDisk, requireLikeDisk } from './foreign-path.ts';
 import { openMember, type PackageMembers } from './package-members.ts';
 import { closeAll, type OpenedFile, openBeside } from './regular-file.ts';
 import type { Staging, StagingFolder } from './staging.ts';
@@ -41,6 +41,9 @@ export interface DiskOpener {
   /** Of a disk that this opened. */
   filesOf(disk: OpenedDisk): DiskFiles;
 }
+
+/** Of stat(2)'s count. */
+const BLOCK = 512;
 
 /** Metadata, beside the guest's bytes. */
 const fileOverheadBytes = (virtualBytes: number): number => 64 * 1024 ** 2 + Math.ceil(virtualBytes / 50);
@@ -105,15 +108,54 @@ async function openDisk(
     const extents = await openExtents(facts, asked, options);
     held.push(...extents.values());
     const { format, virtualSizeBytes } = facts;
-    const fileBytes = [file, ...extents.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const told = await described(facts, file, extents);
     return {
       files: { format, virtualSizeBytes, file, extents, folder },
-      disk: { format, virtualSizeBytes, fileBytes, [Symbol.asyncDispose]: close },
+      disk: { ...told, [Symbol.asyncDispose]: close },
     };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+async function described(
+  facts: DiskFacts,
+  file: OpenedFile,
+  extents: DiskFiles['extents'],
+): Promise<Omit<OpenedDisk, keyof AsyncDisposable>> {
+  const { format, virtualSizeBytes } = facts;
+  const taken = await Promise.all([file, ...extents.values()].map(takenBytes));
+  return {
+    format,
+    virtualSizeBytes,
+    fileBytes: taken.reduce((sum, bytes) => sum + bytes, 0),
+    ...(file.device === undefined ? {} : { device: file.device.node }),
+    unmarked: await unmarkedOf(facts, file, extents),
+  };
+}
+
+/** The holes of a file take no room where it is, and none where it is copied to. */
+async function takenBytes({ handle, sizeBytes, offset, device }: OpenedFile): Promise<number> {
+  if (offset !== undefined || device !== undefined) return sizeBytes;
+  return Math.min(sizeBytes, (await handle.stat()).blocks * BLOCK);
+}
+
+/** The files that a guest gets as they are. */
+async function unmarkedOf(
+  facts: DiskFacts,
+  file: OpenedFile,
+  extents: DiskFiles['extents'],
+): Promise<string[]> {
+  const flat = new Set(
+    facts.format === 'vmdk'
+      ? facts.details.extents.flatMap(({ file: name, type }) => (type === 'SPARSE' ? [] : [name]))
+      : [],
+  );
+  const asTheyAre = facts.format === 'raw' ? [file] : [...flat].map((name) => extents.get(name));
+  const unmarked: string[] = [];
+  for (const one of asTheyAre) if (one !== undefined && !(await looksLikeDisk(one))) unmarked.push(one.path);
+  return unmarked;
 }
 
 function openPlace(path: string, { members }: Pick<DiskOpenerOptions, 'members'>): Promise<OpenedFile> {
@@ -175,6 +217,14 @@ async function openExtents(
 ): Promise<ReadonlyMap<string, OpenedFile>> {
   if (facts.format !== 'vmdk' || facts.details.extents.length === 0) return new Map();
   const names = [...new Set(facts.details.extents.map(({ file }) => file))];
+  const hidden = names.find((name) => name.startsWith('.'));
+  if (hidden !== undefined)
+    throw refused(
+      path,
+      'not-a-disk',
+      `its extent ${hidden} is a hidden file`,
+      'If it is a disk’s, rename it, and its name in the descriptor.',
+    );
   const isPacked = options.members.get(path) !== undefined;
   const files = isPacked ? await openInPackage(path, names, options) : await openBeside(path, names);
   const byName = new Map(names.flatMap((name, at) => (files[at] === undefined ? [] : [[name, files[at]]])));

@@ -162,6 +162,9 @@ function requirePlainPath(named: string): void {
   const isPlain = named !== '' && !/[\\\p{C}]/u.test(named) && !named.split('/').includes('..');
   if (!isPlain || named === '.')
     throw notThere(named, 'import.malformed', `${JSON.stringify(named)} is no plain name of a file`);
+  // Beside a description in a home folder there are secrets, and disks are not named so.
+  if (basename(named).startsWith('.'))
+    throw notThere(named, 'import.malformed', `${JSON.stringify(named)} is a hidden file`);
 }
 
 function notThere(file: string, code: ErrorCode, why: string): WirtError {

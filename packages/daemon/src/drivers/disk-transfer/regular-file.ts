@@ -18,8 +18,8 @@ export interface OpenedFile extends AsyncDisposable {
   readonly reader: DiskReader;
   /** Where in the file of the handle it begins, when it is a part of that. `sizeBytes` and `reader` are of the part. */
   readonly offset?: number;
-  /** Its numbers, when it is a block device. */
-  readonly device?: { readonly major: number; readonly minor: number };
+  /** When it is a block device: its numbers, and its name, without links. */
+  readonly device?: { readonly major: number; readonly minor: number; readonly node: string };
 }
 
 /** Throws `disk.not_found`, `disk.refused` (link, device, pipe, socket, folder), `host.permission_denied`. */
