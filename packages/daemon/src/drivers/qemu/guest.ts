@@ -16,6 +16,7 @@ import { createGuestEvents, createProcessors } from './guest-events.ts';
 import { boundRunLog } from './logs.ts';
 import { createNics, type NicsLink } from './nics.ts';
 import { createPanicWatch, type PanicEnd, panicWaitMs } from './panic.ts';
+import { createPanicMark } from './panic-mark.ts';
 import type { GuestPaths } from './paths.ts';
 import { openTun } from './tun.ts';
 import { createTuning, type TuningLink } from './tuning.ts';
@@ -48,6 +49,8 @@ export interface GuestParts {
   readonly connected: { readonly connection: QmpConnection; readonly observation: Observation } | undefined;
   /** Less in tests. */
   readonly panicWaitMs?: number;
+  /** As an earlier daemon has noted, in ms of the wall clock. */
+  readonly panickedAt?: number | undefined;
   chooseAio(): Promise<AioChoice>;
   /** Only where this daemon started the process. */
   readonly shimExit?: Promise<ProcessExit>;
@@ -80,15 +83,25 @@ export function createEventRelay(): {
 
 /** One that does not go on after its panic is ended, which `onGiveUp` is told before. */
 function watchPanics(
-  { target: { id }, process, logger, panicWaitMs: waitMs = panicWaitMs }: GuestParts,
+  parts: GuestParts,
   control: Control,
-  ended: AbortSignal,
+  { agent, ended }: { readonly agent: AgentLink; readonly ended: AbortSignal },
   onGiveUp: (why: PanicEnd) => void,
 ): ReturnType<typeof createPanicWatch> {
+  const { target, paths, process, console, logger, panickedAt, panicWaitMs: waitMs = panicWaitMs } = parts;
+  const { id } = target;
+  let hasWritten = false;
+  if (panickedAt !== undefined)
+    console.listen(() => {
+      hasWritten = true;
+    });
   return createPanicWatch({
     id,
     logger,
     waitMs,
+    panickedAt,
+    mark: createPanicMark({ id, path: paths.panic, logger }),
+    lives: () => hasWritten || agent.answers,
     resume: () => control.execute('cont', ended),
     async giveUp(why) {
       onGiveUp(why);
@@ -206,7 +219,7 @@ export function createGuest(parts: GuestParts): GuestHandle {
     logger,
     onEvent,
     onObserved({ running, agentPortOpen, panicked, ...observed }) {
-      if (panicked === true) panic.found();
+      if (panicked !== undefined) panic.found({ panicked, running });
       setRunning(running);
       if ('diskError' in observed) processors.fail(observed.diskError);
       if (agentPortOpen !== undefined) agent.portChanged(agentPortOpen);
@@ -218,12 +231,12 @@ export function createGuest(parts: GuestParts): GuestHandle {
     onGone: endLogged,
     onMinute: () => void boundRunLog(paths.qemuLog),
   });
-  const panic = watchPanics(parts, control, ended.signal, (why) => {
+  const panic = watchPanics(parts, control, { agent, ended: ended.signal }, (why) => {
     shutdownReason = why;
   });
   const { disks, nics, tuning } = createDevices(parts, control, { agent, ended: ended.signal });
   if (connected?.observation.agentPortOpen) agent.portChanged(true);
-  if (connected?.observation.panicked) panic.found();
+  if (connected !== undefined) panic.found(connected.observation);
 
   const guest: Guest = {
     id,

@@ -101,7 +101,7 @@ async function makeDirectory(paths: GuestPaths, { identity }: Confinement): Prom
   try {
     await mkdir(paths.run, { recursive: true, mode: 0o700 });
     await mkdir(paths.state, { recursive: true, mode: 0o700 });
-    await Promise.all([paths.pid, paths.exit].map((path) => rm(path, { force: true })));
+    await Promise.all([paths.pid, paths.exit, paths.panic].map((path) => rm(path, { force: true })));
     await writeFile(paths.uid, `${identity.uid}\n`, { mode: 0o600 });
   } catch (error) {
     throw fsError(error, 'prepare', paths.run, 'instance.start_failed');

@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConsoleLink } from './console.ts';
 import { connectTo, observe } from './control.ts';
 import { createEventRelay, createGuest } from './guest.ts';
+import { readPanicMark } from './panic-mark.ts';
 import { platformDevices } from './platform-devices.ts';
 import { readProcess } from './proc.ts';
 import { silentLogger } from './silent-logger.fixture.ts';
@@ -78,10 +79,12 @@ describe.skipIf(!existsSync(qemuBinary))('a guest whose kernel has panicked', ()
     });
     const process = await readProcess(child.pid ?? 0);
     if (process === undefined) throw new Error('QEMU is gone');
-    const console = { finish: async () => undefined, detach: () => undefined };
+    const console = { finish: async () => undefined, detach: () => undefined, listen: () => () => undefined };
+    const paths = pathsIn(directory);
     const { guest, onEvent } = createGuest({
       target,
-      paths: pathsIn(directory),
+      paths,
+      panickedAt: await readPanicMark(paths.panic),
       process,
       // Nothing else of it is used here.
       console: console as unknown as ConsoleLink,
@@ -125,6 +128,28 @@ describe.skipIf(!existsSync(qemuBinary))('a guest whose kernel has panicked', ()
       process: { kind: 'exited', code: 0 },
       shutdownReason: 'guest-panic',
     });
+  }, 20_000);
+
+  it('is ended by the next daemon at the time that the one before would have, unless it restarts', async () => {
+    const mark = pathsIn(directory).panic;
+    const { guest: before, seen } = await held(4_000);
+    does(...located, panics);
+    while (!seen.includes('RESUME')) await pause(10);
+    while (!existsSync(mark)) await pause(10);
+    before.detach();
+    const { guest: second } = await held(20_000);
+    const restarted = told(second, 'reset');
+    does(resets);
+    await restarted;
+    while (existsSync(mark)) await pause(10);
+    second.detach();
+    const { guest: third, seen: later } = await held(2_000);
+    does(...located, panics);
+    while (!later.includes('RESUME')) await pause(10);
+    while (!existsSync(mark)) await pause(10);
+    third.detach();
+    const { guest } = await held(2_000);
+    expect(await guest.exited).toMatchObject({ shutdownReason: 'guest-panic' });
   }, 20_000);
 
   it('while nobody was there is found halted, and runs on', async () => {
@@ -175,7 +200,14 @@ async function idleFirmware(directory: string): Promise<string> {
 function pathsIn(directory: string) {
   const at = (name: string): string => join(directory, name);
   return {
-    ...{ run: directory, pid: at('pid'), uid: at('uid'), exit: at('exit'), state: directory },
+    ...{
+      run: directory,
+      pid: at('pid'),
+      uid: at('uid'),
+      exit: at('exit'),
+      panic: at('panic'),
+      state: directory,
+    },
     sockets: { qmp: at('qmp'), console: at('console'), agent: at('agent') },
     ...{ qemuLog: at('qemu.log'), consoleLog: at('console.log') },
   };

@@ -9,7 +9,9 @@ const event = (name: string, data: object = {}) => ({ event: name, data }) as un
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-function watched() {
+function watched({ panickedAt, lives = false }: { panickedAt?: number; lives?: boolean } = {}) {
+  /** Whether a later daemon would hear of it. */
+  const marked = { is: panickedAt !== undefined };
   const warned: string[] = [];
   const counts = { resumed: 0, ended: 0 };
   const reasons: string[] = [];
@@ -17,6 +19,9 @@ function watched() {
     id: 'web',
     logger: { ...silentLogger, warn: (name: string) => void warned.push(name) },
     waitMs: 70_000,
+    panickedAt,
+    mark: { set: () => void (marked.is = true), clear: () => void (marked.is = false) },
+    lives: () => lives,
     resume: async () => {
       counts.resumed += 1;
     },
@@ -34,7 +39,7 @@ function watched() {
     if (counts.resumed > before) watch.onEvent(event('RESUME'));
   }
   const pass = (seconds: number) => vi.advanceTimersByTimeAsync(seconds * 1000);
-  return { watch, warned, counts, reasons, panic, pass, reset: () => watch.onEvent(event('RESET')) };
+  return { watch, marked, warned, counts, reasons, panic, pass, reset: () => watch.onEvent(event('RESET')) };
 }
 
 describe('a guest that panics again and again', () => {
@@ -88,6 +93,53 @@ describe('a guest that panics again and again', () => {
     await pass(60);
     expect(counts.ended).toBe(0);
     await pass(10);
+    expect(counts.ended).toBe(1);
+  });
+});
+
+describe('a guest that panicked under an earlier daemon', () => {
+  const running = { panicked: false, running: true };
+  const before = (seconds: number) => ({ panickedAt: Date.now() - seconds * 1000 });
+
+  it('is marked until it restarts', async () => {
+    const { marked, panic, reset } = watched();
+    await panic();
+    expect(marked.is).toBe(true);
+    reset();
+    expect(marked.is).toBe(false);
+  });
+
+  it('has the time that it had left', async () => {
+    const { watch, counts, warned, pass } = watched(before(50));
+    watch.found(running);
+    await pass(19);
+    expect(counts.ended).toBe(0);
+    await pass(2);
+    expect(counts.ended).toBe(1);
+    expect(warned).toEqual(['guest.hangs_after_panic']);
+  });
+
+  it.each([
+    ['restarts meanwhile', {}],
+    ['shows that it lives, and so has restarted unseen', { lives: true }],
+    ['had its whole time while nobody was there', before(100)],
+  ])('and %s is let be, and nothing is left of it', async (_what, more) => {
+    const { watch, counts, marked, pass, reset } = watched({ ...before(50), ...more });
+    watch.found(running);
+    if (Object.keys(more).length === 0) reset();
+    await pass(200);
+    expect(counts.ended).toBe(0);
+    expect(marked.is).toBe(false);
+  });
+
+  it('and was paused by somebody has all of its time when it goes on', async () => {
+    const { watch, counts, pass } = watched(before(500));
+    watch.found({ panicked: false, running: false });
+    await pass(500);
+    watch.onEvent(event('RESUME'));
+    await pass(69);
+    expect(counts.ended).toBe(0);
+    await pass(2);
     expect(counts.ended).toBe(1);
   });
 });

@@ -4,6 +4,7 @@
 // Source: QEMU docs/specs/pvpanic.rst, qemu-options.hx (-action), system/runstate.c (qemu_system_guest_panicked).
 import type { Logger } from '@wirt/core';
 import type { QmpEvent } from '@wirt/qemu';
+import type { PanicMark } from './panic-mark.ts';
 
 /** A minute is the longest that kernels are usually told to wait, and some time for the machine to be slow. */
 export const panicWaitMs = 70_000;
@@ -16,6 +17,11 @@ export interface PanicOptions {
   readonly id: string;
   readonly logger: Logger;
   readonly waitMs: number;
+  readonly mark: PanicMark;
+  /** What an earlier daemon's mark says. */
+  readonly panickedAt?: number | undefined;
+  /** Whether it does what no kernel does that hangs. Asked of one that may have restarted while no daemon was there. */
+  lives(): boolean;
   /** Lets the processors run on. */
   resume(): Promise<void>;
   /** Ends the guest. */
@@ -27,8 +33,8 @@ export type PanicEnd = 'guest-panic' | 'guest-panic-loop';
 
 export interface PanicWatch {
   onEvent(event: QmpEvent): void;
-  /** A guest that was found halted for it. */
-  found(): void;
+  /** How it was found, at the first look and at each new one. */
+  found(guest: { readonly panicked: boolean; readonly running: boolean }): void;
   /** QEMU's halt is none that anybody asked for, and is over in a moment. */
   readonly isHalted: boolean;
   /** It was ended for it. */
@@ -36,7 +42,9 @@ export interface PanicWatch {
   detach(): void;
 }
 
-export function createPanicWatch({ id, logger, waitMs, resume, giveUp }: PanicOptions): PanicWatch {
+export function createPanicWatch(options: PanicOptions): PanicWatch {
+  const { id, logger, waitMs, mark, lives, resume, giveUp } = options;
+  let { panickedAt } = options;
   let isHalted = false;
   let isOver = false;
   /** For it to restart by itself. */
@@ -62,10 +70,36 @@ export function createPanicWatch({ id, logger, waitMs, resume, giveUp }: PanicOp
   /** From its first panic on: what it says of further ones does not give it more time. */
   function wait(): void {
     isWaiting = true;
-    timer ??= setTimeout(() => {
-      logger.warn('guest.hangs_after_panic', { id, waitedMs: waitMs });
-      end('guest-panic');
-    }, waitMs).unref();
+    if (timer !== undefined) return;
+    mark.set();
+    timer = setTimeout(hangs, waitMs).unref();
+  }
+
+  function hangs(): void {
+    logger.warn('guest.hangs_after_panic', { id, waitedMs: waitMs });
+    end('guest-panic');
+  }
+
+  function restarted(): void {
+    if (isWaiting) logger.info('guest.restarted_after_panic', { id });
+    forget();
+  }
+
+  function forget(): void {
+    if (isWaiting) mark.clear();
+    isWaiting = false;
+    clear();
+  }
+
+  /** An earlier daemon has seen the panic, and nobody whether it has restarted since that one ended. */
+  function goOnWaiting(since: number, running: boolean): void {
+    isWaiting = true;
+    // Somebody has paused it: it has all of its time again afterwards.
+    if (!running) return;
+    const leftMs = waitMs - Math.max(0, Date.now() - since);
+    // Nobody was there when its time was over: what it has done with it is not known.
+    if (leftMs <= 0) return forget();
+    timer = setTimeout(() => (lives() ? restarted() : hangs()), leftMs).unref();
   }
 
   function clear(): void {
@@ -107,16 +141,19 @@ export function createPanicWatch({ id, logger, waitMs, resume, giveUp }: PanicOp
           if (isWaiting) wait();
           return;
         case 'RESET':
-          if (isWaiting) logger.info('guest.restarted_after_panic', { id });
-          isWaiting = false;
-          clear();
-          return;
+          return restarted();
         default:
           return;
       }
     },
-    found() {
+    found({ panicked: isPanicked, running }) {
+      const since = panickedAt;
+      panickedAt = undefined;
       if (isHalted || isOver) return;
+      if (!isPanicked) {
+        if (since !== undefined && !isWaiting) goOnWaiting(since, running);
+        return;
+      }
       logger.warn('guest.panicked', { id });
       panicked();
       if (!isOver) goOn();

@@ -11,6 +11,8 @@ export interface GuestPaths {
   readonly uid: string;
   /** Written by the shim when QEMU has ended: the status as a shell gives it, and a newline. */
   readonly exit: string;
+  /** There while its kernel has panicked and not restarted. */
+  readonly panic: string;
   readonly sockets: Readonly<Record<SocketName, string>>;
   readonly state: string;
   readonly qemuLog: string;
@@ -63,6 +65,7 @@ export function guestPaths({ stateDirectory, runDirectory }: Directories, id: st
     pid: join(run, 'pid'),
     uid: join(run, 'uid'),
     exit: join(run, 'exit'),
+    panic: join(run, 'panic'),
     sockets,
     state,
     qemuLog: join(state, 'qemu.log'),

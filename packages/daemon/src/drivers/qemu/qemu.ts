@@ -12,6 +12,7 @@ import { readPostMortem } from './exit.ts';
 import { createEventRelay, createGuest } from './guest.ts';
 import { type LaunchContext, launchQemu } from './launch.ts';
 import { readWholeLog } from './logs.ts';
+import { readPanicMark } from './panic-mark.ts';
 import { guestPaths, instancesDirectory, isSafeId } from './paths.ts';
 
 /** A QEMU that is stopped must not hold up the adoption of the others. */
@@ -63,6 +64,7 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
       const relay = createEventRelay();
       const target = { id, uuid: uuidOf(id), path: paths.sockets.qmp };
       const console = await createConsoleLink({ id, paths, logger });
+      const panickedAt = await readPanicMark(paths.panic);
       const connected = await connectToFound(target, signal, relay.onEvent).catch((error: unknown) => {
         logger.warn('guest.attach_silent', { id, pid: process.pid, error });
         return undefined;
@@ -80,6 +82,7 @@ export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor
         console,
         logger,
         connected,
+        panickedAt,
         chooseAio,
       });
       relay.attach(onEvent);
