@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 // Polls: nobody tells when QEMU's socket is there.
@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConsoleLink } from './console.ts';
 import { connectTo, observe } from './control.ts';
 import { createEventRelay, createGuest } from './guest.ts';
+import { createQemuHarness, guestIdentity } from './harness.fixture.ts';
 import { readPanicMark } from './panic-mark.ts';
 import { platformDevices } from './platform-devices.ts';
 import { readProcess } from './proc.ts';
@@ -187,6 +188,35 @@ describe.skipIf(!existsSync(qemuBinary))('a guest whose kernel has panicked', ()
     }
   }
 });
+
+// Needs QEMU for x86.
+it.skipIf(!existsSync(qemuBinary))(
+  'a guest that a new daemon takes up, and that writes to its console though the one before has noted its panic, is let be',
+  async () => {
+    await using harness = await createQemuHarness();
+    const never = new AbortController().signal;
+    const confinement = { identity: guestIdentity, controlGroup: { joinFiles: [] } };
+    const before = await harness
+      .open()
+      .launch(harness.plan(), confinement, { signal: never, onStep: async () => undefined });
+    await before.resume(never);
+    before.detach();
+    const mark = join(harness.directory, 'run', 'instances', before.id, 'panic');
+    await writeFile(mark, '');
+    // Of its 70 s, two are left.
+    const at = Date.now() / 1000 - 68;
+    await utimes(mark, at, at);
+    const guest = await harness.open().attach({ id: before.id, process: before.process }, never);
+    const deadline = AbortSignal.timeout(10_000);
+    while (existsSync(mark)) {
+      deadline.throwIfAborted();
+      await pause(50);
+    }
+    expect(guest.state).toMatchObject({ processors: 'running', responsive: true });
+    await guest.kill(never);
+  },
+  20_000,
+);
 
 /** At the reset vector: cli; hlt; and again. So nobody but the test changes the devices. */
 async function idleFirmware(directory: string): Promise<string> {
