@@ -9,7 +9,7 @@ import { type Figure, median, ms, timeMs } from './measure.ts';
 
 const run = promisify(execFile);
 const runs = 20;
-const importRuns = 3;
+const importRuns = 5;
 const gib = 1024 ** 3;
 const wait = { wait: 'done', waitSeconds: 600 } as const;
 
@@ -18,7 +18,7 @@ export async function storage(): Promise<Figure[]> {
   try {
     await using daemon = await startDaemon();
     await importBase(daemon, scratch);
-    return [...(await clones(daemon)), await crowdOfClones(daemon), await imports(daemon, scratch)];
+    return [...(await clones(daemon)), await crowdOfClones(daemon), ...(await imports(daemon, scratch))];
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -99,33 +99,47 @@ async function crowdOfClones(daemon: TestDaemon): Promise<Figure> {
   };
 }
 
-/** The same vmdk, full of data, by qemu-img and by `wirt import`, in turns; both files warm in the page cache. */
-async function imports(daemon: TestDaemon, scratch: string): Promise<Figure> {
+/**
+ * The same vmdk, full of data, by qemu-img and by `wirt import`, in turns; both files warm in the page cache. An import is on the disk when it is
+ * answered; qemu-img alone leaves that to the kernel, and is timed with a sync as well.
+ */
+async function imports(daemon: TestDaemon, scratch: string): Promise<Figure[]> {
   const raw = join(scratch, 'full.raw');
   const vmdk = join(scratch, 'full.vmdk');
   const out = join(scratch, 'out.qcow2');
   await run('dd', ['if=/dev/urandom', `of=${raw}`, 'bs=1M', `count=${(2 * gib) / 1024 ** 2}`, 'status=none']);
   await run('qemu-img', ['convert', '-f', 'raw', '-O', 'vmdk', raw, vmdk]);
   await rm(raw);
-  const alone: number[] = [];
-  const byWirt: number[] = [];
+  await run('sync');
+  const convert = () => run('qemu-img', ['convert', '-f', 'vmdk', '-O', 'qcow2', vmdk, out]);
+  const times = { alone: [] as number[], synced: [] as number[], wirt: [] as number[] };
   for (let number = 0; number < importRuns; number += 1) {
-    alone.push(await timeMs(() => run('qemu-img', ['convert', '-f', 'vmdk', '-O', 'qcow2', vmdk, out])));
+    times.alone.push(await timeMs(convert));
+    await rm(out);
+    times.synced.push(await timeMs(() => convert().then(() => run('sync', [out]))));
     await rm(out);
     const name = `imported-${number}`;
     const body = { path: vmdk, name, format: 'disk', diskFormat: 'vmdk' } as const;
-    byWirt.push(await timeMs(() => daemon.client.call('POST /v1/imports', { body, query: wait })));
+    times.wirt.push(await timeMs(() => daemon.client.call('POST /v1/imports', { body, query: wait })));
     await daemon.client.call('DELETE /v1/instances/{instance}', { params: { instance: name }, query: wait });
   }
-  const [aloneMs, wirtMs] = [alone, byWirt].map((all) => median(all.sort((a, b) => a - b))) as [
-    number,
-    number,
-  ];
+  const [aloneMs, syncedMs, wirtMs] = [times.alone, times.synced, times.wirt].map((all) =>
+    median(all.toSorted((a, b) => a - b)),
+  ) as [number, number, number];
   const { size } = await stat(vmdk);
-  return {
-    name: `import of a vmdk of ${(size / gib).toFixed(1)} GiB`,
-    measured: `${ms(wirtMs)} (${(wirtMs / aloneMs).toFixed(2)} × qemu-img convert, ${ms(aloneMs)})`,
-    promised: '≤ 1.1 ×',
-    holds: wirtMs <= 1.1 * aloneMs,
-  };
+  const name = `import of a vmdk of ${(size / gib).toFixed(1)} GiB`;
+  return [
+    {
+      name: `${name}, against qemu-img convert`,
+      measured: `${ms(wirtMs)} (${(wirtMs / aloneMs).toFixed(2)} × ${ms(aloneMs)})`,
+      promised: '≤ 1.1 ×',
+      holds: wirtMs <= 1.1 * aloneMs,
+    },
+    {
+      name: `${name}, against the same and sync`,
+      measured: `${(wirtMs / syncedMs).toFixed(2)} × ${ms(syncedMs)}`,
+      promised: '≤ 1.1 ×',
+      holds: wirtMs <= 1.1 * syncedMs,
+    },
+  ];
 }

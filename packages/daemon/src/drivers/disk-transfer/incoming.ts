@@ -4,13 +4,13 @@ import { dirname } from 'node:path';
 import { WirtError } from '@wirt/api';
 import type { CopyWork, DiskTransfer, StoredLayer, VolumePool } from '@wirt/core';
 import { syncDirectory } from '../../platform/atomic-file.ts';
-import { fsError } from '../../platform/fs-error.ts';
 import type { Loans } from '../../platform/lend.ts';
 import { digestOf, readRange, sparseWriter } from './bytes.ts';
 import { confineSource, inheritedPath } from './confined-source.ts';
 import { toolFailure } from './failure.ts';
 import type { DiskFiles } from './opened-disk.ts';
 import type { QemuConvert } from './qemu-convert.ts';
+import { writeBehind } from './write-behind.ts';
 
 interface LayerTools {
   readonly work: CopyWork;
@@ -40,16 +40,20 @@ export async function convertToLayer(
     {
       const { identity } = work.confinement;
       await using _loan = await loans.lend(identity, { read: [], write: path }, 'disk.convert_failed');
+      await using written = await writeBehind(path);
       await convert({
         source,
         virtualSizeBytes: layer.sizeBytes,
         target: { path, format: layer.format, isReady: true },
         failure: failureOf(disk, path),
         work,
-        onProgress: report.converted,
+        onProgress(doneBytes) {
+          written.soFar();
+          report.converted(doneBytes);
+        },
       });
+      await written.sync();
     }
-    await syncFile(path);
   } catch (error) {
     await pool.remove(ref);
     throw toolFailure(error, { ...failureOf(disk, path), signal: work.signal });
@@ -130,13 +134,4 @@ function progressOf(disk: DiskFiles, work: CopyWork) {
       work.onProgress(copiedBytes + done, copiedBytes + disk.virtualSizeBytes);
     },
   };
-}
-
-async function syncFile(path: string): Promise<void> {
-  try {
-    await using file = await open(path, 'r+');
-    await file.sync();
-  } catch (error) {
-    throw fsError(error, 'write', path);
-  }
 }
