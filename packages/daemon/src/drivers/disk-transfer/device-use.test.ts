@@ -60,6 +60,15 @@ describe('devices that share bytes', () => {
     expect(await sharing(8, 32)).toEqual(['8:32']);
   });
 
+  it('are taken for written when the search for who writes them ends in an error', async () => {
+    await writeFile(join(root, 'fails.mjs'), 'process.exit(1);\n');
+    const search = { root: join(root, 'dev/block'), program: join(root, 'fails.mjs') };
+    await expect(requireNoWriter('/dev/sdc', { major: 8, minor: 32 }, search)).rejects.toMatchObject({
+      code: 'disk.refused',
+      details: { reason: 'in-use' },
+    });
+  });
+
   it('are taken for written when it is not found out in time', async () => {
     await writeFile(join(root, 'hangs.mjs'), 'setInterval(() => {}, 1000);\n');
     const search = { root: join(root, 'dev/block'), program: join(root, 'hangs.mjs'), deadlineMs: 200 };

@@ -36,7 +36,10 @@ export async function requireNoWriter(
 
 async function writerFoundBy(search: readonly string[], deadlineMs: number): Promise<string | undefined> {
   try {
-    const { stdout } = await runOrAbandon(process.execPath, search, { deadlineMs, signal: unhurried });
+    const options = { deadlineMs, signal: unhurried };
+    const { stdout, exitCode } = await runOrAbandon(process.execPath, search, options);
+    // A search that broke off has found nobody, and says nothing by it.
+    if (exitCode !== 0) return 'perhaps a process that could not be looked for';
     if (stdout === '') return undefined;
     const { pid, name } = JSON.parse(stdout) as { pid: string; name: string };
     return `process ${pid} (${name})`;
