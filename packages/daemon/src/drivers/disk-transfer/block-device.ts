@@ -6,6 +6,7 @@
 import { constants } from 'node:fs';
 import { lstat, open, readFile, readlink, rm } from 'node:fs/promises';
 import { dirname, join, normalize, resolve } from 'node:path';
+import { deviceNumbersOf, devicePair } from '../../platform/device-number.ts';
 import { fsError, hasErrno } from '../../platform/fs-error.ts';
 import { runToSuccess, SubprocessError } from '../../platform/subprocess.ts';
 import { inUseHint, requireNoWriter } from './device-use.ts';
@@ -64,7 +65,7 @@ async function openDevice(node: string, path: string): Promise<OpenedFile> {
       const found = await handle.stat();
       if (!found.isBlockDevice()) throw refused(path, 'not-a-file', 'it is not a block device any more');
       const { rdev } = found;
-      const device = { ...numbersOf(rdev), node };
+      const device = { ...deviceNumbersOf(rdev), node };
       await requireNoWriter(path, device);
       return { ...openedFile(handle, path, await sizeOf(rdev)), device };
     } catch (error) {
@@ -82,16 +83,8 @@ async function openDevice(node: string, path: string): Promise<OpenedFile> {
 
 /** A device has no size of its own in stat(2). */
 async function sizeOf(rdev: number): Promise<number> {
-  const { major, minor } = numbersOf(rdev);
-  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'latin1')) * SECTOR;
-}
-
-/** As glibc's gnu_dev_major and gnu_dev_minor take them apart. */
-function numbersOf(rdev: number): { readonly major: number; readonly minor: number } {
-  const whole = BigInt(rdev);
-  const major = ((whole >> 8n) & 0xfffn) | ((whole >> 32n) & ~0xfffn);
-  const minor = (whole & 0xffn) | ((whole >> 12n) & ~0xffn);
-  return { major: Number(major), minor: Number(minor) };
+  const pair = devicePair(deviceNumbersOf(rdev));
+  return Number(await readFile(`/sys/dev/block/${pair}/size`, 'latin1')) * SECTOR;
 }
 
 /**

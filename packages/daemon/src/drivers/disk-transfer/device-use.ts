@@ -7,17 +7,13 @@ import { readdir, readFile, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Abandoned, runOrAbandon } from '../../platform/abandon.ts';
+import { type DeviceNumbers, devicePair } from '../../platform/device-number.ts';
 import { refused } from './failure.ts';
 
 const BLOCK_DEVICES = '/sys/dev/block';
 const DEADLINE_MS = 10_000;
 const writers = fileURLToPath(new URL('./device-writers.ts', import.meta.url));
 const unhurried = new AbortController().signal;
-
-export interface DeviceNumbers {
-  readonly major: number;
-  readonly minor: number;
-}
 
 export const inUseHint = (path: string): string =>
   `See by whom: lsblk ${path}; fuser -v ${path}. Shut the machine down that has it, or unmount it; a snapshot of a logical volume can be read meanwhile: lvcreate -s`;
@@ -50,8 +46,8 @@ async function writerFoundBy(search: readonly string[], deadlineMs: number): Pro
 }
 
 /** `MAJOR:MINOR` of the device and of all that share bytes with it. Source: Linux, Documentation/ABI/stable/sysfs-block. */
-export async function devicesSharing({ major, minor }: DeviceNumbers, root: string): Promise<string[]> {
-  const start = await realpath(join(root, `${major}:${minor}`));
+export async function devicesSharing(device: DeviceNumbers, root: string): Promise<string[]> {
+  const start = await realpath(join(root, devicePair(device)));
   const folders = new Set([...(await reached(start, beneath)), ...(await reached(start, above))]);
   const numbers = await Promise.all([...folders].map(numberOf));
   return numbers.filter((number) => number !== undefined);

@@ -6,6 +6,8 @@
 import { constants, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
+import { deviceNumbersOf, devicePair } from '../../platform/device-number.ts';
+import { entriesOf, processIds, programNameOf } from '../../platform/proc-entries.ts';
 
 interface Wanted {
   readonly name: string;
@@ -20,20 +22,6 @@ function parse(word: string): Wanted[] {
 
 function say(found: object): void {
   process.stdout.write(`${JSON.stringify(found)}\n`);
-}
-
-/** Linux, include/linux/kdev_t.h (new_encode_dev). */
-function numberOf(rdev: number): string {
-  const [major, minor] = [(rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)];
-  return `${major}:${minor}`;
-}
-
-function list(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return []; // it has ended meanwhile
-  }
 }
 
 /** Below these are no disks, but files that are open in great number, or that hang with whoever serves them. */
@@ -56,17 +44,9 @@ function diskOf(fd: string, others: ReadonlySet<string>): string | undefined {
     // Only for what may be a disk is the file itself looked at, which could hang elsewhere.
     if (!target.startsWith('/dev/') || others.has(target) || otherDirectories.test(target)) return undefined;
     const found = statSync(fd);
-    return found.isBlockDevice() ? numberOf(found.rdev) : undefined;
+    return found.isBlockDevice() ? devicePair(deviceNumbersOf(found.rdev)) : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function nameOfProcess(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
-  } catch {
-    return 'a program';
   }
 }
 
@@ -83,14 +63,14 @@ function isProbe(pid: string): boolean {
 function tellOpen(wanted: readonly Wanted[]): void {
   const byNumber = new Map(wanted.map(({ name, number }) => [number, name]));
   const others = otherDevices();
-  for (const pid of list('/proc')) {
-    if (!/^\d+$/.test(pid) || pid === String(process.pid)) continue;
-    for (const fd of list(`/proc/${pid}/fd`)) {
+  for (const pid of processIds()) {
+    if (pid === String(process.pid)) continue;
+    for (const fd of entriesOf(`/proc/${pid}/fd`)) {
       const number = diskOf(`/proc/${pid}/fd/${fd}`, others);
       const name = number === undefined ? undefined : byNumber.get(number);
       if (name === undefined || number === undefined) continue;
       if (isProbe(pid)) break;
-      say({ name, openIn: nameOfProcess(pid), pid: Number(pid) });
+      say({ name, openIn: programNameOf(pid) ?? 'a program', pid: Number(pid) });
       byNumber.delete(number);
     }
   }
