@@ -1,7 +1,6 @@
 // Guests on NVMe, which cannot be told to wait by QEMU: they stand still before their pool is full.
-import type { Instance } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
-import { createScene, gib, mib, type Scene } from '../fakes/scene.ts';
+import { createScene, gib, mib, pass, type Scene, statusOf } from '../fakes/scene.ts';
 
 async function onNvme(): Promise<Scene> {
   const scene = await createScene();
@@ -19,18 +18,6 @@ async function onNvme(): Promise<Scene> {
   await scene.fake.create({ name: 'web', start: true, spec: { disks: [disk] } });
   await scene.guest('db', ['other']);
   return scene;
-}
-
-async function statusOf({ fake, settled }: Scene, name = 'web'): Promise<Instance['status']> {
-  await settled();
-  return (await fake.core.actions.instance.get(name)).status;
-}
-
-async function pass(scene: Scene, seconds: number): Promise<void> {
-  for (let second = 0; second < seconds; second += 1) {
-    scene.fake.clock.advance(1_000);
-    await scene.settled();
-  }
 }
 
 /** A pool of its own, which hangs while `answers` says so; how often it was asked. */

@@ -1,6 +1,6 @@
 // Guests that QEMU has paused because a pool was full: they go on by themselves when there is room.
 import { describe, expect, it } from 'vitest';
-import { createScene, gib, mib, type Scene } from '../fakes/scene.ts';
+import { createScene, gib, mib, pass, type Scene, statusOf } from '../fakes/scene.ts';
 
 async function paused(...names: string[]): Promise<Scene> {
   const scene = await createScene();
@@ -22,19 +22,6 @@ async function standStill({ fake }: Scene, name: string, error: 'no-space' | 'io
   process.diskError = error;
   fake.host.emit(id, { kind: 'disk-error', disk: 'disk1', noSpace: error === 'no-space' });
   fake.host.emit(id, { kind: 'paused' });
-}
-
-async function statusOf({ fake, settled }: Scene, name: string) {
-  await settled();
-  return (await fake.core.actions.instance.get(name)).status;
-}
-
-/** The watch looks every two seconds. */
-async function pass(scene: Scene, seconds: number): Promise<void> {
-  for (let second = 0; second < seconds; second += 1) {
-    scene.fake.clock.advance(1_000);
-    await scene.settled();
-  }
 }
 
 describe('a guest that stands still because its pool is full', () => {

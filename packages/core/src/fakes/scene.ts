@@ -212,6 +212,20 @@ function leftFaults({ host }: FakeCore, instances: readonly Instance[]): string[
   ];
 }
 
+/** When all that was under way has come to rest. */
+export async function statusOf({ fake, settled }: Scene, name = 'web'): Promise<Instance['status']> {
+  await settled();
+  return (await fake.core.actions.instance.get(name)).status;
+}
+
+/** Lets time pass, and what is watched by the second be looked at. */
+export async function pass(scene: Scene, seconds: number): Promise<void> {
+  for (let second = 0; second < seconds; second += 1) {
+    scene.fake.clock.advance(1_000);
+    await scene.settled();
+  }
+}
+
 export interface Blow {
   readonly how: Cut['how'];
   readonly call: string;

@@ -5,17 +5,19 @@ import { mkdir, readdir, stat, symlink, unlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createHarness, type Harness, isRoot, testUid, toolMissing, workOf } from './harness.fixture.ts';
+import {
+  createHarness,
+  type Harness,
+  testWorkId as id,
+  isRoot,
+  testLayer as layer,
+  testUid,
+  toolMissing,
+  workOf,
+} from './harness.fixture.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
-const id = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
-const layer = {
-  volume: '01J9ZK3W8Y7Q5T2R4M6N8P0002',
-  layer: '01J9ZK3W8Y7Q5T2R4M6N8P0003',
-  format: 'qcow2',
-  sizeBytes: 4 * MIB,
-} as const;
 
 const noLoop = await run('losetup', ['-f']).then(
   () => undefined,

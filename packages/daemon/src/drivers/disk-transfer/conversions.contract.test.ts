@@ -23,7 +23,9 @@ import { createDiskTransfer } from './disk-transfer.ts';
 import {
   createHarness,
   type Harness,
+  testWorkId as id,
   isRoot,
+  testLayer as layer,
   silentLogger,
   testUid,
   toolMissing,
@@ -32,13 +34,6 @@ import {
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
-const id = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
-const layer = {
-  volume: '01J9ZK3W8Y7Q5T2R4M6N8P0002',
-  layer: '01J9ZK3W8Y7Q5T2R4M6N8P0003',
-  format: 'qcow2',
-  sizeBytes: 4 * MIB,
-} as const;
 
 function disk(): Buffer {
   const bytes = Buffer.alloc(4 * MIB);

@@ -14,6 +14,14 @@ import { createDiskTransfer } from './disk-transfer.ts';
 const run = promisify(execFile);
 export const isRoot = process.geteuid?.() === 0;
 export const testUid = 1_873_000_101;
+export const testWorkId = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
+/** What a disk of 4 MiB is converted into. */
+export const testLayer = {
+  volume: '01J9ZK3W8Y7Q5T2R4M6N8P0002',
+  layer: '01J9ZK3W8Y7Q5T2R4M6N8P0003',
+  format: 'qcow2',
+  sizeBytes: 4 * 1024 * 1024,
+} as const;
 const quiet = (): void => {};
 export const silentLogger: Logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 

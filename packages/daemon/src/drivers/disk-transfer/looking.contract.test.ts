@@ -6,18 +6,19 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { OpenedMachine } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createHarness, type Harness, isRoot, toolMissing, workOf } from './harness.fixture.ts';
+import {
+  createHarness,
+  type Harness,
+  testWorkId as id,
+  isRoot,
+  testLayer as layer,
+  toolMissing,
+  workOf,
+} from './harness.fixture.ts';
 import { tarOf } from './tar.fixture.ts';
 
 const run = promisify(execFile);
 const MIB = 1024 * 1024;
-const id = '01J9ZK3W8Y7Q5T2R4M6N8P0001';
-const layer = {
-  volume: '01J9ZK3W8Y7Q5T2R4M6N8P0002',
-  layer: '01J9ZK3W8Y7Q5T2R4M6N8P0003',
-  format: 'qcow2',
-  sizeBytes: 4 * MIB,
-} as const;
 const envelope = '<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"/>';
 
 function diskBytes(): Buffer {
