@@ -30,6 +30,10 @@ export default defineConfig({
           exclude: ['**/*.contract.test.ts', '**/node_modules/**', 'tests/repo/fixtures/**'],
           pool: 'forks',
           isolate: false, // files share a worker's modules: half the processor time; so a test puts back what it changes
+          // Not setImmediate: what another file has left running would be drawn into the clock of a test, and never let it go on.
+          fakeTimers: {
+            toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
+          },
           testTimeout: 10_000,
         },
       },

@@ -1,6 +1,8 @@
 // A web server on this host for tests of what fetches: serves bytes as told, well or badly, and remembers what was asked.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -68,5 +70,16 @@ export function file({ content, etag = '"1"', headers = {}, ranges = true, cutAf
     const cut = cutAfter?.();
     if (cut === undefined || cut >= body.length) response.end(body);
     else response.write(body.subarray(0, cut), () => response.socket?.destroySoon());
+  };
+}
+
+/** Answers with the same bytes again and again, as fast as they are read, until the client has gone. */
+export function endless(chunk: Uint8Array): Answer {
+  function* forever() {
+    while (true) yield chunk;
+  }
+  return (_request, response) => {
+    // It always ends with an error: the client's leaving.
+    pipeline(Readable.from(forever()), response).catch(() => {});
   };
 }

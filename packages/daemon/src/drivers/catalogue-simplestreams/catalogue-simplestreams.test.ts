@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Answer, startWebServer, type WebServer } from '../../platform/web-server.fixture.ts';
+import { type Answer, endless, startWebServer, type WebServer } from '../../platform/web-server.fixture.ts';
 import { createSimplestreamsCatalogue } from './catalogue-simplestreams.ts';
 import { indexText, productsText } from './tree.fixture.ts';
 
@@ -116,13 +116,7 @@ describe('a simplestreams catalogue', () => {
     ['is a web page', text('<!doctype html>')],
     ['is not UTF-8', text(Buffer.from([0x7b, 0xff, 0x7d]))],
     ['is a bomb', text(gzipSync(Buffer.alloc(50_000_000, 0x20)), { 'content-encoding': 'gzip' })],
-    [
-      'does not end',
-      (_q, r) => {
-        const more = (): void => void r.write(Buffer.alloc(1_000_000, 0x20), () => setImmediate(more));
-        more();
-      },
-    ],
+    ['does not end', endless(Buffer.alloc(1_000_000, 0x20))],
   ])('whose product file %s is malformed', async (_what, answer) => {
     serve('images.json', answer);
     await expect(resolve()).rejects.toMatchObject({ code: 'catalogue.malformed' });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { DownloadRequest } from '@wirt/core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { file, startWebServer, type WebServer } from '../../platform/web-server.fixture.ts';
+import { endless, file, startWebServer, type WebServer } from '../../platform/web-server.fixture.ts';
 import { createDownloader } from './downloader.ts';
 
 const content = Buffer.from(Array.from({ length: 200_000 }, (_, at) => (at * 31 + (at >> 7)) & 0xff));
@@ -254,11 +254,7 @@ describe('a download', () => {
 
   describe('of a server that lies', () => {
     it('about the length is stopped at the limit', async () => {
-      server.serve('/f', (_request, response) => {
-        response.writeHead(200);
-        const more = (): void => void response.write(content, () => setImmediate(more));
-        more();
-      });
+      server.serve('/f', endless(content));
       await expect(fetch('/f', { maxBytes: 1_000_000 })).rejects.toMatchObject({
         code: 'download.too_large',
       });
