@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 // mkfs and e2fsck are in /usr/sbin, which is not on the path of everybody who may use sudo.
@@ -58,6 +59,20 @@ export interface FailingDisk extends Disk {
   repair(): Promise<void>;
 }
 
+/**
+ * When the kernel has put a file system down for good: one that a process of another mount namespace still sees lives on after umount(8),
+ * and would write over what is mounted of the same file meanwhile.
+ */
+async function released(file: string): Promise<void> {
+  const deadlineMs = performance.now() + 30_000;
+  for (;;) {
+    const { stdout } = await run('losetup', ['-j', file]);
+    if (stdout === '') return;
+    if (performance.now() > deadlineMs) throw new Error(`${file} is still in use: ${stdout}`);
+    await pause(20);
+  }
+}
+
 export async function failingDisk(): Promise<FailingDisk> {
   const mount = (directory: string, state: string) =>
     run('mount', ['-o', 'loop,errors=remount-ro', join(directory, 'disk'), state]);
@@ -76,6 +91,7 @@ export async function failingDisk(): Promise<FailingDisk> {
     },
     async repair() {
       await run('umount', [state]);
+      await released(join(disk.directory, 'disk'));
       await run('e2fsck', ['-p', join(disk.directory, 'disk')]).catch((error: { code?: unknown }) => {
         // e2fsck(8): errors were found, and corrected.
         if (error.code !== 1) throw error;
