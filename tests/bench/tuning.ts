@@ -15,7 +15,6 @@ const run = promisify(execFile);
 const rounds = 7;
 const seconds = 3;
 const knobs = [
-  '/sys/kernel/mm/transparent_hugepage/shmem_enabled',
   '/sys/kernel/mm/ksm/run',
   '/sys/kernel/mm/ksm/pages_to_scan',
   '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages',
@@ -25,7 +24,7 @@ export async function tuning(): Promise<Figure[]> {
   await using held = new AsyncDisposableStack();
   for (const knob of knobs) {
     const text = await readFile(knob, 'utf8');
-    held.defer(() => writeFile(knob, /\[(\w+)\]/.exec(text)?.[1] ?? text.trim()));
+    held.defer(() => writeFile(knob, text.trim()));
   }
   const figures = await decisions();
   {

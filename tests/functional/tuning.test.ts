@@ -8,11 +8,7 @@ import { wirt } from './harness/wirt.ts';
 
 const pool = '/sys/kernel/mm/hugepages/hugepages-2048kB';
 /** What `--host-tuning auto` may set. */
-const knobs = [
-  '/sys/kernel/mm/transparent_hugepage/shmem_enabled',
-  '/sys/kernel/mm/ksm/run',
-  `${pool}/nr_hugepages`,
-];
+const knobs = ['/sys/kernel/mm/ksm/run', `${pool}/nr_hugepages`];
 let daemon: TestDaemon;
 let pagesBefore = 0;
 let knobsBefore: string[] = [];
@@ -28,8 +24,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
-  for (const [at, text] of knobsBefore.entries())
-    await writeFile(knobs[at] ?? '', /\[(\w+)\]/.exec(text)?.[1] ?? text.trim());
+  for (const [at, text] of knobsBefore.entries()) await writeFile(knobs[at] ?? '', text.trim());
 });
 
 const at = (instance: string) => ({ params: { instance } });

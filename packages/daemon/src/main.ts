@@ -53,7 +53,6 @@ async function assemble(config: Config, logger: Logger): Promise<{ core: Core; s
     runningDrivers(config, loans, logger),
     storingDrivers(config, loans, logger),
   ]);
-  if (config.tunesHost) await (await import('./drivers/host/tune.ts')).tuneHost({ logger });
   const network = await networkDriver(config, running.host, logger);
   const parts = { ...running, ...storing, network, logger };
   // From here on this wirtd holds the state directory; a second one is refused.
@@ -90,13 +89,24 @@ async function runningDrivers(config: Config, loans: Loans, logger: Logger) {
   const { stateDirectory, runDirectory, tag, qemuBinary, uidRange, cgroupParent, systemd } = config;
   const claimDirectory = config.uidClaimDirectory;
   const cacheDirectory = join(stateDirectory, 'cache');
+  const memoryFiles = (await import('./drivers/qemu/memory-files.ts')).createMemoryFiles({
+    runDirectory,
+    logger,
+  });
   return {
     clock: clock.systemClock,
     faults: faults.createFaults(process.env['WIRT_FAULT']),
-    hypervisor: qemu.createQemuHypervisor({ stateDirectory, runDirectory, tag, qemuBinary, logger }),
+    hypervisor: qemu.createQemuHypervisor({
+      stateDirectory,
+      runDirectory,
+      tag,
+      qemuBinary,
+      logger,
+      memoryFiles,
+    }),
     resources: cgroup.createCgroupControl({ tag, parent: cgroupParent, systemd, logger }),
     sandbox: sandbox.createSandbox({ tag, uidRange, claimDirectory, isLentTo: loans.isLentTo, logger }),
-    host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger }),
+    host: host.createHostInspector({ qemuBinary, cacheDirectory, uidRange, logger, memoryFiles }),
     topology: topology.createTopologyReader(hostFiles),
     devices: pci.createHostDevices({ files: hostFiles, writes: writes.createSysfsWrites() }),
     ...(config.tunesHost

@@ -84,7 +84,7 @@ export const optionTable = {
   'host-tuning': {
     value: 'CHOICE',
     env: 'WIRT_HOST_TUNING',
-    help: 'auto: as root, set what of the host guests’ speed hangs on (transparent huge pages for shared memory), unless somebody has; off: leave it alone.',
+    help: 'auto: as root, make huge pages for guests that ask for them, and have the kernel merge the memory of dense ones; off: leave the host alone.',
     default: 'auto',
   },
   catalogues: {

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises'; // polls for the kernel to let go: there is no event
 import { promisify } from 'node:util';
 
 // mkfs and e2fsck are in /usr/sbin, which is not on the path of everybody who may use sudo.

@@ -59,7 +59,9 @@ export const hostSchema = z
     vsock: z.boolean().describe('Whether guests can have a vsock: /dev/vhost-vsock is there.'),
     ksm: z.boolean(),
     thp: z.string().describe('Transparent huge pages, for private memory.'),
-    shmemThp: z.string().optional().describe('The same for shared memory, which guests’ memory is.'),
+    shmemThp: z
+      .enum(['advise', 'never', 'deny'])
+      .describe('The same for guests’ memory, which is shared; `deny` where the host forbids it.'),
   })
   .meta({ id: 'Host' });
 

@@ -21,7 +21,7 @@ const best: TuningGround = {
     vhostNet: true,
     vsock: true,
     thp: 'always',
-    shmemThp: 'advise',
+    shmemThp: 'advise' as const,
     ksm: true,
     numa: [{ node: 0, cpus: '0-7', memoryMib: 4096, freeMib: 4096 }],
   },
@@ -34,7 +34,14 @@ const best: TuningGround = {
 const poorest: TuningGround = {
   ...best,
   accelerator: 'tcg',
-  host: { ...best.host, ioUring: false, vhostNet: false, thp: 'never', shmemThp: 'never', ksm: false },
+  host: {
+    ...best.host,
+    ioUring: false,
+    vhostNet: false,
+    thp: 'never',
+    shmemThp: 'never' as const,
+    ksm: false,
+  },
 };
 const placed: InstancePlacement = {
   nodes: [1],
@@ -203,7 +210,7 @@ describe('what a guest would have on a host with more', () => {
   });
 
   it('looks at the kind of memory that the guest has: merged memory is private, other is shared', () => {
-    const onlyPrivate = { ...best, host: { ...best.host, thp: 'always', shmemThp: 'never' } };
+    const onlyPrivate = { ...best, host: { ...best.host, thp: 'always', shmemThp: 'never' as const } };
     expect(better(guest(), onlyPrivate)).toEqual(['transparentHugePages']);
     expect(better(guest({ profile: 'density' }), onlyPrivate)).toEqual([]);
     const value = (tuning: Tuning) =>

@@ -111,7 +111,7 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
   const own = spec.tuning?.hugePages;
   // What is merged is private memory, all else is shared.
   const merged = profile.mergeable && sizeKib === undefined;
-  const thpText = merged ? host.thp : (host.shmemThp ?? 'never');
+  const thpText = merged ? host.thp : host.shmemThp;
   const isShort = wanted !== undefined && sizeKib === undefined;
   const pages: TuningSetting = {
     setting: 'hugepages',
@@ -127,8 +127,8 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
     value: sizeKib === undefined ? thpText : 'not needed',
     from: 'host',
     why: 'Whether the kernel puts the guest’s memory together to huge pages as it is used.',
-    ...(sizeKib === undefined && thpText === 'never'
-      ? { better: '`advise`: `wirt host check` has the command, or `wirtd --host-tuning auto`.' }
+    ...(sizeKib === undefined && (thpText === 'never' || thpText === 'deny')
+      ? { better: '`advise`: `wirt host check` says what is missing.' }
       : {}),
   };
   return [

@@ -46,6 +46,7 @@ const host: Host = {
   vsock: true,
   ksm: false,
   thp: 'madvise',
+  shmemThp: 'advise',
 };
 
 export const goodFacts: HostFacts = {
@@ -85,7 +86,7 @@ export const bareFacts: HostFacts = withoutQemu(
   changed({
     vendor: 'amd',
     governor: 'powersave',
-    pages: { thp: 'absent', shmemThp: undefined, ksmRun: undefined, numaBalancing: 0 },
+    pages: { thp: 'absent', shmemThp: 'never', ksmRun: undefined, numaBalancing: 0 },
     kvm: judgeKvm({ access: undefined, opened: 'ENOENT', virtualization: 'none', isPrivileged: false }),
     ioUringDisabled: undefined,
     qemuProblem: {

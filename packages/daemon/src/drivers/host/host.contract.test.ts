@@ -13,6 +13,7 @@ const uidRange = { first: 2_130_706_432, count: 65_536 };
 const events: string[] = [];
 const log = (event: string): void => void events.push(event);
 const logger = { debug: log, info: log, warn: log, error: log };
+const memoryFiles = { usable: async () => true };
 
 let directory = '';
 beforeAll(async () => {
@@ -23,7 +24,7 @@ beforeEach(() => void events.splice(0));
 
 const cache = (): string => join(directory, 'cache');
 const inspector = (binary: string, cacheDirectory = cache()) =>
-  createHostInspector({ qemuBinary: binary, cacheDirectory, uidRange, logger });
+  createHostInspector({ qemuBinary: binary, cacheDirectory, uidRange, logger, memoryFiles });
 const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
 /** A program in QEMU's place. */
@@ -47,6 +48,7 @@ describe.skipIf(!existsSync(qemuBinary))('with the QEMU of this machine', () => 
       cacheDirectory: join(tmpdir(), `wirt-inspect-${process.pid}`, 'cache'),
       uidRange,
       logger,
+      memoryFiles,
     }),
   );
   afterAll(() => rm(join(tmpdir(), `wirt-inspect-${process.pid}`), { recursive: true, force: true }));

@@ -27,6 +27,8 @@ export interface HostInspectorOptions {
   /** The uids that guests get. */
   readonly uidRange: { readonly first: number; readonly count: number };
   readonly logger: Logger;
+  /** Whether guests' memory can be in huge pages without any being set aside. */
+  readonly memoryFiles: { usable(): Promise<boolean> };
   /** Where the machine's files are; another one in tests. */
   readonly files?: HostFiles;
 }
@@ -41,7 +43,7 @@ const probeWaitMs = 30_000;
 export function createHostInspector(
   options: HostInspectorOptions,
 ): Omit<HostInspector, 'requireQemu'> & QemuInspector {
-  const { files = createHostFiles(), uidRange } = options;
+  const { files = createHostFiles(), uidRange, memoryFiles } = options;
   const qemu = createQemuProbe(options);
   const trial = createQemuTrial();
   const isPrivileged = (): boolean => process.geteuid?.() === 0;
@@ -55,7 +57,10 @@ export function createHostInspector(
   const probed = (signal: AbortSignal) => tryProbe(() => qemu.probe(signal));
 
   async function facts(signal: AbortSignal): Promise<HostFacts> {
-    const [found, seen] = await Promise.all([probed(signal), readFacts(files, isPrivileged(), uidRange)]);
+    const [found, seen] = await Promise.all([
+      probed(signal),
+      readFacts(files, { isPrivileged: isPrivileged(), uidRange, memoryFiles }),
+    ]);
     const kvmFacts = withoutKvmBuild(seen.kvm, found.qemu);
     signal.throwIfAborted();
     return {
@@ -131,13 +136,16 @@ async function tryProbe(
 /** Everything but what the QEMU binary says. */
 async function readFacts(
   files: HostFiles,
-  isPrivileged: boolean,
-  uidRange: HostInspectorOptions['uidRange'],
+  {
+    isPrivileged,
+    uidRange,
+    memoryFiles,
+  }: Pick<HostInspectorOptions, 'uidRange' | 'memoryFiles'> & { readonly isPrivileged: boolean },
 ): Promise<HostFacts> {
   const architecture = machine();
   const [cpu, pages, cgroup, modules, ioUring] = await Promise.all([
     readCpu(files, architecture),
-    readPages(files),
+    readPages(files, memoryFiles),
     readCgroup(files, isPrivileged),
     readSecurityModules(files),
     readIoUring(files),
@@ -166,7 +174,7 @@ async function readFacts(
       vsock: await files.exists('/dev/vhost-vsock'),
       ksm: pages.ksmRun === 1,
       thp: pages.thp,
-      ...(pages.shmemThp === undefined ? {} : { shmemThp: pages.shmemThp }),
+      shmemThp: pages.shmemThp,
     },
     vendor: cpu.vendor,
     governor: cpu.governor,

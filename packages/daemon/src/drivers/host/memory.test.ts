@@ -4,6 +4,8 @@ import { parseChoice, readHugePages, readMemory, readNuma, readPages } from './m
 
 afterEach(removeFiles);
 
+const memoryFiles = (are: boolean) => ({ usable: async () => are });
+
 describe('memory', () => {
   it('is told in MiB', async () => {
     const files = await filesOf({
@@ -50,12 +52,24 @@ describe('memory', () => {
   it('tells which kinds of pages are put together', async () => {
     const files = await filesOf({
       '/sys/kernel/mm/transparent_hugepage/enabled': 'always [madvise] never\n',
-      '/sys/kernel/mm/transparent_hugepage/shmem_enabled': 'always within_size advise [never] deny force\n',
       '/sys/kernel/mm/ksm/run': '1\n',
     });
-    const seen = { thp: 'madvise', shmemThp: 'never', ksmRun: 1, numaBalancing: undefined };
-    expect(await readPages(files)).toEqual(seen);
-    expect(await readPages(await filesOf({}))).toMatchObject({ thp: 'absent', ksmRun: undefined });
+    const seen = { thp: 'madvise', shmemThp: 'advise', ksmRun: 1, numaBalancing: undefined };
+    expect(await readPages(files, memoryFiles(true))).toEqual(seen);
+    expect(await readPages(await filesOf({}), memoryFiles(false))).toMatchObject({
+      thp: 'absent',
+      shmemThp: 'never',
+      ksmRun: undefined,
+    });
     expect(parseChoice('never')).toBeUndefined();
+  });
+
+  it('of guests is put together whatever is said of memfds, and not where it is forbidden for all that is shared', async () => {
+    const withSwitch = async (text: string): Promise<string> => {
+      const files = await filesOf({ '/sys/kernel/mm/transparent_hugepage/shmem_enabled': text });
+      return (await readPages(files, memoryFiles(true))).shmemThp;
+    };
+    expect(await withSwitch('always within_size advise [never] deny force\n')).toBe('advise');
+    expect(await withSwitch('always within_size advise never [deny] force\n')).toBe('deny');
   });
 });

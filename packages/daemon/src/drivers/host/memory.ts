@@ -61,18 +61,24 @@ export function parseChoice(text: string | undefined): string | undefined {
 export interface PageFacts {
   /** `always`, `madvise`, `never`, or `absent`. */
   readonly thp: string;
-  /** The same for memory in memfd, which guests' memory is: `never` unless somebody changed it. */
-  readonly shmemThp: string | undefined;
+  /** The same for guests' memory, which is shared; `deny` where the host forbids it for all shared memory. */
+  readonly shmemThp: 'advise' | 'never' | 'deny';
   /** 1 merges, 0 and 2 do not; undefined where the kernel cannot. */
   readonly ksmRun: number | undefined;
   readonly numaBalancing: number | undefined;
 }
 
-export async function readPages(files: HostFiles): Promise<PageFacts> {
+export async function readPages(
+  files: HostFiles,
+  memoryFiles: { usable(): Promise<boolean> },
+): Promise<PageFacts> {
   const directory = '/sys/kernel/mm/transparent_hugepage';
+  // The other values are of memfds, and of what programs share without a file.
+  const isDenied = parseChoice(await files.line(`${directory}/shmem_enabled`)) === 'deny';
+  const isUsable = await memoryFiles.usable();
   return {
     thp: parseChoice(await files.line(`${directory}/enabled`)) ?? 'absent',
-    shmemThp: parseChoice(await files.line(`${directory}/shmem_enabled`)),
+    shmemThp: isDenied ? 'deny' : isUsable ? 'advise' : 'never',
     ksmRun: await files.number('/sys/kernel/mm/ksm/run'),
     numaBalancing: await files.number('/proc/sys/kernel/numa_balancing'),
   };

@@ -1,9 +1,11 @@
 import type { DiskLayerNode, LaunchPlan, PlannedDisk, PlannedNic } from '@wirt/core';
 import { describe, expect, it } from 'vitest';
 import { qemuArguments } from './arguments.ts';
+import type { SharedMemory } from './memory-nodes.ts';
 
 const aio = { direct: 'io_uring', cached: 'io_uring' } as const;
-const render = (given: LaunchPlan): string[] => qemuArguments(given, { tag: 'tag', aio });
+const render = (given: LaunchPlan, memory: SharedMemory = 'files'): string[] =>
+  qemuArguments(given, { tag: 'tag', aio, memory });
 
 const plan: LaunchPlan = {
   id: '01K00000000000000000000001',

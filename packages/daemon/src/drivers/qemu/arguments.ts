@@ -14,8 +14,8 @@ import { iothreadsOf } from './disk-names.ts';
 import { type AioChoice, type BlockNode, diskNodes, isThrottled, throttleGroup } from './disk-nodes.ts';
 import { inheritedFds } from './inherited-fds.ts';
 import { interruptRemapping, irqchip, processor } from './many-vcpus.ts';
-import { balloon, memoryHotplug } from './memory-devices.ts';
-import { machineMemory, memoryObjects } from './memory-nodes.ts';
+import { balloon, memoryHotplug, memoryRegionMib } from './memory-devices.ts';
+import { machineMemory, memoryObjects, type SharedMemory } from './memory-nodes.ts';
 import { netdev, nicDevice, nicPorts } from './nic-devices.ts';
 import { platformDevices } from './platform-devices.ts';
 import { vfioDevices } from './vfio-devices.ts';
@@ -35,9 +35,10 @@ export const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resou
 export interface ArgumentOptions {
   readonly tag: string;
   readonly aio: AioChoice;
+  readonly memory: SharedMemory;
 }
 
-export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): string[] {
+export function qemuArguments(plan: LaunchPlan, { tag, aio, memory }: ArgumentOptions): string[] {
   return [
     ...['-name', `guest=${guestName(tag, plan.id)},debug-threads=on`],
     ...['-uuid', plan.uuid],
@@ -53,7 +54,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...['-cpu', processor(plan)],
     ...['-smp', vcpus(plan)],
     ...['-m', memorySize(plan)],
-    ...memoryObjects(plan),
+    ...memoryObjects(plan, memory),
     ...['-rtc', 'base=utc'],
     ...['-boot', 'strict=on'],
     ...kernel(plan),
@@ -63,7 +64,7 @@ export function qemuArguments(plan: LaunchPlan, { tag, aio }: ArgumentOptions): 
     ...control(),
     ...console(),
     ...agent(plan),
-    ...memoryDevices(plan),
+    ...memoryDevices(plan, memory),
     ...nics(plan),
     ...disks(plan, aio),
     ...platformDevices(plan),
@@ -80,12 +81,12 @@ function vcpus({ machine: type, cpus, maxCpus, placement }: LaunchPlan): string 
 
 function memorySize(plan: LaunchPlan): string {
   const { memoryMib } = plan;
-  const hotplug = memoryHotplug(plan);
-  return `size=${memoryMib}M${hotplug === undefined ? '' : `,maxmem=${memoryMib + hotplug.regionMib}M`}`;
+  const regionMib = memoryRegionMib(plan);
+  return `size=${memoryMib}M${regionMib === 0 ? '' : `,maxmem=${memoryMib + regionMib}M`}`;
 }
 
-function memoryDevices(plan: LaunchPlan): string[] {
-  const hotplug = memoryHotplug(plan);
+function memoryDevices(plan: LaunchPlan, memory: SharedMemory): string[] {
+  const hotplug = memoryHotplug(plan, memory);
   return [
     ...device(balloon(plan)),
     ...(hotplug === undefined ? [] : ['-object', JSON.stringify(hotplug.backend), ...device(hotplug.device)]),

@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Confinement, type Hypervisor, type Identity, type LaunchPlan, uuidOf } from '@wirt/core';
+import { createMemoryFiles } from './memory-files.ts';
 import { createQemuHypervisor } from './qemu.ts';
 import { silentLogger } from './silent-logger.fixture.ts';
 import { tinyKernel } from './tiny-kernel.fixture.ts';
@@ -28,6 +29,8 @@ export interface QemuHarness extends AsyncDisposable {
   open(options?: { readonly qemuBinary?: string; readonly vsockDevice?: string }): Hypervisor;
   plan(): LaunchPlan;
   processes(id: string): Promise<number[]>;
+  /** As the end of a daemon does. */
+  forgetMemoryFiles(): Promise<void>;
   /** Ends every guest. */
   end(): Promise<void>;
 }
@@ -46,6 +49,8 @@ export async function createQemuHarness(): Promise<QemuHarness> {
   count += 1;
   const tag = `t${process.pid}x${count}`;
   const launched: string[] = [];
+  const runDirectory = join(directory, 'run');
+  const memoryFiles = createMemoryFiles({ runDirectory, logger: silentLogger });
   const end = async (): Promise<void> => {
     for (const id of launched) for (const pid of await processes(id)) kill(pid);
   };
@@ -57,10 +62,11 @@ export async function createQemuHarness(): Promise<QemuHarness> {
     open: ({ qemuBinary = 'qemu-system-x86_64', ...more } = {}) =>
       createQemuHypervisor({
         stateDirectory: join(directory, 'state'),
-        runDirectory: join(directory, 'run'),
+        runDirectory,
         tag,
         qemuBinary,
         logger: silentLogger,
+        memoryFiles,
         ...more,
       }),
     plan() {
@@ -95,9 +101,11 @@ export async function createQemuHarness(): Promise<QemuHarness> {
       };
     },
     processes,
+    forgetMemoryFiles: async () => memoryFiles[Symbol.asyncDispose](),
     end,
     async [Symbol.asyncDispose]() {
       await end();
+      await memoryFiles[Symbol.asyncDispose]();
       await rm(directory, { recursive: true, force: true });
     },
   };

@@ -18,6 +18,7 @@ import { explainEarlyEnd } from './failure.ts';
 import { listen } from './listen.ts';
 import { untilUnlocked } from './locked.ts';
 import { openRunLog, readLastLine } from './logs.ts';
+import type { MemoryDirectory, MemoryFiles } from './memory-files.ts';
 import { type GuestPaths, guestPaths } from './paths.ts';
 import { readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
@@ -42,6 +43,7 @@ const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
 export interface LaunchContext extends DiscoverOptions {
   readonly qemuBinary: string;
   readonly logger: Logger;
+  readonly memoryFiles: Pick<MemoryFiles, 'openFor'>;
   /** The kernel's device for vsocks; another one in tests. */
   readonly vsockDevice?: string;
 }
@@ -79,12 +81,17 @@ export async function launchQemu(
   // Without disks there is nothing to choose, and nothing to wait for.
   const aio = plan.disks.length === 0 ? noDisks : await options.chooseAio();
   if (plan.nics.some(({ backend }) => backend.type === 'tap')) await openTun(context.logger);
-  const argv = qemuArguments(plan, { tag: context.tag, aio });
   let attempts = 0;
   return untilUnlocked(async () => {
     attempts += 1;
     if (attempts > 1) await makeDirectory(paths, confinement);
-    const shim = await spawnShim(context, plan, confinement, { paths, argv });
+    await using memory = await context.memoryFiles.openFor(plan.id, confinement.identity);
+    const argv = qemuArguments(plan, {
+      tag: context.tag,
+      aio,
+      memory: memory === undefined ? 'memfd' : 'files',
+    });
+    const shim = await spawnShim(context, plan, confinement, { paths, argv, memory });
     try {
       options.onSpawned();
       if (attempts === 1) await options.onStep('connect');
@@ -117,7 +124,15 @@ async function spawnShim(
   context: LaunchContext,
   plan: LaunchPlan,
   confinement: Confinement,
-  { paths, argv }: { readonly paths: GuestPaths; readonly argv: readonly string[] },
+  {
+    paths,
+    argv,
+    memory,
+  }: {
+    readonly paths: GuestPaths;
+    readonly argv: readonly string[];
+    readonly memory: MemoryDirectory | undefined;
+  },
 ): Promise<Shim> {
   await using given = new AsyncDisposableStack();
   try {
@@ -129,7 +144,7 @@ async function spawnShim(
       for (const listener of listeners) listener.close();
     });
     const vsock =
-      plan.vsockCid === undefined ? [] : [given.use(await openVsock(plan.id, context.vsockDevice))];
+      plan.vsockCid === undefined ? undefined : given.use(await openVsock(plan.id, context.vsockDevice));
     const command = shimCommand({
       id: plan.id,
       runDirectory: paths.run,
@@ -143,7 +158,10 @@ async function spawnShim(
       cwd: '/',
       env: confinedEnvironment(confinement),
       detached: true,
-      stdio: ['ignore', log.fd, log.fd, ...[...listeners, ...vsock].map(({ fd }) => fd)],
+      stdio: [
+        ...['ignore' as const, log.fd, log.fd],
+        ...[...listeners, vsock, memory].map((one) => one?.fd ?? ('ignore' as const)),
+      ],
     });
     const exit = exitOf(child);
     child.unref();

@@ -3,6 +3,7 @@
 // Source: QEMU hw/virtio/virtio-balloon.c, hw/virtio/virtio-mem.c; Linux drivers/virtio/virtio_mem.c, arch/x86/mm/init_64.c (memory blocks).
 import type { LaunchPlan } from '@wirt/core';
 import type { DeviceProperties } from './disk-devices.ts';
+import { type SharedMemory, sharedBackend } from './memory-nodes.ts';
 
 export const balloonDevice = 'balloon0';
 export const memoryDevice = 'memory0';
@@ -27,23 +28,26 @@ export function balloon({ machine, freePageReporting }: Plan): DeviceProperties 
   };
 }
 
+/** What `-m` must leave room for; none for a guest that has all its memory from the start. */
+export function memoryRegionMib({ machine, memoryMib, maxMemoryMib }: Plan): number {
+  if (machine !== 'q35' || maxMemoryMib <= memoryMib) return 0;
+  const step = memoryMib >= bigGuestMib ? 2048 : 128;
+  return Math.ceil((maxMemoryMib - memoryMib) / step) * step;
+}
+
 export interface Hotplug {
-  /** What `-m` must leave room for, in MiB. */
-  readonly regionMib: number;
   readonly backend: { readonly 'qom-type': string; readonly id: string };
   readonly device: DeviceProperties;
 }
 
-/** Undefined for a guest that has all its memory from the start. */
-export function memoryHotplug({ machine, memoryMib, maxMemoryMib }: Plan): Hotplug | undefined {
-  if (machine !== 'q35' || maxMemoryMib <= memoryMib) return undefined;
-  const step = memoryMib >= bigGuestMib ? 2048 : 128;
-  const regionMib = Math.ceil((maxMemoryMib - memoryMib) / step) * step;
+/** Undefined where there is no such region. */
+export function memoryHotplug(plan: Plan, shared: SharedMemory): Hotplug | undefined {
+  const regionMib = memoryRegionMib(plan);
+  if (regionMib === 0) return undefined;
   const backend = {
-    'qom-type': 'memory-backend-memfd',
+    ...sharedBackend(shared),
     id: memoryBackend,
     size: regionMib * 1024 * 1024,
-    share: true,
     // Nothing is taken from the host before the guest has it.
     reserve: false,
   };
@@ -57,5 +61,5 @@ export function memoryHotplug({ machine, memoryMib, maxMemoryMib }: Plan): Hotpl
     'block-size': memoryBlockMib * 1024 * 1024,
     'requested-size': 0,
   };
-  return { regionMib, backend, device };
+  return { backend, device };
 }

@@ -23,7 +23,7 @@ shift 3
 ) &
 pid=$!
 trap '' HUP INT TERM
-exec > /dev/null 2>&1 3>&- 4>&- 5>&- 6>&-
+exec > /dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&-
 echo "$pid" > "$run/pid"
 wait "$pid"
 status=$?

@@ -129,11 +129,13 @@ describe('QEMU', () => {
 });
 
 describe('memory', () => {
-  it('of guests gets huge pages by the switch for shared memory, not by the one for private memory', () => {
-    const pages = { ...goodFacts.pages, thp: 'always', shmemThp: 'never' };
-    expect(finding(changed({ pages }), 'thp')).toMatchObject({
+  it('of guests gets huge pages as shared memory does, and not as private memory', () => {
+    const of = (shmemThp: 'never' | 'deny') =>
+      finding(changed({ pages: { ...goodFacts.pages, thp: 'always', shmemThp } }), 'thp');
+    expect(of('never')).toMatchObject({ level: 'better', why: expect.stringContaining('memfds') });
+    expect(of('deny')).toMatchObject({
       level: 'better',
-      fix: 'echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled',
+      fix: 'echo never > /sys/kernel/mm/transparent_hugepage/shmem_enabled',
     });
   });
 

@@ -71,15 +71,22 @@ function thp({ pages }: HostFacts): HostFinding {
       why: `Guests’ memory is in 4 KiB pages: ${cost}`,
       fix: 'grep TRANSPARENT_HUGEPAGE "/boot/config-$(uname -r)"',
     };
-  const found = `${pages.thp}, for shared memory ${pages.shmemThp ?? 'unknown'}`;
-  // Guests' memory is in memfd, which follows the second switch and not the first.
-  if (pages.shmemThp !== undefined && !['advise', 'always', 'within_size', 'force'].includes(pages.shmemThp))
+  const found = `${pages.thp}, for guests’ memory ${pages.shmemThp}`;
+  if (pages.shmemThp === 'deny')
     return {
       ...head,
       level: 'better',
       found,
-      why: `Guests’ memory is shared memory (memfd), which gets none as it is: ${cost}`,
-      fix: `echo advise > ${thpDirectory}/shmem_enabled`,
+      why: `Guests’ memory is shared memory, which gets none on this host: ${cost}`,
+      fix: `echo never > ${thpDirectory}/shmem_enabled`,
+    };
+  if (pages.shmemThp === 'never')
+    return {
+      ...head,
+      level: 'better',
+      found,
+      why: `Guests’ memory is in memfds, which QEMU aligns so that the kernel maps none in them. As root wirtd mounts a tmpfs for it: ${cost}`,
+      fix: 'sudo systemctl enable --now wirtd',
     };
   if (pages.thp === 'never')
     return {
