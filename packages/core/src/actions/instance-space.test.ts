@@ -71,6 +71,27 @@ describe('a guest that stands still because its pool is full', () => {
     expect((await statusOf(scene, 'lost')).state).toBe('running');
   });
 
+  it('is not kept by another whose pool does not answer', async () => {
+    const scene = await createScene();
+    const { fake } = scene;
+    const spec = { driver: 'dir', path: '/fast', reservePercent: 0 } as const;
+    await fake.core.actions.pool.create(fake.request, { name: 'fast', spec });
+    await scene.volume('a', { pool: 'fast' });
+    await scene.volume('b');
+    await scene.guest('stuck', ['a']);
+    await scene.guest('web', ['b']);
+    const { storage } = fake.host;
+    storage.availableBytes = 0;
+    storage.silent.add('/fast');
+    await standStill(scene, 'stuck', 'no-space');
+    await standStill(scene, 'web', 'no-space');
+    await pass(scene, 4);
+    storage.availableBytes = gib;
+    await pass(scene, 4);
+    expect((await statusOf(scene, 'web')).state).toBe('running');
+    expect((await statusOf(scene, 'stuck')).state).toBe('paused');
+  });
+
   it('all go on, and one that comes later, too', async () => {
     const scene = await paused('web', 'db');
     await scene.settled();

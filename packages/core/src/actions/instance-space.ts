@@ -23,6 +23,7 @@ export interface SpaceWatch {
 export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
   const { instances, pools, storage, clock, lanes, logger } = shared;
   const waiting = new Set<string>();
+  const trying = new Set<string>();
   const over = new AbortController();
   const early = createEarlyPause(shared, live);
   let watching = false;
@@ -30,13 +31,17 @@ export function createSpaceWatch(shared: Shared, live: LiveGuests): SpaceWatch {
   async function watch(): Promise<void> {
     while (waiting.size > 0) {
       await clock.sleep(lookMs, over.signal);
-      await Promise.all([...waiting].map((id) => tryAgain(id).catch((error: unknown) => untold(id, error))));
+      for (const id of waiting) tryOnce(id);
     }
   }
 
-  /** What keeps one from going on must not keep the others. */
-  function untold(id: string, error: unknown): void {
-    logger.warn('instance.not_resumed', { instance: id, error });
+  /** What keeps one from going on, be it a pool that does not answer, must not keep the others. */
+  function tryOnce(id: string): void {
+    if (trying.has(id)) return;
+    trying.add(id);
+    tryAgain(id)
+      .catch((error: unknown) => logger.warn('instance.not_resumed', { instance: id, error }))
+      .finally(() => trying.delete(id));
   }
 
   async function tryAgain(id: string): Promise<void> {

@@ -30,7 +30,7 @@ export async function makeLayer(
   storage.layers.set(layer, { volume, layer, sizeBytes, words, granted: '', writable: false });
 }
 
-export function createFakePool(storage: FakeStorage): VolumePool {
+export function createFakePool(storage: FakeStorage, path: string): VolumePool {
   const { layers, broken } = storage;
   const requireAtRest = (what: string, layer: string | undefined): void => {
     if (storage.useOf(layer ?? '') === 'written') broken.push(`${layer} was ${what} while a guest writes it`);
@@ -48,8 +48,10 @@ export function createFakePool(storage: FakeStorage): VolumePool {
       return storage.snapshots;
     },
     fileSystem: 'disk',
-    capacity: () =>
-      Promise.resolve({ capacityBytes: storage.capacityBytes, availableBytes: storage.availableBytes }),
+    capacity: async () => {
+      if (storage.silent.has(path)) await new Promise<never>(() => {});
+      return { capacityBytes: storage.capacityBytes, availableBytes: storage.availableBytes };
+    },
     create: (layer) => makeLayer(storage, layer),
     createOverlay: async (layer, backing) => {
       requireOver(layer, backing);

@@ -92,6 +92,7 @@ export function createFakeStorage(): FakeStorage {
     availableBytes: 900 * 2 ** 30,
     layerBytes: 65_536,
     unusable: new Set<string>(),
+    silent: new Set<string>(),
     files: new Map<string, number | WirtError>(),
     machines: new Map(),
     outputs: new Map<string, string>(),
@@ -112,12 +113,11 @@ export function createFakeStorage(): FakeStorage {
   };
   // The three that need the whole are put in below, before anybody has it.
   const storage = whole as typeof whole & FakeStorage;
-  const pool = createFakePool(storage);
   const open: PoolDriver['open'] = async ({ path }) => {
     // A daemon that is gone lends nothing any more.
     storage.lent.length = 0;
     if (storage.unusable.has(path)) throw new WirtError('pool.unusable', `${path} is not mounted.`);
-    return pool;
+    return createFakePool(storage, path);
   };
   storage.poolDrivers = [{ driver: 'dir', open }];
   storage.transfer = createFakeTransfer(storage);

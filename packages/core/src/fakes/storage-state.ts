@@ -39,6 +39,8 @@ export interface FakeStorage {
   layerBytes: number;
   /** Paths of pools that cannot be used. */
   readonly unusable: Set<string>;
+  /** Paths of pools that do not answer any more. */
+  readonly silent: Set<string>;
   /** Foreign files by path: their guest-visible size, or why they are refused. */
   readonly files: Map<string, number | WirtError>;
   /** Why the first bytes of disks cannot be read. */
