@@ -76,10 +76,16 @@ async function bareGuest(pid: number): Promise<GuestByHand> {
         continue;
       }
       kept.push(
-        word.replace(
-          /(socket,id=(\w+)),fd=\d+/,
-          (_, head: string, id: string) => `${head},path=${join(directory, `${id}.sock`)}`,
-        ),
+        word
+          .replace(
+            /(socket,id=(\w+)),fd=\d+/,
+            (_, head: string, id: string) => `${head},path=${join(directory, `${id}.sock`)}`,
+          )
+          // The descriptor that it is made in is Wirt's. Private memory is what people take by hand, and has huge pages, too.
+          .replace(
+            /"memory-backend-file","mem-path":"[^"]*","align":\d+,"share":true/,
+            '"memory-backend-ram"',
+          ),
       );
     }
     return kept;

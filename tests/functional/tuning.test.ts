@@ -325,7 +325,7 @@ describe('wirt show --tuning', () => {
       expect(stdout).toContain(word);
     const pid = (await instance('web')).status.process?.pid ?? 0;
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-    expect(words.find((word) => word.includes('id=ram0'))).toContain('memory-backend-ram');
+    expect(words.find((word) => word.includes('"id":"ram0"'))).toContain('memory-backend-ram');
     expect(await readFile('/sys/kernel/mm/ksm/run', 'utf8')).toBe('1\n');
     await remove('web');
     // What somebody else has turned on stays.
