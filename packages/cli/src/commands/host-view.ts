@@ -36,7 +36,7 @@ function machineFields({ cpu, memory, hugePages, ...host }: Host): Field[] {
         `${total}, ${free} free`,
       ],
     ),
-    ['Transparent huge pages', host.thp],
+    ['Transparent huge pages', `${host.thp}, for guests’ memory ${host.shmemThp}`],
     ['KSM', onOff(host.ksm)],
   ];
 }

@@ -94,6 +94,7 @@ const cases: Record<string, LaunchPlan> = {
     cpus: 6,
     maxCpus: 8,
     memoryMib: 1024,
+    maxMemoryMib: 2048,
     placement: {
       nodes: [
         { memoryMib: 512, vcpus: [0, 1, 2, 3], hostNode: 1, distances: [10, 21] },
@@ -102,7 +103,7 @@ const cases: Record<string, LaunchPlan> = {
       topology: { sockets: 2, cores: 4, threads: 1 },
     },
   },
-  'q35-mergeable': { ...plan, freePageReporting: true, mergeable: true },
+  'q35-mergeable': { ...plan, maxMemoryMib: 512, freePageReporting: true, mergeable: true },
   'microvm-growing': { ...plan, machine: 'microvm', maxCpus: 8, maxMemoryMib: 1000 },
   'q35-three-nics': { ...plan, nics: [nic(1), nic(2), nic(3)] },
   'q35-taps': {
@@ -229,6 +230,11 @@ function lines(argv: readonly string[]): string {
 describe('the command line of QEMU', () => {
   it.each(Object.entries(cases))('for %s is the one on file', async (name, given) => {
     await expect(lines(render(given))).toMatchFileSnapshot(`golden/${name}.txt`);
+  });
+
+  it('has memory in memfds where there are no files for it', async () => {
+    const given = cases['q35-growing'] ?? plan;
+    await expect(lines(render(given, 'memfd'))).toMatchFileSnapshot('golden/q35-growing-memfd.txt');
   });
 
   it('tells the firmware a serial number where there is one', () => {

@@ -18,7 +18,8 @@ import { explainEarlyEnd } from './failure.ts';
 import { listen } from './listen.ts';
 import { untilUnlocked } from './locked.ts';
 import { openRunLog, readLastLine } from './logs.ts';
-import type { MemoryDirectory, MemoryFiles } from './memory-files.ts';
+import type { MemoryFiles } from './memory-files.ts';
+import { memoryFileCount } from './memory-nodes.ts';
 import { type GuestPaths, guestPaths } from './paths.ts';
 import { readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
@@ -43,7 +44,7 @@ const noDisks: AioChoice = { direct: 'threads', cached: 'threads' };
 export interface LaunchContext extends DiscoverOptions {
   readonly qemuBinary: string;
   readonly logger: Logger;
-  readonly memoryFiles: Pick<MemoryFiles, 'openFor'>;
+  readonly memoryFiles: Pick<MemoryFiles, 'open'>;
   /** The kernel's device for vsocks; another one in tests. */
   readonly vsockDevice?: string;
 }
@@ -85,13 +86,13 @@ export async function launchQemu(
   return untilUnlocked(async () => {
     attempts += 1;
     if (attempts > 1) await makeDirectory(paths, confinement);
-    await using memory = await context.memoryFiles.openFor(plan.id, confinement.identity);
+    await using memory = await context.memoryFiles.open(memoryFileCount(plan), confinement.identity);
     const argv = qemuArguments(plan, {
       tag: context.tag,
       aio,
       memory: memory === undefined ? 'memfd' : 'files',
     });
-    const shim = await spawnShim(context, plan, confinement, { paths, argv, memory });
+    const shim = await spawnShim(context, plan, confinement, { paths, argv, memory: memory?.fds ?? [] });
     try {
       options.onSpawned();
       if (attempts === 1) await options.onStep('connect');
@@ -131,7 +132,7 @@ async function spawnShim(
   }: {
     readonly paths: GuestPaths;
     readonly argv: readonly string[];
-    readonly memory: MemoryDirectory | undefined;
+    readonly memory: readonly number[];
   },
 ): Promise<Shim> {
   await using given = new AsyncDisposableStack();
@@ -160,7 +161,8 @@ async function spawnShim(
       detached: true,
       stdio: [
         ...['ignore' as const, log.fd, log.fd],
-        ...[...listeners, vsock, memory].map((one) => one?.fd ?? ('ignore' as const)),
+        ...[...listeners, vsock].map((one) => one?.fd ?? ('ignore' as const)),
+        ...memory,
       ],
     });
     const exit = exitOf(child);

@@ -3,7 +3,7 @@
 // Source: QEMU hw/virtio/virtio-balloon.c, hw/virtio/virtio-mem.c; Linux drivers/virtio/virtio_mem.c, arch/x86/mm/init_64.c (memory blocks).
 import type { LaunchPlan } from '@wirt/core';
 import type { DeviceProperties } from './disk-devices.ts';
-import { type SharedMemory, sharedBackend } from './memory-nodes.ts';
+import { type MemoryPlan, memoryRegionMib, pluggedBackend, type SharedMemory } from './memory-nodes.ts';
 
 export const balloonDevice = 'balloon0';
 export const memoryDevice = 'memory0';
@@ -12,10 +12,7 @@ const memoryBackend = 'ram1';
 /** In which steps the guest is given memory: that of a huge page. */
 export const memoryBlockMib = 2;
 
-/** Linux takes new memory up in blocks of 128 MiB, and of up to 2 GiB in a guest that has 64 GiB at its start. */
-const bigGuestMib = 65_536;
-
-type Plan = Pick<LaunchPlan, 'machine' | 'accelerator' | 'memoryMib' | 'maxMemoryMib' | 'freePageReporting'>;
+type Plan = Pick<LaunchPlan, 'machine' | 'freePageReporting'>;
 
 export function balloon({ machine, freePageReporting }: Plan): DeviceProperties {
   return {
@@ -28,24 +25,17 @@ export function balloon({ machine, freePageReporting }: Plan): DeviceProperties 
   };
 }
 
-/** What `-m` must leave room for; none for a guest that has all its memory from the start. */
-export function memoryRegionMib({ machine, memoryMib, maxMemoryMib }: Plan): number {
-  if (machine !== 'q35' || maxMemoryMib <= memoryMib) return 0;
-  const step = memoryMib >= bigGuestMib ? 2048 : 128;
-  return Math.ceil((maxMemoryMib - memoryMib) / step) * step;
-}
-
 export interface Hotplug {
   readonly backend: { readonly 'qom-type': string; readonly id: string };
   readonly device: DeviceProperties;
 }
 
 /** Undefined where there is no such region. */
-export function memoryHotplug(plan: Plan, shared: SharedMemory): Hotplug | undefined {
+export function memoryHotplug(plan: MemoryPlan, shared: SharedMemory): Hotplug | undefined {
   const regionMib = memoryRegionMib(plan);
   if (regionMib === 0) return undefined;
   const backend = {
-    ...sharedBackend(shared),
+    ...pluggedBackend(plan, shared),
     id: memoryBackend,
     size: regionMib * 1024 * 1024,
     // Nothing is taken from the host before the guest has it.

@@ -12,15 +12,26 @@ import { silentLogger } from './silent-logger.fixture.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
-const hasHugePages = existsSync('/sys/kernel/mm/transparent_hugepage/shmem_enabled');
+const shmemEnabled = '/sys/kernel/mm/transparent_hugepage/shmem_enabled';
+const hasHugePages = existsSync(shmemEnabled);
+let undo = async (): Promise<void> => {};
 let harness: QemuHarness;
 let runDirectory = '';
 
 beforeEach(async () => {
+  // As hosts have it: what is said of memfds is nothing to it.
+  if (isRoot && hasHugePages) {
+    const before = await readFile(shmemEnabled, 'utf8');
+    await writeFile(shmemEnabled, 'never');
+    undo = () => writeFile(shmemEnabled, /\[(\w+)\]/.exec(before)?.[1] ?? 'never');
+  }
   harness = await createQemuHarness();
   runDirectory = join(harness.directory, 'run');
 });
-afterEach(() => harness[Symbol.asyncDispose]());
+afterEach(async () => {
+  await harness[Symbol.asyncDispose]();
+  await undo();
+});
 
 async function launch(): Promise<Guest> {
   const hypervisor = harness.open();
@@ -47,7 +58,7 @@ async function memoryOf(guest: Guest): Promise<{ first: string; address: bigint;
   const smaps = await readFile(`/proc/${guest.process.pid}/smaps`, 'utf8');
   const [part = ''] = smaps
     .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
-    .filter((text) => /qemu_back_mem|memfd:/.test(text));
+    .filter((text) => /^[^\n]*(\/\d+ \(deleted\)|memfd:)/.test(text));
   return {
     first: part.split('\n')[0] ?? '',
     address: BigInt(`0x${part.split('-')[0]}`),
@@ -63,7 +74,7 @@ describe.skipIf(!isRoot || !hasHugePages)('the memory of a guest', () => {
     const guest = await launch();
     await resumed(guest);
     const { first, address, hugeKib } = await memoryOf(guest);
-    expect(first).toContain('qemu_back_mem.ram0');
+    expect(first).not.toContain('memfd');
     expect(address % BigInt(2 * 1024 * 1024)).toBe(0n);
     expect(hugeKib).toBeGreaterThanOrEqual(2048);
     await guest.kill(never);

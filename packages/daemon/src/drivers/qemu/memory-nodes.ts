@@ -5,26 +5,59 @@ import { printCpuList } from '@wirt/api';
 import type { LaunchPlan } from '@wirt/core';
 import { inheritedFds } from './inherited-fds.ts';
 
-type Plan = Pick<LaunchPlan, 'memoryMib' | 'placement' | 'mergeable' | 'cpus'>;
+export type MemoryPlan = Pick<
+  LaunchPlan,
+  'machine' | 'memoryMib' | 'maxMemoryMib' | 'placement' | 'mergeable' | 'cpus'
+>;
 
 const mib = 1024 * 1024;
 
 /** Of a guest with one node of memory; those of more have an object for each. */
 const onlyMemory = 'ram0';
 
+/** Linux takes new memory up in blocks of 128 MiB, and of up to 2 GiB in a guest that has 64 GiB at its start. */
+const bigGuestMib = 65_536;
+
 /** As many threads touch the pages of a guest at its start; more wait for the kernel's zeroing of the same memory. */
 const mostPreallocThreads = 16;
 
-/** Where shared memory lies: in files of the directory that QEMU inherits, or in memfds. */
+/** What `-m` must leave room for; none for a guest that has all its memory from the start. */
+export function memoryRegionMib({ machine, memoryMib, maxMemoryMib }: MemoryPlan): number {
+  if (machine !== 'q35' || maxMemoryMib <= memoryMib) return 0;
+  const step = memoryMib >= bigGuestMib ? 2048 : 128;
+  return Math.ceil((maxMemoryMib - memoryMib) / step) * step;
+}
+
+/** Where shared memory lies: in files that QEMU inherits, or in memfds. */
 export type SharedMemory = 'files' | 'memfd';
 
-/** A backend of shared memory, as QEMU's properties. What the kernel maps huge begins where a huge page does (x86: 2 MiB). */
-export function sharedBackend(shared: SharedMemory) {
+/** How many files a guest's shared memory is made of: one for each node, and one for what is plugged in later. */
+export function memoryFileCount(plan: MemoryPlan): number {
+  return sharedNodeCount(plan) + (plan.mergeable !== true && memoryRegionMib(plan) > 0 ? 1 : 0);
+}
+
+function sharedNodeCount({ placement, mergeable = false }: MemoryPlan): number {
+  return mergeable || placement?.pageSizeKib !== undefined ? 0 : Math.max(1, placement?.nodes.length ?? 0);
+}
+
+/** The memory that is plugged in later, as QEMU's properties: never of huge pages that are set aside, and the guest's first node's. */
+export function pluggedBackend(plan: MemoryPlan, shared: SharedMemory) {
+  const hostNode = plan.placement?.nodes[0]?.hostNode;
+  return {
+    ...(plan.mergeable === true ? mergedBackend : sharedBackend(shared, sharedNodeCount(plan))),
+    ...(hostNode === undefined ? {} : { 'host-nodes': [hostNode], policy: 'preferred' }),
+  };
+}
+
+const mergedBackend = { 'qom-type': 'memory-backend-ram', merge: true } as const;
+
+/** What the kernel maps huge begins where a huge page does (x86: 2 MiB). */
+function sharedBackend(shared: SharedMemory, file: number) {
   switch (shared) {
     case 'files':
       return {
         'qom-type': 'memory-backend-file',
-        'mem-path': `/proc/self/fd/${inheritedFds.memory}`,
+        'mem-path': `/proc/self/fd/${inheritedFds.memory + file}`,
         align: 2 * mib,
         share: true,
       };
@@ -33,20 +66,17 @@ export function sharedBackend(shared: SharedMemory) {
   }
 }
 
-export function memoryObjects(plan: Plan, shared: SharedMemory): string[] {
+export function memoryObjects(plan: MemoryPlan, shared: SharedMemory): string[] {
   const { placement, memoryMib } = plan;
   const nodes = placement?.nodes ?? [];
   if (nodes.length <= 1) {
     const [node] = nodes;
-    return object(plan, shared, {
-      id: onlyMemory,
-      memoryMib: node?.memoryMib ?? memoryMib,
-      hostNode: node?.hostNode,
-    });
+    const size = { memoryMib: node?.memoryMib ?? memoryMib, hostNode: node?.hostNode };
+    return object(plan, shared, { id: onlyMemory, file: 0, ...size });
   }
   return [
     ...nodes.flatMap(({ memoryMib: nodeMib, hostNode }, number) =>
-      object(plan, shared, { id: nodeMemory(number), memoryMib: nodeMib, hostNode }),
+      object(plan, shared, { id: nodeMemory(number), file: number, memoryMib: nodeMib, hostNode }),
     ),
     ...nodes.flatMap(({ vcpus }, number) => [
       '-numa',
@@ -69,7 +99,7 @@ export function memoryObjects(plan: Plan, shared: SharedMemory): string[] {
 }
 
 /** What `-machine` says of memory. */
-export function machineMemory({ placement }: Plan): string[] {
+export function machineMemory({ placement }: MemoryPlan): string[] {
   return (placement?.nodes.length ?? 0) > 1 ? [] : [`memory-backend=${onlyMemory}`];
 }
 
@@ -77,18 +107,22 @@ function nodeMemory(number: number): string {
   return `node${number}`;
 }
 
+interface NodeMemory {
+  readonly id: string;
+  /** Which of the files it is in. */
+  readonly file: number;
+  readonly memoryMib: number;
+  readonly hostNode: number | undefined;
+}
+
 function object(
-  plan: Plan,
+  plan: MemoryPlan,
   shared: SharedMemory,
-  {
-    id,
-    memoryMib,
-    hostNode,
-  }: { readonly id: string; readonly memoryMib: number; readonly hostNode: number | undefined },
+  { id, file, memoryMib, hostNode }: NodeMemory,
 ): string[] {
   const isTaken = plan.placement?.pageSizeKib !== undefined;
   const properties = {
-    ...backend(plan, shared),
+    ...backend(plan, shared, file),
     id,
     size: memoryMib * mib,
     // What is there already stays on its node; what is touched later is better far away than not at all, for which the kernel would kill the guest.
@@ -97,13 +131,13 @@ function object(
   return ['-object', JSON.stringify(properties)];
 }
 
-function backend({ placement, mergeable = false, cpus }: Plan, shared: SharedMemory) {
+function backend({ placement, mergeable = false, cpus }: MemoryPlan, shared: SharedMemory, file: number) {
   const { pageSizeKib } = placement ?? {};
-  if (mergeable) return { 'qom-type': 'memory-backend-ram', merge: true };
-  if (pageSizeKib === undefined) return sharedBackend(shared);
+  if (mergeable) return mergedBackend;
+  if (pageSizeKib === undefined) return sharedBackend(shared, file);
   // Where a page is not there when it is touched the guest is killed: all are taken before it runs.
   return {
-    ...sharedBackend('memfd'),
+    ...sharedBackend('memfd', file),
     hugetlb: true,
     hugetlbsize: pageSizeKib * 1024,
     prealloc: true,

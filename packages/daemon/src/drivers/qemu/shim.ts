@@ -10,7 +10,7 @@ export const shimMarker = 'wirt-guest';
 /**
  * `$1` id, `$2` run directory of the guest, `$3` number of files to join, those files, and the command.
  * - The child joins the groups, not the shim.
- * - The shim lets go of the inherited descriptors and of QEMU's log, so that they end with QEMU. Its own messages ("Killed") would
+ * - The shim lets go of the inherited sockets and of QEMU's log, so that they end with QEMU; the files of its memory end with the shim, a moment later. Its own messages ("Killed") would
  *   otherwise look like QEMU's.
  * - Both files are written in one go and end in a newline: without it they are not complete.
  */
@@ -23,7 +23,7 @@ shift 3
 ) &
 pid=$!
 trap '' HUP INT TERM
-exec > /dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&-
+exec > /dev/null 2>&1 3>&- 4>&- 5>&- 6>&-
 echo "$pid" > "$run/pid"
 wait "$pid"
 status=$?

@@ -60,7 +60,7 @@ function hugePages({ host }: HostFacts): HostFinding {
 
 const thpDirectory = '/sys/kernel/mm/transparent_hugepage';
 
-function thp({ pages }: HostFacts): HostFinding {
+function thp({ pages, host: { security } }: HostFacts): HostFinding {
   const head = { id: 'thp', title: 'Transparent huge pages' };
   const cost = 'memory-heavy guests spend several per cent of their time on address translation.';
   if (pages.thp === 'absent')
@@ -85,15 +85,21 @@ function thp({ pages }: HostFacts): HostFinding {
       ...head,
       level: 'better',
       found,
-      why: `Guests’ memory is in memfds, which QEMU aligns so that the kernel maps none in them. As root wirtd mounts a tmpfs for it: ${cost}`,
-      fix: 'sudo systemctl enable --now wirtd',
+      why: `Guests’ memory is in memfds, which QEMU aligns so that the kernel maps none in them: ${cost} ${
+        security.privileged
+          ? 'The tmpfs for it could not be mounted.'
+          : 'As root wirtd mounts a tmpfs for it.'
+      }`,
+      fix: security.privileged
+        ? 'journalctl -u wirtd | grep memory_in_memfd'
+        : 'sudo systemctl enable --now wirtd',
     };
   if (pages.thp === 'never')
     return {
       ...head,
       level: 'better',
       found,
-      why: `QEMU asks for them and does not get them: ${cost}`,
+      why: `Guests of the profile density, whose memory is private, get none: ${cost}`,
       fix: `echo madvise > ${thpDirectory}/enabled`,
     };
   return { ...head, level: 'ok', found, why: 'Guests’ memory is put together to huge pages as it is used.' };
