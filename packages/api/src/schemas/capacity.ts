@@ -28,7 +28,7 @@ export const hostCapacitySchema = z
       promisable: z.int().describe('vCPUs that may be promised.'),
       promised: z
         .int()
-        .describe('vCPUs of guests that run, or are being started; those on dedicated processors too.'),
+        .describe('vCPUs of guests that run, or are being started, but of those that have processors alone.'),
       dedicated: z.string().describe('Processors that single guests have alone, such as `2-3`.'),
     }),
     memory: z.object({

@@ -186,6 +186,10 @@ export const instanceStatusSchema = z
           .boolean()
           .optional()
           .describe('Whether its pages may be merged with equal ones of other guests.'),
+        // Absent in what a wirtd has recorded that did not keep it.
+        tuning: tuningSchema
+          .optional()
+          .describe('What it was asked to be tuned to then; a later change of `spec.tuning` waits.'),
       })
       .optional()
       .describe('What QEMU was started with, and up to what it can be raised.'),

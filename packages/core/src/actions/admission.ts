@@ -2,16 +2,17 @@
  * What of the host's memory and processors is promised to guests, added up from their records and from what is under way, and whether more may be.
  * Each question is answered and the promise noted at once, with no await between, so that guests started or enlarged side by side see each other.
  */
-import { type Instance, type Policy, WirtError } from '@wirt/api';
+import { type Instance, type Policy, parseCpuList, WirtError } from '@wirt/api';
 import { qemuOverheadMib } from '../domain/launch-plan.ts';
+import { isDedicated } from '../domain/tuning/request.ts';
 import type { HostMemory } from '../ports/host-inspector.ts';
 import { hasDevices } from './instance-devices.ts';
 import { policyOf } from './limits.ts';
 import type { Admitted, Promised, Shared } from './parts.ts';
 
 type Policies = Pick<Shared, 'policies' | 'admittedPolicies'>;
-type Promises = Policies & Pick<Shared, 'instances' | 'admitted'>;
-type Ground = Promises & Pick<Shared, 'settings' | 'placing'>;
+type Promises = Policies & Pick<Shared, 'instances' | 'admitted' | 'placing'>;
+type Ground = Promises & Pick<Shared, 'settings'>;
 type Guest = Pick<Instance, 'name' | 'project' | 'spec'> & Partial<Pick<Instance, 'status'>>;
 
 /** What may be promised in all of the host's own memory: what is set aside as huge pages is nobody's who does not ask for them. */
@@ -29,34 +30,58 @@ export function reservationMib(shared: Policies, instance: Pick<Instance, 'proje
   return Math.max(...[policy, next].map((one) => one?.spec.limits.memory?.reservationMib ?? 0));
 }
 
-const nothing: Promised = { memoryMib: 0, keptMib: 0, vcpus: 0 };
+interface CpuPromise {
+  /** vCPUs that share processors. */
+  readonly vcpus: number;
+  /** Processors that are a guest's alone, for which no factor counts. */
+  readonly ownCpus: number;
+}
+
+type GuestPromise = Promised & CpuPromise;
+
+const nothing: GuestPromise = { memoryMib: 0, keptMib: 0, vcpus: 0, ownCpus: 0 };
+
+/** Of a guest that runs, what it was started with; of one that is not placed yet, what it asks for. */
+function cpusOf({ placing }: Pick<Shared, 'placing'>, instance: Instance): CpuPromise {
+  const { spec, status } = instance;
+  const own = placing.dedicatedTo(instance);
+  if (own !== '') return { vcpus: 0, ownCpus: parseCpuList(own)?.length ?? 0 };
+  const isToHave = status.process === undefined && isDedicated(instance);
+  return isToHave ? { vcpus: 0, ownCpus: spec.cpus } : { vcpus: spec.cpus, ownCpus: 0 };
+}
+
+/** vCPUs that guests which share processors may be promised, where others have some alone. */
+export function promisableVcpus(online: number, ownCpus: number, factor: number): number {
+  return Math.floor(Math.max(0, online - ownCpus) * factor);
+}
 
 /** A guest that takes the risk is promised its reservation alone, and huge pages that are to be made for it. */
 function promiseOf(
   shared: Policies,
   guest: Guest,
   { ownMib, pagesMib }: Pick<Admitted, 'ownMib' | 'pagesMib'>,
-): Promised {
+): Pick<Promised, 'memoryMib' | 'keptMib'> {
   const { spec } = guest;
   const reservedMib = reservationMib(shared, guest);
   const asAskedMib = spec.overcommit ? pagesMib : ownMib + pagesMib + qemuOverheadMib;
   const memoryMib = Math.max(asAskedMib, reservedMib);
   const keptMib = holdsAll(guest) ? memoryMib : Math.max(reservedMib, pagesMib);
-  return { memoryMib, keptMib, vcpus: spec.cpus };
+  return { memoryMib, keptMib };
 }
 
 /** Of the memory of a guest that runs, what is of the host's own pages: so is what is plugged in later. */
-function promiseOfRunning(shared: Policies, instance: Instance): Promised {
+function promiseOfRunning(shared: Promises, instance: Instance): GuestPromise {
   const { spec, status } = instance;
   if (status.process === undefined) return nothing;
   const hugeMib = status.placement?.pageSizeKib === undefined ? 0 : (status.run?.memoryMib ?? 0);
   // What a guest has not given back yet is not another's.
   const mostMib = Math.max(spec.memoryMib, status.limits?.effective.memoryMib ?? 0);
-  return promiseOf(shared, instance, { ownMib: Math.max(0, mostMib - hugeMib), pagesMib: 0 });
+  const ownMib = Math.max(0, mostMib - hugeMib);
+  return { ...promiseOf(shared, instance, { ownMib, pagesMib: 0 }), ...cpusOf(shared, instance) };
 }
 
 /** To each guest that runs, is being started, or is being changed. */
-function* promises(shared: Promises): Iterable<readonly [Instance, Promised]> {
+function* promises(shared: Promises): Iterable<readonly [Instance, GuestPromise]> {
   for (const instance of shared.instances.after()) {
     const now = promiseOfRunning(shared, instance);
     const admitted = shared.admitted.get(instance.id);
@@ -64,30 +89,32 @@ function* promises(shared: Promises): Iterable<readonly [Instance, Promised]> {
   }
 }
 
-function admittedPromise(shared: Policies, admitted: Admitted): Promised {
+function admittedPromise(shared: Promises, admitted: Admitted): GuestPromise {
   const { instance } = admitted;
   if (instance.status.process !== undefined) return promiseOfRunning(shared, instance);
-  return promiseOf(shared, instance, admitted);
+  return { ...promiseOf(shared, instance, admitted), ...cpusOf(shared, instance) };
 }
 
-function larger(one: Promised, other: Promised): Promised {
+function larger(one: GuestPromise, other: GuestPromise): GuestPromise {
   return {
     memoryMib: Math.max(one.memoryMib, other.memoryMib),
     keptMib: Math.max(one.keptMib, other.keptMib),
     vcpus: Math.max(one.vcpus, other.vcpus),
+    ownCpus: Math.max(one.ownCpus, other.ownCpus),
   };
 }
 
-function added(one: Promised, other: Promised, sign: 1 | -1 = 1): Promised {
+function added(one: GuestPromise, other: GuestPromise, sign: 1 | -1 = 1): GuestPromise {
   return {
     memoryMib: one.memoryMib + sign * other.memoryMib,
     keptMib: one.keptMib + sign * other.keptMib,
     vcpus: one.vcpus + sign * other.vcpus,
+    ownCpus: one.ownCpus + sign * other.ownCpus,
   };
 }
 
 /** To all guests that run, are being started, or are being enlarged. */
-export function promisedOf(shared: Promises): Promised {
+export function promisedOf(shared: Promises): GuestPromise {
   let sum = nothing;
   for (const [, promise] of promises(shared)) sum = added(sum, promise);
   return sum;
@@ -103,7 +130,7 @@ interface StartNeeds extends Pick<Admitted, 'ownMib' | 'pagesMib'> {
  */
 export function admit(shared: Ground, instance: Instance, { memory, ownMib, pagesMib }: StartNeeds): void {
   const { id, spec } = instance;
-  const needed = promiseOf(shared, instance, { ownMib, pagesMib });
+  const needed = { ...promiseOf(shared, instance, { ownMib, pagesMib }), ...cpusOf(shared, instance) };
   const promised = promisedOf(shared);
   requireHostMemory(instance, memory, {
     needed,
@@ -112,7 +139,7 @@ export function admit(shared: Ground, instance: Instance, { memory, ownMib, page
     // Pages are taken at once, from whom they were promised to.
     factor: pagesMib > 0 ? 1 : memoryFactor(shared, instance),
   });
-  if (!spec.overcommit) requireHostCpus(shared, instance, spec.cpus, promised.vcpus);
+  if (!spec.overcommit) requireHostCpus(shared, instance, needed, promised);
   shared.admitted.set(id, { instance, ownMib, pagesMib });
 }
 
@@ -126,7 +153,7 @@ export function admitGrowth(shared: Ground, before: Instance, after: Instance, m
   const needed = added(promiseOfRunning(shared, after), promiseOfRunning(shared, before), -1);
   const promised = promisedOf(shared);
   requireHostMemory(after, memory, { needed, promised, factor: memoryFactor(shared, after) });
-  if (needed.vcpus > 0 && !spec.overcommit) requireHostCpus(shared, after, needed.vcpus, promised.vcpus);
+  if (needed.vcpus > 0 && !spec.overcommit) requireHostCpus(shared, after, needed, promised);
   shared.admitted.set(id, { instance: after, ownMib: 0, pagesMib: 0 });
 }
 
@@ -221,7 +248,7 @@ export function requireFitting(
   memory: HostMemory,
   ownMib: number,
 ): void {
-  const needed = promiseOf(shared, guest, { ownMib, pagesMib: 0 });
+  const needed = { ...promiseOf(shared, guest, { ownMib, pagesMib: 0 }), vcpus: 0 };
   const empty = { ...memory, availableMib: promisableMib(memory, 1) };
   requireHostMemory(guest, empty, {
     needed,
@@ -231,25 +258,39 @@ export function requireFitting(
   });
 }
 
-/** Throws `host.insufficient_cpus` with the sum. */
+/** A guest that takes processors for itself takes them from those that others share. Throws `host.insufficient_cpus` with the sum. */
 function requireHostCpus(
   { placing, settings }: Pick<Shared, 'placing' | 'settings'>,
   { name, spec }: Guest,
-  cpus: number,
-  promised: number,
+  needed: CpuPromise,
+  before: CpuPromise,
 ): void {
   const { onlineCpus: online } = placing;
   const factor = settings.value.cpuOvercommit;
-  const promisable = Math.floor(online * factor);
-  if (promised + cpus <= promisable) return;
-  const more = cpus === spec.cpus ? `has ${cpus} vCPUs` : `needs ${cpus} vCPUs more`;
+  const ownCpus = before.ownCpus + needed.ownCpus;
+  const promisable = promisableVcpus(online, ownCpus, factor);
+  const { vcpus: promised } = before;
+  const sum = promised + needed.vcpus;
+  if (sum <= promisable) return;
+  const cpus = needed.vcpus + needed.ownCpus;
+  const sharedCpus = Math.max(0, online - ownCpus);
+  const alone = ownCpus === 0 ? '' : ` less ${ownCpus} that guests have alone`;
   throw new WirtError(
     'host.insufficient_cpus',
-    `Instance ${name} ${more}, and the host may promise ${promisable} (${online} processors, ${factor} times), ` +
+    `Instance ${name} ${wordsOf(needed, spec.cpus)} ${promisable} (${online} processors${alone}, ${factor} times), ` +
       `of which ${promised} are promised to running guests.`,
     {
-      hint: `Stop other guests, or let the host promise more: \`wirt host set cpu-overcommit=${Math.ceil((promised + cpus) / online)}\`.`,
-      details: { cpus, promisable, promised, online },
+      hint:
+        sharedCpus === 0
+          ? 'Stop other guests: `wirt host topology` says who has processors alone.'
+          : `Stop other guests, or let the host promise more: \`wirt host set cpu-overcommit=${Math.ceil(sum / sharedCpus)}\`.`,
+      details: { cpus, promisable, promised, online, dedicated: ownCpus },
     },
   );
+}
+
+function wordsOf({ vcpus, ownCpus }: CpuPromise, cpus: number): string {
+  const alone = `${ownCpus} ${ownCpus === 1 ? 'processor' : 'processors'}`;
+  if (ownCpus > 0) return `takes ${alone} for itself, and the host may then promise to others`;
+  return `${vcpus === cpus ? `has ${vcpus} vCPUs` : `needs ${vcpus} vCPUs more`}, and the host may promise`;
 }

@@ -345,6 +345,22 @@ describe('memory', () => {
     await core.run('less', huge, { memoryMib: 936 });
   });
 
+  it('that no huge pages of a profile could be made of is promised of the host’s own', async () => {
+    const core = await createHost();
+    const { topology } = core.fake.host;
+    // It would have had those, and the rest of memory.
+    const hugePages = [{ sizeKib: 2048, total: 100, free: 100 }];
+    topology.host = { ...topology.host, nodes: topology.host.nodes.map((node) => ({ ...node, hugePages })) };
+    topology.mostPages = 120;
+    const launch = holdNextLaunch(core);
+    const start = core.run('a', { profile: 'latency' }, { memoryMib: 1000 });
+    await launch.reached;
+    expect((await capacityOf(core)).memory).toMatchObject({ hugePagesMib: 200, promisedMib: 1080 });
+    launch.letGo();
+    await start;
+    expect((await capacityOf(core)).memory).toMatchObject({ hugePagesMib: 200, promisedMib: 1080 });
+  });
+
   it('of huge pages is counted once, also while the guest is still being started', async () => {
     const core = await createHost();
     const launch = holdNextLaunch(core);
@@ -397,6 +413,67 @@ describe('processors', () => {
     launch.letGo();
     await start;
     expect((await capacityOf(core)).cpus.promised).toBe(8);
+  });
+
+  it('that a guest has alone are promised to nobody else, whatever the factor', async () => {
+    const core = await createHost();
+    await set(core, { cpuOvercommit: 2 });
+    await core.run('loud', dedicated, { cpus: 2, maxCpus: 3 });
+    await core.run('a', undefined, { cpus: 9 });
+    const start = core.run('b', undefined, { cpus: 2 });
+    await expect(start).rejects.toMatchObject({
+      code: 'host.insufficient_cpus',
+      hint: expect.stringContaining('cpu-overcommit=3'),
+      details: { cpus: 2, promisable: 10, promised: 9, online: 8, dedicated: 3 },
+    });
+    await expect(start).rejects.toThrow(
+      'has 2 vCPUs, and the host may promise 10 (8 processors less 3 that guests have alone, 2 times), of which 9 are',
+    );
+    // It has had a processor for that one from its start.
+    await update(core, 'loud', { cpus: 3 });
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 10, promised: 9, dedicated: '1-3' });
+    await core.stop('loud');
+    await core.start('b');
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 16, promised: 11 });
+  });
+
+  it('are given to nobody alone while they are promised to those who share', async () => {
+    const core = await createHost();
+    await set(core, { cpuOvercommit: 1 });
+    await core.run('a', undefined, { cpus: 6 });
+    const before = core.fake.host.remains();
+    const start = core.run('loud', dedicated, { cpus: 3 });
+    await expect(start).rejects.toMatchObject({
+      code: 'host.insufficient_cpus',
+      hint: expect.stringContaining('cpu-overcommit=2'),
+      details: { cpus: 3, promisable: 5, promised: 6, online: 8, dedicated: 3 },
+    });
+    await expect(start).rejects.toThrow(
+      'takes 3 processors for itself, and the host may then promise to others 5 (8 processors less 3',
+    );
+    expect(core.fake.host.remains()).toEqual(before);
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 8, promised: 6, dedicated: '' });
+    await core.run('less', dedicated, { cpus: 2 });
+    await set(core, { cpuOvercommit: 2 });
+    await core.run('more', dedicated, { cpus: 3 });
+  });
+
+  it('that a guest has alone are whole cores, and those of one that is being started count', async () => {
+    const core = await createHost();
+    const { topology } = core.fake.host;
+    const cpus = topology.host.cpus.map((cpu) => ({ ...cpu, core: Math.floor(cpu.id / 2) }));
+    topology.host = { ...topology.host, cpus };
+    await set(core, { cpuOvercommit: 1 });
+    const launch = holdNextLaunch(core);
+    const start = core.run('loud', dedicated, { cpus: 1 });
+    await launch.reached;
+    expect((await capacityOf(core)).cpus).toMatchObject({ promisable: 6, promised: 0 });
+    await expect(core.run('a', undefined, { cpus: 7 })).rejects.toMatchObject({
+      details: { promisable: 6, dedicated: 2 },
+    });
+    launch.letGo();
+    await start;
+    await core.run('b', undefined, { cpus: 6 });
   });
 
   it('are promised a hundred times by default', async () => {
@@ -463,14 +540,14 @@ describe('the capacity of a host', () => {
       hugePagesMib: 500,
     });
     expect(hugePages).toEqual([{ node: 0, sizeKib: 2048, total: 250, free: 250, promised: 250 }]);
-    expect(cpus).toEqual({ online: 8, promisable: 800, promised: 3, dedicated: '1-2' });
+    expect(cpus).toEqual({ online: 8, promisable: 600, promised: 1, dedicated: '1-2' });
     await core.stop('plain');
     await core.stop('huge');
     await core.pass();
     const after = await capacityOf(core);
     expect(after.memory).toMatchObject({ promisedMib: 0, hugePagesMib: 0 });
     expect(after.hugePages).toEqual([{ node: 0, sizeKib: 2048, total: 0, free: 0, promised: 0 }]);
-    expect(after.cpus).toMatchObject({ promised: 0, dedicated: '' });
+    expect(after.cpus).toMatchObject({ promisable: 800, promised: 0, dedicated: '' });
   });
 
   it('has the sums of its pools', async () => {

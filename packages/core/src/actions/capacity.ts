@@ -1,7 +1,7 @@
 /** What of the host is promised to guests, added up from their records as a start adds it up, and who is placed where. */
 import { type HostCapacity, type HostTopologyView, printCpuList } from '@wirt/api';
 import type { Holding } from '../domain/placement/placement.ts';
-import { promisableMib, promisedOf, reservationMib } from './admission.ts';
+import { promisableMib, promisableVcpus, promisedOf, reservationMib } from './admission.ts';
 import type { Shared } from './parts.ts';
 import { observedPool } from './pool.ts';
 import { poolPromises, poolSpaces } from './pool-promise.ts';
@@ -27,7 +27,7 @@ export async function capacityOf(shared: Shared): Promise<HostCapacity> {
     settings: settings.value,
     cpus: {
       online: host.cpus.length,
-      promisable: Math.floor(host.cpus.length * cpuOvercommit),
+      promisable: promisableVcpus(host.cpus.length, promised.ownCpus, cpuOvercommit),
       promised: promised.vcpus,
       dedicated: printCpuList(dedicated),
     },

@@ -6,6 +6,7 @@ import { createPlacedCore, type PlacedCore } from './placing.fixture.ts';
 
 const sizeKib = 2048;
 const huge = { hugePages: '2M' } as const satisfies Tuning;
+const latency = { profile: 'latency' } as const satisfies Tuning;
 /** Of guests of 64 MiB. */
 const pagesOfGuest = 32;
 
@@ -274,12 +275,77 @@ describe('a wirtd that may not make pages', () => {
   });
 });
 
+describe('huge pages that only the profile asks for', () => {
+  /** Somebody else has all pages that there are. */
+  async function withFullPool(): Promise<PlacedCore> {
+    const core = await withPool(100);
+    const { topology } = core.fake.host;
+    const nodes = topology.host.nodes.map((node) => ({
+      ...node,
+      hugePages: [{ sizeKib, total: 100, free: 0 }],
+    }));
+    topology.host = { ...topology.host, nodes };
+    topology.mayReserve = false;
+    await core.fake.restart();
+    return core;
+  }
+
+  it('are left out where the pool is full, and those of its own are refused', async () => {
+    const core = await withFullPool();
+    await core.run('web', latency);
+    const { placement } = (await core.get('web')).status;
+    expect(placement).toMatchObject({ dedicated: '1' });
+    expect(placement).not.toHaveProperty('pageSizeKib');
+    expect((await core.plan('web'))?.placement?.pageSizeKib).toBeUndefined();
+    const own = core.run('own', { ...latency, ...huge });
+    await expect(own).rejects.toMatchObject({ code: 'host.insufficient_huge_pages' });
+  });
+
+  it('are left out where the kernel makes too few, and those that it made are given back at once', async () => {
+    const core = await withPool(10);
+    core.fake.host.topology.mostPages = 20;
+    await core.run('web', latency, { memoryMib: 65 });
+    expect(poolOf(core)).toBe(10);
+    expect(await kept(core)).toBeUndefined();
+    const { placement, run } = (await core.get('web')).status;
+    expect(placement).toMatchObject({ dedicated: '1' });
+    expect(placement).not.toHaveProperty('pageSizeKib');
+    expect(placement).not.toHaveProperty('reserved');
+    expect(run?.memoryMib).toBe(65);
+    expect((await core.plan('web'))?.placement?.pageSizeKib).toBeUndefined();
+    const own = core.run('own', { ...latency, ...huge });
+    await expect(own).rejects.toMatchObject({ code: 'host.insufficient_huge_pages' });
+  });
+
+  it('are left out where the kernel refuses to make any', async () => {
+    const core = await withPool(10);
+    const { topology } = core.fake.host;
+    topology.setTotal = () => Promise.reject(new Error('It may not be written.'));
+    await core.run('web', latency);
+    expect((await core.get('web')).status.placement).not.toHaveProperty('pageSizeKib');
+    expect(poolOf(core)).toBe(10);
+    await expect(core.run('own', huge)).rejects.toThrow();
+  });
+
+  it('are left out without taking those of a guest that runs', async () => {
+    const core = await withPool(0);
+    core.fake.host.topology.mostPages = 40;
+    await core.run('own', huge);
+    await core.run('web', latency);
+    await core.pass();
+    expect(poolOf(core)).toBe(pagesOfGuest);
+    expect(await reservedOf(core, 'web')).toBeUndefined();
+  });
+});
+
 /** What must hold once all is over: whoever runs has its pages, and after its end the pool is what it was. */
-async function settles(core: PlacedCore): Promise<void> {
+const settles = (core: PlacedCore): Promise<void> => settlesWith(core, pagesOfGuest);
+
+async function settlesWith(core: PlacedCore, pagesWhileRunning: number): Promise<void> {
   await core.pass();
   const { state } = (await core.get('web')).status;
   expect(['running', 'crashed', 'stopped']).toContain(state);
-  expect(poolOf(core)).toBe(state === 'running' ? pagesOfGuest : 10);
+  expect(poolOf(core)).toBe(state === 'running' ? pagesWhileRunning : 10);
   if (state === 'running') await core.stop('web');
   await core.pass();
   expect(poolOf(core)).toBe(10);
@@ -316,6 +382,24 @@ describe('a wirtd that dies', () => {
     timeout: 30_000,
   }, async () => {
     const calls = await atEveryCall(['before', 'after', 'fail'], set, (core) => core.start('web'), settles);
+    expect(calls).toBeGreaterThan(10);
+  });
+
+  it('before or after any call of a start that goes without leaves pools that the next brings back', {
+    timeout: 30_000,
+  }, async () => {
+    const short = async () => {
+      const core = await withPool(10);
+      core.fake.host.topology.mostPages = 20;
+      await core.fake.create({ name: 'web', spec: { tuning: latency } });
+      return core;
+    };
+    const calls = await atEveryCall(
+      ['before', 'after', 'fail'],
+      short,
+      (core) => core.start('web'),
+      (core) => settlesWith(core, 10),
+    );
     expect(calls).toBeGreaterThan(10);
   });
 

@@ -3,13 +3,15 @@
  * the pools held before is in the store, so that a daemon that dies in between leaves them to the next; what somebody else adds or takes
  * meanwhile is theirs, and stays.
  */
-import { type Instance, WirtError } from '@wirt/api';
+import { type Instance, type InstancePlacement, WirtError } from '@wirt/api';
 import { pageSizeText } from '../domain/tuning/profile.ts';
-import { pageSizeOf } from '../domain/tuning/request.ts';
+import { demandsPages, pageSizeOf } from '../domain/tuning/request.ts';
 import type { HugePageReserve } from '../ports/host-memory.ts';
 import type { Json } from '../ports/store.ts';
+import { admit } from './admission.ts';
 import type { Shared } from './parts.ts';
 import type { Placed } from './placing.ts';
+import { commit } from './records.ts';
 
 const key = 'host/huge-pages';
 const setMs = 60_000;
@@ -33,6 +35,7 @@ interface Stored {
   readonly pools: Pools;
 }
 type Parts = Pick<Shared, 'store' | 'lanes' | 'instances' | 'placing' | 'hugePages' | 'host' | 'logger'>;
+type StartParts = Parts & Pick<Shared, 'settings' | 'policies' | 'admitted' | 'admittedPolicies'>;
 
 const poolKey = ({ node, sizeKib }: { readonly node: number; readonly sizeKib: number }): string =>
   `${node}/${sizeKib}`;
@@ -51,16 +54,14 @@ function promised({ instances }: Pick<Parts, 'instances'>, except?: string): Map
  * that is done again, after a daemon that died, counts as one that has nothing yet.
  */
 export function placeInPages(parts: Parts, instance: Instance): Promise<Placed | undefined> {
-  const { hugePages, lanes, placing, logger } = parts;
+  const { hugePages, lanes, placing } = parts;
   const { id } = instance;
   if (hugePages === undefined || pageSizeOf(instance) === undefined) return placing.place(instance);
   const sums = (): string => JSON.stringify([...promised(parts, id)]);
   return lanes.run(lane, async () => {
     for (;;) {
       const before = sums();
-      await settle(parts, hugePages, id).catch((error: unknown) =>
-        logger.warn('host.huge_pages_not_returned', { error }),
-      );
+      await giveBack(parts, hugePages, id);
       const placed = await placing.place(instance);
       if (sums() === before) return placed;
       placing.ended(id);
@@ -68,18 +69,53 @@ export function placeInPages(parts: Parts, instance: Instance): Promise<Placed |
   });
 }
 
+type Reserved = NonNullable<InstancePlacement['reserved']>;
+
 /**
- * Makes the pools as large as the records of guests say. Throws `host.insufficient_huge_pages` where the kernel has less, which
- * another has taken since it was looked at, or which is too scattered.
+ * Makes the pools as large as the records of guests say, and gives the place that the guest has then. Throws `host.insufficient_huge_pages` where the
+ * kernel has less, which another has taken since it was looked at, or which is too scattered. A guest whose profile asked for the pages
+ * goes without them then: its place and its record are new, and it throws what `admit` throws.
  */
-export async function reservePages(
+export async function reservePages(parts: StartParts, instance: Instance, placed: Placed): Promise<Placed> {
+  const { hugePages, logger } = parts;
+  const { name } = instance;
+  const { reserved } = placed.record;
+  if (hugePages === undefined || reserved === undefined) return placed;
+  try {
+    await makePages(parts, hugePages, { name, reserved });
+    return placed;
+  } catch (error) {
+    if (demandsPages(instance)) throw error;
+    logger.warn('host.huge_pages_not_made', { instance: name, error });
+    return await goWithout(parts, hugePages, instance);
+  }
+}
+
+/** Gives back what was made, and promises the guest all of its memory of the host's own pages. */
+async function goWithout(parts: StartParts, hugePages: HugePageReserve, instance: Instance): Promise<Placed> {
+  const { store, instances, placing, host, admitted, lanes } = parts;
+  const { id, spec } = instance;
+  // In one turn of the lane: who is placed next would count what was made as there.
+  const placed = await lanes.run(lane, async () => {
+    await giveBack(parts, hugePages, id);
+    const elsewhere = await placing.placeWithoutPages(instance);
+    const { status, ...current } = instances.require(id);
+    const placement = elsewhere.record;
+    await commit(store, [instances.put({ ...current, status: { ...status, placement } })]);
+    return elsewhere;
+  });
+  const memory = await host.memory();
+  admitted.delete(id);
+  admit(parts, instance, { memory, ownMib: spec.memoryMib, pagesMib: 0 });
+  return placed;
+}
+
+async function makePages(
   parts: Parts,
-  name: string,
-  reserved: readonly { readonly node: number; readonly sizeKib: number }[],
+  hugePages: HugePageReserve,
+  { name, reserved }: { readonly name: string; readonly reserved: Reserved },
 ): Promise<void> {
-  const { hugePages, lanes } = parts;
-  if (hugePages === undefined) return;
-  const short = await lanes.run(lane, () => settle(parts, hugePages));
+  const short = await parts.lanes.run(lane, () => settle(parts, hugePages));
   const own = new Set(reserved.map(poolKey));
   // What another is short of is for that one to say.
   const first = short.find((pool) => own.has(poolKey(pool)));
@@ -97,12 +133,17 @@ export async function reservePages(
 
 /** Gives back what nobody is promised any more. Costs nothing where Wirt has enlarged nothing. */
 export async function returnPages(parts: Parts): Promise<void> {
-  const { hugePages, lanes, placing, logger, store } = parts;
+  const { hugePages, lanes, placing, store } = parts;
   // What was looked at for a start that is under way stays until it has ended.
   if (hugePages === undefined || placing.isPlacing || (await store.get(key)) === undefined) return;
-  await lanes
-    .run(lane, () => settle(parts, hugePages))
-    .catch((error: unknown) => logger.warn('host.huge_pages_not_returned', { error }));
+  await lanes.run(lane, () => giveBack(parts, hugePages));
+}
+
+/** Within the lane; but of one instance, where it is told. What cannot be given back now is by a later pass. */
+async function giveBack(parts: Parts, hugePages: HugePageReserve, except?: string): Promise<void> {
+  await settle(parts, hugePages, except).catch((error: unknown) =>
+    parts.logger.warn('host.huge_pages_not_returned', { error }),
+  );
 }
 
 interface Short {

@@ -56,6 +56,8 @@ export function runOf(
     ...(diskIothreads > 1 ? { diskIothreads } : {}),
     ...(spec.vsock === true ? { vsock: true } : {}),
     ...(isMergeable({ spec, status }) ? { mergeable: true } : {}),
+    // Nothing asked for is known as well: absent means that nobody kept it.
+    tuning: spec.tuning ?? {},
   };
 }
 
@@ -147,19 +149,22 @@ async function planOf(
   });
 }
 
-/** Notes where the guest goes before the host is changed for it, so that a daemon that dies in between leaves it to the next to undo. */
+/** Where the guest goes after all. Noted before the host is changed for it, so that a daemon that dies in between leaves it to the next to undo. */
 async function makePlace(
   shared: Shared,
   pinning: Pinning,
   instance: Instance,
-  { record }: Placed,
-): Promise<void> {
+  planned: Placed,
+): Promise<Placed> {
   const { store, instances, faults } = shared;
   const current = instances.require(instance.id);
-  await commit(store, [instances.put({ ...current, status: { ...current.status, placement: record } })]);
+  await commit(store, [
+    instances.put({ ...current, status: { ...current.status, placement: planned.record } }),
+  ]);
   await faults.at('instance.start/place');
-  if (record.reserved !== undefined) await reservePages(shared, instance.name, record.reserved);
-  if (record.dedicated !== undefined) await pinning.settle();
+  const placed = await reservePages(shared, instance, planned);
+  if (placed.record.dedicated !== undefined) await pinning.settle();
+  return placed;
 }
 
 interface Equipped {
@@ -247,9 +252,9 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
       await faults.at(`instance.start/${name}`);
       progress.signal.throwIfAborted();
     };
-    const ground = await admit(shared, instance);
-    const { accelerator, wanted, placed } = ground;
-    if (placed !== undefined) await makePlace(shared, pinning, instance, placed);
+    const admitted = await admit(shared, instance);
+    const { accelerator, wanted } = admitted;
+    const placed = admitted.placed && (await makePlace(shared, pinning, instance, admitted.placed));
     // Its pages have gone from what the host has.
     if (placed?.record.pageSizeKib !== undefined)
       shared.admitted.set(id, { instance, ownMib: 0, pagesMib: 0 });
@@ -261,7 +266,11 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     const controlGroup = await resources.create(id);
     // Under systemd the group is made with the process.
     if (controlGroup.scopeUnit === undefined) await holdGroup(shared, id, wanted, undefined);
-    const { plan, cards } = await equip(instance, { ...ground, identity, progress }, { step, takeBack });
+    const { plan, cards } = await equip(
+      instance,
+      { ...admitted, placed, identity, progress },
+      { step, takeBack },
+    );
     const guest = await cids.launch(instance, plan, (given) =>
       launchSlot(() =>
         hypervisor.launch(given, { identity, controlGroup }, { signal: progress.signal, onStep: step }),
@@ -280,7 +289,7 @@ export function createBoot(shared: Shared, live: LiveGuests, pinning: Pinning): 
     await step('resume');
     if (!input.paused) await guest.resume(progress.signal);
     await step('record');
-    return { guest, accelerator, limits, diskIothreads: ground.diskIothreads };
+    return { guest, accelerator, limits, diskIothreads: admitted.diskIothreads };
   }
 
   return async function boot(id, input, progress) {

@@ -14,7 +14,14 @@ import { planPlacement } from '../domain/placement/plan.ts';
 import { sharedCpus, surveyOf } from '../domain/placement/survey.ts';
 import type { HostTopology } from '../domain/placement/topology.ts';
 import { pinsOf, placementOfRecord, plannedOf, recordOf } from '../domain/tuning/placed.ts';
-import { needsPlacing, pinsOfUser, requestOf, userPinsOf } from '../domain/tuning/request.ts';
+import {
+  demandsPages,
+  needsPlacing,
+  pinsOfUser,
+  requestOf,
+  userPinsOf,
+  withoutPages,
+} from '../domain/tuning/request.ts';
 import type { HugePageReserve } from '../ports/host-memory.ts';
 import type { HostTopologyReader } from '../ports/host-topology.ts';
 import type { Records } from './records.ts';
@@ -23,6 +30,7 @@ const readMs = 10_000;
 
 type DeviceNodes = NonNullable<PlacementRequest['near']>;
 
+/** Where a guest goes. */
 export interface Placed {
   readonly record: InstancePlacement;
   readonly planned: PlannedPlacement;
@@ -91,6 +99,18 @@ export class Placing {
     return placed;
   }
 
+  /**
+   * Finds another place for a guest whose start is under way, of the host's own pages. Throws as `place`, and changes nothing then.
+   */
+  async placeWithoutPages(instance: Instance): Promise<Placed> {
+    const near = await this.#near(instance);
+    const host = await this.host();
+    // No await from here on, as above.
+    const { placed, holding } = this.#plan(instance, host, near, withoutPages);
+    this.#starting.set(instance.id, holding);
+    return placed;
+  }
+
   /** As `place`, and holds nothing: what a guest would get. */
   async preview(instance: Instance): Promise<Placed | undefined> {
     if (!this.needs(instance)) return undefined;
@@ -130,11 +150,16 @@ export class Placing {
     instance: Instance,
     host: HostTopology,
     near: DeviceNodes,
+    wish = (request: PlacementRequest): PlacementRequest => request,
   ): { readonly placed: Placed; readonly holding: Holding } {
     const ground = { host, holdings: this.holdings(instance.id) };
-    const request = { ...this.#request(instance, host), near };
+    const request = wish({ ...this.#request(instance, host), near });
     const result = planPlacement(request, ground);
-    if (result.kind === 'refused') throw refused(result.refusal);
+    if (result.kind === 'refused') {
+      const isShort = result.refusal.code === 'host.insufficient_huge_pages';
+      if (isShort && !demandsPages(instance)) return this.#plan(instance, host, near, withoutPages);
+      throw refused(result.refusal);
+    }
     const { placement } = result;
     const { pageSizeKib } = request;
     const reserved =
@@ -172,14 +197,19 @@ export class Placing {
    */
   dedicated(except?: string): string[] {
     const found: string[] = [];
-    for (const { id, name, status } of this.#parts.instances.after()) {
-      if (id === except) continue;
-      const starting = this.#starting.get(id);
-      const held = status.process === undefined ? undefined : status.placement?.dedicated;
-      const cpus = starting === undefined ? held : printCpuList(starting.dedicated);
-      if (cpus !== undefined && cpus !== '') found.push(`${name}:${cpus}`);
+    for (const instance of this.#parts.instances.after()) {
+      if (instance.id === except) continue;
+      const cpus = this.dedicatedTo(instance);
+      if (cpus !== '') found.push(`${instance.name}:${cpus}`);
     }
     return found;
+  }
+
+  /** The processors that a guest which runs or is being started has alone, whole cores; empty where it has none. */
+  dedicatedTo({ id, status }: Instance): string {
+    const starting = this.#starting.get(id);
+    if (starting !== undefined) return printCpuList(starting.dedicated);
+    return (status.process === undefined ? undefined : status.placement?.dedicated) ?? '';
   }
 
   /** Where the threads of a guest that runs may be now, and its placement with that. */

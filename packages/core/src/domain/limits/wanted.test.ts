@@ -1,5 +1,5 @@
 // What an instance is held to: its own values over those of its policy, field by field.
-import type { Instance, Limits, Policy } from '@wirt/api';
+import type { Instance, Limits, Policy, Tuning } from '@wirt/api';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { over, patched, wantedLimits } from './wanted.ts';
@@ -107,6 +107,39 @@ describe('what an instance is held to', () => {
     expect(wantedLimits(instance({ disk: { readBytes: { rate: 100_000 } } }), total, ground).all).toEqual({
       readBytes: { rate: 100_000 },
     });
+  });
+});
+
+describe('what a guest is held to by its profile', () => {
+  const size = { cpus: 2, maxCpus: 2, memoryMib: 512, maxMemoryMib: 512 };
+  const density = { profile: 'density' } as const;
+  const ofProfile = (asked: Tuning | undefined, started?: Tuning | 'unknown') => {
+    const tuning = started === undefined || started === 'unknown' ? {} : { tuning: started };
+    const status = started === undefined ? {} : { status: { run: { ...size, ...tuning } } };
+    const whole = { ...instance({}, asked === undefined ? {} : { tuning: asked }), ...status };
+    const { group, freePageReporting } = wantedLimits(whole, undefined, ground);
+    return [group.weight, freePageReporting];
+  };
+
+  it('is what is asked for, before it is started', () => {
+    expect(ofProfile(density)).toEqual([200, true]);
+    expect(ofProfile(undefined)).toEqual([undefined, false]);
+  });
+
+  it('stays what it was started with, however its profile is changed while it runs', () => {
+    expect(ofProfile(density, {})).toEqual([undefined, false]);
+    expect(ofProfile(undefined, density)).toEqual([200, true]);
+  });
+
+  it('is what is asked for, where a wirtd that did not keep it has started it', () => {
+    expect(ofProfile(density, 'unknown')).toEqual([200, true]);
+  });
+
+  it('is nothing beside its own limits and its policy’s, which may be changed at any time', () => {
+    const whole = { ...instance({ cpu: { weight: 7 } }), status: { run: { ...size, tuning: density } } };
+    expect(wantedLimits(whole, undefined, ground).group.weight).toBe(7);
+    const shared = { ...instance({}), status: { run: { ...size, tuning: density } } };
+    expect(wantedLimits(shared, policy({ cpu: { weight: 300 } }), ground).group.weight).toBe(300);
   });
 });
 

@@ -1,6 +1,6 @@
 /** What an instance is to be held to: its own values over those of its policy, field by field; 0 is no limit, also over a policy. Pure. */
-import type { Instance, Limits, NicLimits, Policy, Rate, Throttle } from '@wirt/api';
-import { type Profile, profileOf } from '../tuning/profile.ts';
+import type { Instance, Limits, NicLimits, Policy, Rate, Throttle, Tuning } from '@wirt/api';
+import { type Profile, profileOf, tuningInForce } from '../tuning/profile.ts';
 import type { GroupLimits } from './group-limits.ts';
 import { qemuMemoryMib } from './qemu-memory.ts';
 
@@ -30,11 +30,13 @@ const mostWeight = 10_000;
 
 type Fields = { readonly [key: string]: unknown };
 
-export function wantedLimits(
-  { spec }: Pick<Instance, 'spec'>,
-  policy: Policy | undefined,
-  ground: Ground,
-): WantedLimits {
+/** `status`: of a guest that runs, with the tuning that it was started with. */
+type Held = Pick<Instance, 'spec'> & { readonly status?: Pick<Instance['status'], 'run'> };
+
+export function wantedLimits(instance: Held, policy: Policy | undefined, ground: Ground): WantedLimits {
+  const { spec } = instance;
+  // A profile is in force from the next start, also in what could be changed at once.
+  const tuning = tuningInForce(instance);
   const shared = policy?.spec.limits ?? {};
   const own = spec.limits ?? {};
   const { cpu, memory, disk, eachDisk } = over<Limits>(shared, own);
@@ -44,7 +46,7 @@ export function wantedLimits(
     group: withoutZeros({
       cores: cpu?.cores,
       burstMs: cpu?.cores ? cpu.burstMs : undefined,
-      weight: cpu?.weight ?? weightOf(spec),
+      weight: cpu?.weight ?? weightOf(tuning, spec.cpus),
       ceilingMib,
       reservationMib: memory?.reservationMib,
       // How much may be swapped may well be nothing: only absence is no limit.
@@ -59,12 +61,12 @@ export function wantedLimits(
     ),
     nics: wantedOfNics({ spec }, policy),
     balloonMib: memory?.balloonMib || undefined,
-    freePageReporting: memory?.freePageReporting ?? profileOf(spec.tuning).freePageReporting,
+    freePageReporting: memory?.freePageReporting ?? profileOf(tuning).freePageReporting,
   };
 }
 
 /** That of its profile, where neither it nor its policy says anything. */
-function weightOf({ cpus, tuning }: Instance['spec']): number | undefined {
+export function weightOf(tuning: Tuning | undefined, cpus: number): number | undefined {
   const { weightPerVcpu }: Profile = profileOf(tuning);
   return weightPerVcpu === undefined ? undefined : Math.min(weightPerVcpu * cpus, mostWeight);
 }

@@ -182,6 +182,152 @@ describe('the tuning of a guest', () => {
   });
 });
 
+/** A guest that was started with one tuning and is to have another; `started` undefined: by a wirtd that did not keep it. */
+function changed(
+  started: Tuning | undefined,
+  asked: Tuning | undefined,
+  { spec = {}, ...status }: { spec?: Partial<Instance['spec']> } & Partial<Instance['status']> = {},
+): Instance {
+  const size = { cpus: 2, maxCpus: 2, memoryMib: 1024, maxMemoryMib: 1024 };
+  const merges = started?.profile === 'density' ? { mergeable: true } : {};
+  const run = { ...size, ...merges, ...(started === undefined ? {} : { tuning: started }) };
+  const instance = guest(asked, spec);
+  return { ...instance, status: { ...instance.status, state: 'running', run, ...status } };
+}
+
+describe('a running guest whose tuning was changed', () => {
+  const ofNext = (settings: TuningSetting[]): Record<string, string> =>
+    Object.fromEntries(
+      settings.flatMap(({ setting, value, why }) => {
+        const next = /From its next start: (.*)\.$/.exec(why)?.[1];
+        return next === undefined ? [] : [[setting, `${value}, then ${next}`]];
+      }),
+    );
+
+  it('has what it was started with, and is told what its next start brings', () => {
+    const settings = explainTuning(changed({}, { profile: 'density' }), best);
+    expect(find(settings, 'memory.merge')).toEqual({
+      ...{ setting: 'memory.merge', value: 'no', from: 'default' },
+      why: expect.stringMatching(/^Merging costs processor time.* From its next start: yes\.$/),
+    });
+    expect(ofNext(settings)).toEqual({
+      profile: 'balanced, then density',
+      'cpu.weight': '100, then 200',
+      'memory.merge': 'no, then yes',
+      'memory.free-page-reporting': 'no, then yes',
+      placement: 'auto, then none',
+    });
+  });
+
+  it('is told the same of the way back', () => {
+    const settings = explainTuning(changed({ profile: 'density' }, undefined), { ...best, weight: 200 });
+    expect(find(settings, 'memory.merge')?.from).toBe('profile');
+    expect(ofNext(settings)).toEqual({
+      profile: 'density, then balanced',
+      'cpu.weight': '200, then 100',
+      'memory.merge': 'yes, then no',
+      'memory.free-page-reporting': 'yes, then no',
+      placement: 'none, then auto',
+    });
+  });
+
+  it('has private memory, or shared, as it was started', () => {
+    const onlyPrivate = { ...best, host: { ...best.host, thp: 'always', shmemThp: 'never' as const } };
+    const value = (instance: Instance) =>
+      find(explainTuning(instance, onlyPrivate), 'transparentHugePages')?.value;
+    expect(value(changed({}, { profile: 'density' }))).toBe('never');
+    expect(value(changed({ profile: 'density' }, {}))).toBe('always');
+  });
+
+  it('keeps its place, its processors and its pages', () => {
+    const started = { profile: 'latency' } as const;
+    const settings = explainTuning(changed(started, { profile: 'balanced', hugePages: '1G' }), {
+      ...best,
+      placement: placed,
+    });
+    expect(ofNext(settings)).toEqual({
+      profile: 'latency, then balanced',
+      dedicated: '4-5, then no',
+      hugepages: '2M, then 1G',
+    });
+    expect(['dedicated', 'hugepages'].map((name) => find(settings, name)?.from)).toEqual([
+      'profile',
+      'profile',
+    ]);
+  });
+
+  it('is told of pages that a profile takes only where there are some', () => {
+    const settings = explainTuning(changed({}, { profile: 'latency' }), best);
+    expect(ofNext(settings)).toMatchObject({ hugepages: 'none, then 2M where the host has some' });
+    const own = explainTuning(changed({ profile: 'latency' }, { profile: 'latency', hugePages: '2M' }), {
+      ...best,
+      placement: placed,
+    });
+    expect(ofNext(own)).toEqual({});
+  });
+
+  it('is told of pins and a topology that come or go', () => {
+    const own: Tuning = {
+      vcpuPins: { '1': '3', '0': '2' },
+      emulatorPin: '0-1',
+      topology: { sockets: 2, cores: 1, threads: 1 },
+    };
+    expect(ofNext(explainTuning(changed({}, own), best))).toEqual({
+      pins: 'as it is placed, then 0: 2, 1: 3, emulator: 0-1',
+      topology: '1,2,1, then 2,1,1',
+    });
+    const gone = explainTuning(changed(own, undefined), {
+      ...best,
+      placement: { ...placed, topology: { sockets: 2, cores: 1, threads: 1 } },
+    });
+    expect(ofNext(gone)).toEqual({
+      pins: '0: 4, 1: 5, then as it is placed',
+      topology: '2,1,1, then as it is placed',
+    });
+    expect(find(gone, 'topology')?.from).toBe('spec');
+  });
+
+  it('is told of many pins only the first', () => {
+    const vcpuPins = Object.fromEntries(Array.from({ length: 64 }, (_, vcpu) => [String(vcpu), '0-63']));
+    const { pins = '' } = ofNext(explainTuning(changed({}, { vcpuPins }), best));
+    expect(pins).toMatch(/then 0: 0-63, 1: 0-63.*…$/);
+    expect(pins.length).toBeLessThan(120);
+  });
+
+  it('hears nothing of a weight that is its own or its policy’s', () => {
+    const limits = { cpu: { weight: 7 } };
+    const own = changed({}, { profile: 'density' }, { spec: { limits } });
+    expect(ofNext(explainTuning(own, { ...best, weight: 7 }))['cpu.weight']).toBeUndefined();
+    const shared = changed({}, { profile: 'density' });
+    expect(ofNext(explainTuning(shared, { ...best, weight: 300 }))['cpu.weight']).toBeUndefined();
+  });
+
+  it('reports free pages as it was read back, also where its limits were changed', () => {
+    const spec = { limits: { memory: { freePageReporting: true } } };
+    const limits = { effective: { cpus: 2, memoryMib: 1024 } };
+    const settings = explainTuning(changed({}, {}, { spec, limits }), best);
+    expect(ofNext(settings)).toEqual({ 'memory.free-page-reporting': 'no, then yes' });
+    const effective = { memoryMib: 1024, memory: { freePageReporting: true } };
+    const has = explainTuning(changed({}, {}, { spec, limits: { effective } }), best);
+    expect(find(has, 'memory.free-page-reporting')).toMatchObject({ value: 'yes', from: 'spec' });
+    expect(ofNext(has)).toEqual({});
+  });
+
+  it('of a wirtd that did not keep its tuning is told by what is asked for, but for merging', () => {
+    const settings = explainTuning(changed(undefined, { profile: 'density' }), { ...best, weight: 200 });
+    expect(ofNext(settings)).toEqual({ 'memory.merge': 'no, then yes' });
+    expect(find(settings, 'placement')?.value).toBe('none');
+  });
+
+  it('hears nothing where nothing was changed, or where it does not run', () => {
+    for (const profile of ['balanced', 'latency', 'density'] as const) {
+      const weight = profile === 'density' ? { weight: 200 } : {};
+      expect(ofNext(explainTuning(changed({ profile }, { profile }), { ...best, ...weight }))).toEqual({});
+      expect(ofNext(explainTuning(guest({ profile }), { ...best, ...weight }))).toEqual({});
+    }
+  });
+});
+
 describe('what a guest would have on a host with more', () => {
   const better = (instance: Instance, ground: TuningGround): string[] =>
     explainTuning(instance, ground).flatMap(({ setting, better: text }) =>
@@ -389,5 +535,11 @@ describe('the profile in force', () => {
   it('is balanced where none is named', () => {
     expect(profileName(guest())).toBe('balanced');
     expect(profileName(guest({ profile: 'density' }))).toBe('density');
+  });
+
+  it('of a guest that runs is the one that it was started with', () => {
+    expect(profileName(changed({}, { profile: 'density' }))).toBe('balanced');
+    expect(profileName(changed({ profile: 'latency' }, undefined))).toBe('latency');
+    expect(profileName(changed(undefined, { profile: 'density' }))).toBe('density');
   });
 });

@@ -2,8 +2,9 @@
 import type { Host, Instance, InstancePlacement, TuningSetting } from '@wirt/api';
 import { maxIothreadsPerDisk, queuesPerIothread, spreading, wantedIothreads } from '../disk-iothreads.ts';
 import { networkSettings } from './network-settings.ts';
+import { withNextStart } from './next-start.ts';
 import { platformSettings, wideSettings } from './platform-settings.ts';
-import { defaultProfile, type Profile, pageSizeText, profileOf, profiles } from './profile.ts';
+import { defaultProfile, type Profile, pageSizeText, profileOf, profiles, tuningInForce } from './profile.ts';
 import { isDedicated, pageSizeOf, placementOf } from './request.ts';
 
 /** A device of the host that the guest has, or would have. */
@@ -42,8 +43,9 @@ function chosenBy({ tuning }: Instance['spec'], own: unknown): From {
   return tuning?.profile === undefined ? 'default' : 'profile';
 }
 
-export function explainTuning(instance: Instance, ground: TuningGround): TuningSetting[] {
-  return [
+export function explainTuning(asked: Instance, ground: TuningGround): TuningSetting[] {
+  const instance = { ...asked, spec: { ...asked.spec, tuning: tuningInForce(asked) } };
+  const settings = [
     ...processors(instance, ground),
     ...memory(instance, ground),
     ...places(instance, ground),
@@ -51,6 +53,7 @@ export function explainTuning(instance: Instance, ground: TuningGround): TuningS
     ...platformSettings(instance),
     ...hostDevices(ground),
   ];
+  return withNextStart(settings, { asked, started: instance });
 }
 
 function processors(
@@ -104,13 +107,14 @@ function processors(
   ];
 }
 
-function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSetting[] {
+function memory({ spec, status }: Instance, { host, placement }: TuningGround): TuningSetting[] {
   const profile = profileOf(spec.tuning);
   const wanted = pageSizeOf({ spec });
   const sizeKib = placement?.pageSizeKib;
   const own = spec.tuning?.hugePages;
   // What is merged is private memory, all else is shared.
-  const merged = profile.mergeable && sizeKib === undefined;
+  const merged =
+    status.run === undefined ? profile.mergeable && sizeKib === undefined : status.run.mergeable === true;
   const thpText = merged ? host.thp : host.shmemThp;
   const isShort = wanted !== undefined && sizeKib === undefined;
   const pages: TuningSetting = {
@@ -138,18 +142,28 @@ function memory({ spec }: Instance, { host, placement }: TuningGround): TuningSe
       setting: 'memory.merge',
       value: merged ? 'yes' : 'no',
       from: chosenBy(spec, undefined),
-      why: profile.why.mergeable,
+      why: whyOf(profile, 'mergeable', merged),
       ...(merged && !host.ksm
         ? { better: 'Merging, once the kernel does it: `echo 1 > /sys/kernel/mm/ksm/run`.' }
         : {}),
     },
-    {
-      setting: 'memory.free-page-reporting',
-      value: (spec.limits?.memory?.freePageReporting ?? profile.freePageReporting) ? 'yes' : 'no',
-      from: chosenBy(spec, spec.limits?.memory?.freePageReporting),
-      why: profile.why.freePageReporting,
-    },
+    reporting({ spec, status }, profile),
   ];
+}
+
+/** What was read back of a guest that runs, and else what is asked for. */
+function reporting({ spec, status }: Pick<Instance, 'spec' | 'status'>, profile: Profile): TuningSetting {
+  const effective = status.limits?.effective;
+  const own = spec.limits?.memory?.freePageReporting;
+  const asked = own ?? profile.freePageReporting;
+  const has = effective?.memoryMib === undefined ? asked : effective.memory?.freePageReporting === true;
+  return {
+    setting: 'memory.free-page-reporting',
+    value: has ? 'yes' : 'no',
+    // What was asked for when it was started may have been taken back since.
+    from: chosenBy(spec, has === own || has !== profile.freePageReporting ? has : undefined),
+    why: whyOf(profile, 'freePageReporting', has),
+  };
 }
 
 function places({ spec }: Instance, { host, placement, refusal }: TuningGround): TuningSetting[] {
@@ -315,12 +329,18 @@ function hostDevices({ devices: lent = [], placement }: TuningGround): TuningSet
 }
 
 /** The reason that goes with what is chosen: of its own profile, or of one that chooses the same. */
-function whyOf<K extends 'placement' | 'dedicated'>(own: Profile, key: K, value: Profile[K]): string {
+function whyOf<K extends 'placement' | 'dedicated' | 'mergeable' | 'freePageReporting'>(
+  own: Profile,
+  key: K,
+  value: Profile[K],
+): string {
   const same = [own, ...Object.values(profiles)].find((profile: Profile) => profile[key] === value);
   return (same ?? own).why[key];
 }
 
-/** The name of the profile that is in force. */
-export function profileName({ spec }: Pick<Instance, 'spec'>): keyof typeof profiles {
-  return spec.tuning?.profile ?? defaultProfile;
+/** The name of the profile that is in force; of a guest that does not run, at its next start. */
+export function profileName(
+  instance: Pick<Instance, 'spec'> & Partial<Pick<Instance, 'status'>>,
+): keyof typeof profiles {
+  return tuningInForce(instance)?.profile ?? defaultProfile;
 }

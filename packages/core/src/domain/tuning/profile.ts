@@ -1,5 +1,5 @@
 /** What each profile sets where the instance says nothing itself, and why. docs/explanation/tuning.md has the same in prose. */
-import type { Tuning, TuningProfile } from '@wirt/api';
+import type { Instance, Tuning, TuningProfile } from '@wirt/api';
 
 export interface Profile {
   readonly placement: NonNullable<Tuning['placement']>;
@@ -72,6 +72,20 @@ export const defaultProfile: TuningProfile = 'balanced';
 
 export function profileOf(tuning: Tuning | undefined): Profile {
   return profiles[tuning?.profile ?? defaultProfile];
+}
+
+/**
+ * What a guest that runs was started with, which is in force until it ends. Of one that does not run, and of one that was started before this was
+ * recorded, what is asked for.
+ */
+export function tuningInForce({
+  spec,
+  status,
+}: {
+  readonly spec: Pick<Instance['spec'], 'tuning'>;
+  readonly status?: Pick<Instance['status'], 'run'> | undefined;
+}): Tuning | undefined {
+  return status?.run?.tuning ?? spec.tuning;
 }
 
 export const pageSizesKib = { '2M': 2048, '1G': 1_048_576 } as const;

@@ -2,7 +2,16 @@
 import { type Instance, type Tuning, tuningProfiles } from '@wirt/api';
 import { describe, expect, it } from 'vitest';
 import { hostOf } from '../placement/topology.fixture.ts';
-import { isDedicated, needsPlacing, pageSizeOf, placementOf, requestOf, userPinsOf } from './request.ts';
+import {
+  demandsPages,
+  isDedicated,
+  needsPlacing,
+  pageSizeOf,
+  placementOf,
+  requestOf,
+  userPinsOf,
+  withoutPages,
+} from './request.ts';
 
 const shape = { nodes: 2, coresPerNode: 4, threads: 1, mibPerNode: 4096 } as const;
 const pool = { sizeKib: 2048, total: 0, free: 0 };
@@ -67,6 +76,13 @@ describe('the wishes of an instance', () => {
     expect(placementOf(guest({ profile: 'density', placement: 'auto' }))).toBe('auto');
   });
 
+  it('demand huge pages only where they name them, whatever the profile would', () => {
+    expect(demandsPages(guest({ profile: 'latency' }))).toBe(false);
+    expect(demandsPages(guest())).toBe(false);
+    for (const profile of tuningProfiles)
+      expect(demandsPages(guest({ profile, hugePages: '2M' }))).toBe(true);
+  });
+
   it('name no pins where none are asked for', () => {
     expect(userPinsOf(guest({ dedicated: true }))).toBeUndefined();
     expect(userPinsOf(guest({ vcpuPins: { '1': '3' }, iothreadPin: '0' }))).toEqual({
@@ -97,6 +113,12 @@ describe('a request', () => {
     expect(requestOf(latency, filled, { mayReserve: false }).pageSizeKib).toBe(2048);
     const larger = hostOf({ ...shape, hugePages: { 1: { sizeKib: 1_048_576, total: 8, free: 8 } } });
     expect(requestOf(latency, larger, { mayReserve: true }).pageSizeKib).toBeUndefined();
+  });
+
+  it('without its huge pages is the same in all else', () => {
+    const { pageSizeKib, ...rest } = requestOf(guest({ profile: 'latency' }), withPool, { mayReserve: true });
+    expect(pageSizeKib).toBe(2048);
+    expect(withoutPages({ ...rest, pageSizeKib: 2048 })).toEqual(rest);
   });
 
   it('keeps huge pages that the instance itself asks for, whatever the host has', () => {

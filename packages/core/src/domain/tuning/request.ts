@@ -19,6 +19,15 @@ export function pageSizeOf({ spec }: Wishes): number | undefined {
   return hugePages === 'none' ? undefined : pageSizesKib[hugePages];
 }
 
+/** Pages that only the profile asks for are no demand: without them the guest has the host's own. */
+export function demandsPages({ spec }: Wishes): boolean {
+  return spec.tuning?.hugePages !== undefined;
+}
+
+export function withoutPages({ pageSizeKib: _pageSizeKib, ...request }: PlacementRequest): PlacementRequest {
+  return request;
+}
+
 export function isDedicated({ spec }: Wishes): boolean {
   return spec.tuning?.dedicated ?? profileOf(spec.tuning).dedicated;
 }
@@ -68,7 +77,7 @@ export function pinsOfUser({ vcpus = {}, emulator, iothreads }: UserPins): Place
 
 /**
  * `pages`: whether Wirt may make huge pages of free memory. Pages that only the profile asks for are left out where the host has none
- * and cannot be given any.
+ * and cannot be given any; where it has too few, the planner says so of this request, and `withoutPages` is the next.
  */
 export function requestOf(
   instance: Shape,
@@ -82,7 +91,7 @@ export function requestOf(
   const hasPool = host.nodes.some(({ hugePages }) =>
     hugePages.some((pool) => pool.sizeKib === sizeKib && (pool.total > 0 || pages.mayReserve)),
   );
-  const pageSizeKib = tuning.hugePages === undefined && !hasPool ? undefined : sizeKib;
+  const pageSizeKib = !demandsPages(instance) && !hasPool ? undefined : sizeKib;
   return {
     name,
     cpus,
