@@ -208,13 +208,19 @@ describe('a pool that fills up in the middle of', () => {
     expect((await storage.show('data')).status.layers).toHaveLength(1);
   });
 
-  it('a resize: it is grown, for that takes no room, or it is not', async () => {
+  it('a resize: it is grown, for that takes no room, or it is not, and says why', async () => {
     await makeVolume('data', 16 * mib);
     await storage.attach('web', 'data');
     await leave(0);
     const grown = await storage.resize('data', 8192 * mib).then(
       () => 8192 * mib,
-      () => 16 * mib,
+      (error: unknown) => {
+        expect(error).toMatchObject({
+          code: expect.stringMatching(/^(host\.storage_full|pool\.full|volume\.failed)$/),
+          message: expect.stringMatching(/\S/),
+        });
+        return 16 * mib;
+      },
     );
     expect((await storage.show('data')).spec.sizeBytes).toBe(grown);
     expect(Number(await storage.sh('web', 'cat /sys/class/block/$(basename $(disk data))/size')) * 512).toBe(

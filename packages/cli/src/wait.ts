@@ -158,8 +158,9 @@ const waitingFor = {
 function notReady(name: string, reached: keyof typeof waitingFor, seconds: number): WirtError {
   const see = `See what it does: \`wirt logs ${name}\`, or \`wirt console ${name}\`.`;
   const ask = `Ask it: \`wirt exec ${name} -- cloud-init status --long\`.`;
+  const install = `An image without qemu-guest-agent never answers: install it there (\`wirt ssh ${name} --accept-new\`).`;
   const texts = {
-    nothing: ['its guest agent has not answered', see],
+    nothing: ['its guest agent has not answered', `${see} ${install}`],
     agent: ['it has not become ready', see],
     'cloud-init': ['cloud-init has not finished in it', ask],
   } as const;

@@ -200,6 +200,7 @@ describe('--wait ready', () => {
 
   it.each([
     [withoutAgent, 'its guest agent has not answered within 1 s', 'wirt logs demo'],
+    [withoutAgent, 'its guest agent has not answered within 1 s', 'without qemu-guest-agent never answers'],
     [booting, 'it has not become ready within 1 s', 'wirt logs demo'],
     [
       { ...booting, spec: { ...booting.spec, cloudInit } },

@@ -181,6 +181,28 @@ describe('a seed', () => {
     expect(scene.fake.host.storage.remains()).toEqual([]);
   });
 
+  it('installs the guest agent where an image may lack it, and not where Wirt has built the image or no card leads out', async () => {
+    const vendorDataOf = async (spec: Spec): Promise<string | undefined> => {
+      const scene = await withImages();
+      const { fake } = scene;
+      await fake.core.actions.image.build(fake.request, { recipe: 'micro', name: 'built' }, waitDone);
+      const { seeds } = fake.host.storage;
+      const { write } = seeds;
+      let vendorData: string | undefined;
+      Object.assign(seeds, {
+        write: (...[id, content]: Parameters<typeof write>) => {
+          vendorData = content['vendor-data'];
+          return write(id, content);
+        },
+      });
+      await create(scene, { cloudInit: { datasource: 'seed', sshKeys: [] }, ...spec });
+      return vendorData;
+    };
+    expect(await vendorDataOf({})).toContain('install --no-install-recommends qemu-guest-agent');
+    expect(await vendorDataOf({ image: 'built' })).toBeUndefined();
+    expect(await vendorDataOf({ nics: [] })).toBeUndefined();
+  });
+
   it('is none where the metadata service tells the guest: the user-data is kept, and goes with it', async () => {
     const scene = await withImages();
     const { seeds } = scene.fake.host.storage;

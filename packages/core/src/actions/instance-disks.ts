@@ -171,6 +171,7 @@ export async function writeSeed(
     ...(user === undefined ? {} : { user }),
     ...(userData === undefined ? {} : { userData }),
     ...(networkConfig === undefined ? {} : { networkConfig }),
+    mayLackAgent: mayLackAgent(shared, instance),
   });
   if (datasource === 'seed') await seeds.write(id, content);
   if (userData !== undefined) await seeds.keepUserData(id, userData);
@@ -183,6 +184,12 @@ export async function writeSeed(
     userData: userData !== undefined,
     networkConfig: networkConfig !== undefined,
   };
+}
+
+/** Images of recipes have the guest agent; of others nobody knows. Without a card there is no way to fetch it. */
+function mayLackAgent({ images }: Shared, { project, spec }: Pick<Instance, 'project' | 'spec'>): boolean {
+  const image = spec.image === undefined ? undefined : images.find(spec.image, project);
+  return image !== undefined && image.spec.recipe === undefined && spec.nics.length > 0;
 }
 
 /** What a start opens. */

@@ -1,6 +1,14 @@
 /** Exporting whole machines at rest: everything is written, or nothing is left. */
-import { exportCreateSchema, type Instance, type Volume, WirtError } from '@wirt/api';
-import { draftOf, exportNotes } from '../domain/machine/import-plan.ts';
+import {
+  type ExportCreate,
+  exportCreateSchema,
+  type ImportNote,
+  type Instance,
+  type Volume,
+  WirtError,
+} from '@wirt/api';
+import { exportNotes } from '../domain/machine/export-notes.ts';
+import { draftOf } from '../domain/machine/import-plan.ts';
 import { writeLibvirt } from '../domain/machine/libvirt-write.ts';
 import { writeOvf } from '../domain/machine/ovf-write.ts';
 import type { CopyWork } from '../ports/volume-pool.ts';
@@ -54,6 +62,12 @@ function imageOf({ shared, instance }: Exporting) {
   return image === undefined ? undefined : shared.images.find(image, instance.project);
 }
 
+function notesOf(exporting: Exporting, format: ExportCreate['format']): readonly ImportNote[] {
+  const { instance } = exporting;
+  const image = imageOf(exporting);
+  return exportNotes({ instance, image, firmware: firmwareOf(instance.spec, image), format });
+}
+
 async function exportOva(exporting: Exporting): Promise<Record<string, unknown>> {
   const { shared, instance, volumes, path, work } = exporting;
   const nameOf = (disk: string): string => `${instance.name}-${disk}.vmdk`;
@@ -66,7 +80,7 @@ async function exportOva(exporting: Exporting): Promise<Record<string, unknown>>
   const text = (sizes: ReadonlyMap<string, number>): string => writeOvf(draft, { sizes }).xml;
   await shared.transfer.writeOva(path, { name: `${instance.name}.ovf`, text }, disks, work);
   const { notes } = writeOvf(draft, { sizes: new Map() });
-  return { files: [path], notes: [...exportNotes(instance, firmware), ...notes] };
+  return { files: [path], notes: [...notesOf(exporting, 'ova'), ...notes] };
 }
 
 async function exportLibvirt(exporting: Exporting): Promise<Record<string, unknown>> {
@@ -80,15 +94,16 @@ async function exportLibvirt(exporting: Exporting): Promise<Record<string, unkno
     await shared.transfer.writeText(xml, written.xml);
     return [xml, ...paths];
   });
-  return { files, notes: [...exportNotes(instance, firmware), ...written.notes] };
+  return { files, notes: [...notesOf(exporting, 'libvirt'), ...written.notes] };
 }
 
 /** One disk into one file; several into a directory. */
 async function exportBare(exporting: Exporting, format: 'qcow2' | 'raw'): Promise<Record<string, unknown>> {
   const { volumes, path, instance } = exporting;
-  if (volumes.size === 1) return { files: await writeDisks(exporting, format, () => path) };
+  const notes = notesOf(exporting, format);
+  if (volumes.size === 1) return { files: await writeDisks(exporting, format, () => path), notes };
   const nameOf = (disk: string): string => `${path}/${instance.name}-${disk}.${format}`;
-  return { files: await inDirectory(exporting, () => writeDisks(exporting, format, nameOf)) };
+  return { files: await inDirectory(exporting, () => writeDisks(exporting, format, nameOf)), notes };
 }
 
 async function inDirectory<T>({ shared, path }: Exporting, write: () => Promise<T>): Promise<T> {

@@ -441,6 +441,34 @@ describe('an export', () => {
     expect(await scene.faults()).toEqual([]);
   });
 
+  it('has the MAC addresses of the cards in its descriptions, those that Wirt gave as well, and warns of them', async () => {
+    const scene = await withMachines();
+    const text = domain.replace('<mac address="52:54:00:aa:bb:01"/>', '');
+    scene.fake.host.storage.machines.set('/vm/shop.xml', { kind: 'libvirt', text });
+    await importMachine(scene);
+    const [card] = (await scene.fake.core.actions.instance.get('shop')).spec.nics;
+    expect(card?.mac).toMatch(/^02:/);
+    for (const [format, path, file] of [
+      ['ova', '/out/shop.ova', '/out/shop.ova'],
+      ['libvirt', '/out/xml', '/out/xml/shop.xml'],
+    ] as const) {
+      const { result } = await exported(scene, format, path);
+      expect(scene.fake.host.storage.outputs.get(file)).toContain(card?.mac);
+      expect(result?.['notes']).toContainEqual({
+        setting: 'NIC nic0: MAC address',
+        value: card?.mac,
+        reason: 'Both machines have it: do not run them on one network.',
+        effect: 'hint',
+      });
+    }
+  });
+
+  it('of the disks alone tells of the machine that they do not describe', async () => {
+    const { scene } = await imported();
+    const { result } = await exported(scene, 'raw');
+    expect(result?.['notes']).toContainEqual(expect.objectContaining({ setting: 'cpus', value: '2' }));
+  });
+
   it('is refused while the guest runs, of what has no disks, and over what is there', async () => {
     const { scene } = await imported();
     const { fake } = scene;

@@ -9,6 +9,7 @@ import {
   seedLimitsBytes,
   utf8Length,
 } from './cloud-init.ts';
+import { installAgent } from './cloud-init-agent.ts';
 
 const ed25519 = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8RZ4mVn1eE0p4y4dF0lq1kq0mYp2e4bXx3nqvYc1Zt me@example';
 const sha512 =
@@ -70,6 +71,34 @@ describe('the seed of a guest', () => {
         ssh_pwauth: true,
       });
     }
+  });
+
+  it('installs the guest agent by a script of its own, which ends well, where the image may lack it', () => {
+    const script = seed({ mayLackAgent: true })['vendor-data'];
+    expect(script).toBe(installAgent);
+    expect(script).toMatch(/^#!\/bin\/sh\n/);
+    expect(script).toMatch(/\nexit 0\n$/);
+    expect(script).toContain('if has qemu-ga; then\n  :\n');
+    expect(script).toContain(
+      'apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends qemu-guest-agent',
+    );
+    expect(script).toContain('systemctl --no-block start qemu-guest-agent');
+    expect(seed({ mayLackAgent: false })['vendor-data']).toBeUndefined();
+  });
+
+  it('leaves the user-data as it is, with packages and scripts of its own, when it installs the agent', () => {
+    const userData = '#cloud-config\npackages: [nginx]\nruncmd: [touch /done]\n';
+    expect(seed({ userData, mayLackAgent: true })['user-data']).toBe(userData);
+  });
+
+  it('has the password and the guest agent in one archive, each as if it were alone', () => {
+    const text = seed({ passwordHash: sha512, mayLackAgent: true })['vendor-data'] ?? '';
+    expect(text).toMatch(/^#cloud-config-archive\n/);
+    expect(JSON.parse(text.replace(/^.*\n/, ''))).toEqual([
+      { type: 'text/cloud-config', content: seed({ passwordHash: sha512 })['vendor-data'] },
+      { type: 'text/x-shellscript', content: installAgent },
+    ]);
+    expect(utf8Length(text)).toBeLessThan(seedLimitsBytes['vendor-data']);
   });
 
   it('never has a hash that cloud-init would set as the password itself', () => {

@@ -1,11 +1,12 @@
 /**
  * The files of a NoCloud seed, from what was asked for. The user's user-data stays as it is; what Wirt adds goes into
- * meta-data (instance id, host name, SSH keys) and vendor-data (the password), so that cloud-init itself merges both and the
+ * meta-data (instance id, host name, SSH keys) and vendor-data (the password, the guest agent), so that cloud-init itself merges both and the
  * user's word wins. Refuses what cloud-init would pass over in silence. Reads no YAML.
  *
  * Sources: cloud-init's datasources/nocloud and its modules cc_ssh and cc_set_passwords (22.4).
  */
 import { type CloudInit, type Instance, WirtError } from '@wirt/api';
+import { installAgent } from './cloud-init-agent.ts';
 import { userDataProblem } from './user-data.ts';
 
 export interface CloudInitRequest {
@@ -21,6 +22,8 @@ export interface CloudInitRequest {
   readonly userData?: string;
   /** cloud-init's network configuration, version 1 or 2. */
   readonly networkConfig?: string;
+  /** Whether the image may come without QEMU's guest agent, and the guest has a network to fetch it by. */
+  readonly mayLackAgent?: boolean;
 }
 
 /** By file name. */
@@ -44,18 +47,19 @@ const maxSshKeyLength = 16_384;
 
 /** Throws `request.invalid` for what a guest could not use. */
 export function seedContentOf(request: CloudInitRequest): SeedContent {
-  const { userData, networkConfig, passwordHash } = request;
+  const { userData, networkConfig } = request;
   requireHostname(request.hostname);
   if (request.sshKeys.length > maxSshKeys)
     throw refused(`A guest takes at most ${maxSshKeys} SSH keys, and these are ${request.sshKeys.length}.`);
   if (networkConfig !== undefined) requireNetworkConfig(networkConfig);
   if (userData !== undefined) requireUserData(userData);
+  const vendorData = vendorDataOf(request);
   return {
     // The file has to be there for the seed to count as one.
     'user-data': userData ?? '#cloud-config\n{}\n',
     'meta-data': metaData(request),
     ...(networkConfig === undefined ? {} : { 'network-config': networkConfig }),
-    ...(passwordHash === undefined ? {} : { 'vendor-data': vendorData(passwordHash, request.user) }),
+    ...(vendorData === undefined ? {} : { 'vendor-data': vendorData }),
   };
 }
 
@@ -95,11 +99,23 @@ function metaData({ instanceId, hostname, sshKeys }: CloudInitRequest): string {
   });
 }
 
+/** Several parts are an archive, of whose parts each is taken as if it were alone (cloud-init's user-data formats). */
+function vendorDataOf({ passwordHash, user, mayLackAgent = false }: CloudInitRequest): string | undefined {
+  const password = passwordHash === undefined ? undefined : passwordConfig(passwordHash, user);
+  if (!mayLackAgent) return password;
+  if (password === undefined) return installAgent;
+  const parts = [
+    { type: 'text/cloud-config', content: password },
+    { type: 'text/x-shellscript', content: installAgent },
+  ];
+  return `#cloud-config-archive\n${asYaml(parts)}`;
+}
+
 /**
  * `password` reaches the default user under any name, in every cloud-init; but what it does not know as a hash it would set
  * as the password itself. `chpasswd.users` (22.3) takes every hash and needs the name.
  */
-function vendorData(hash: string, user: string | undefined): string {
+function passwordConfig(hash: string, user: string | undefined): string {
   requireHash(hash, user);
   const forUser =
     user === undefined

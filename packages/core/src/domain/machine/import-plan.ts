@@ -7,7 +7,6 @@ import {
   type Volume,
   WirtError,
 } from '@wirt/api';
-import { macOf } from '../identity.ts';
 import { type BootFacts, bootNotes } from './boot-facts.ts';
 import { grownNotes, volumeBytesOf } from './disk-size.ts';
 import { type DraftDisk, dnsLabel, finishDraft, type MachineDraft } from './draft.ts';
@@ -198,31 +197,6 @@ function unkeptNotes({ description, disks }: MachineDraft): ImportNote[] {
   return [...said, ...serials];
 }
 
-/** What of an instance no other hypervisor can be told. */
-export function exportNotes({ spec, labels }: Instance, firmware: 'bios' | 'uefi'): ImportNote[] {
-  const notes: ImportNote[] = [];
-  const add = (setting: string, value: string, reason: string): void => {
-    notes.push(note(setting, value, reason, 'dropped'));
-  };
-  if (spec.cloudInit !== undefined)
-    add(
-      'cloud-init',
-      spec.cloudInit.hostname,
-      'The seed stays here; the guest has been configured by it already.',
-    );
-  if (firmware === 'uefi')
-    add('UEFI variables', '', 'Boot entries are found anew, and keys for Secure Boot are gone.');
-  if (Object.keys(labels).length > 0)
-    add('labels', Object.keys(labels).join(', '), 'Labels are not part of the description.');
-  if (spec.restart !== 'never' || spec.autostart)
-    add(
-      'restart, autostart',
-      spec.restart,
-      'What happens after an end or a boot of the host is set on the other side.',
-    );
-  return notes;
-}
-
 function lookNotes(disk: DraftDisk, look: DiskLook | undefined, firmware: 'bios' | 'uefi'): ImportNote[] {
   const { key, source, bus } = disk;
   if (look === undefined) return [];
@@ -290,6 +264,8 @@ export function draftOf(
       format: file.format,
       ...(volume === undefined ? {} : { sizeBytes: volume.spec.sizeBytes }),
       readOnly: disk.readOnly,
+      // By which the guest may know it: see the API's disks.
+      serial: disk.name,
     };
   });
   return {
@@ -299,9 +275,9 @@ export function draftOf(
     firmware,
     machine: 'q35',
     disks,
-    nics: spec.nics.map(({ model, mac, bootOrder }, index) => ({
+    nics: spec.nics.map(({ model, mac, bootOrder }) => ({
       model,
-      mac: mac ?? macOf(instance.id, index),
+      mac,
       ...(bootOrder === undefined ? {} : { bootOrder }),
     })),
     notes: [],

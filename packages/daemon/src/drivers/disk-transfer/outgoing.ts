@@ -31,7 +31,10 @@ export interface OutgoingTarget {
   readonly code: ErrorCode;
 }
 
-/** The file stays open; it belongs to the daemon before and after. Throws `code`, `host.*`, the signal's reason. */
+/**
+ * The file stays open; it belongs to the daemon before and after. Throws `code`, the signal's reason, `host.*`; `host.storage_full` while
+ * there is room yet, see `platform/free-space.ts`.
+ */
 export async function convertOut(
   source: DiskSource,
   target: OutgoingTarget,
@@ -52,6 +55,8 @@ export async function convertOut(
     source: { blockdev: nodeOf(source), descriptors: [] },
     virtualSizeBytes,
     target: { path: name, format, formatOptions: optionsOf(target), descriptor: handle.fd },
+    // Whosever file system it is: wirtd, its guests and the rest of the host may be on it as well.
+    keepsReserve: true,
     failure: { code: target.code, message: `The disk could not be written to ${path}.`, path },
     work,
     onProgress: (doneBytes) => work.onProgress(doneBytes, virtualSizeBytes),

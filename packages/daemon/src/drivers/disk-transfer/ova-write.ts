@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { WirtError } from '@wirt/api';
 import { type CopyWork, type DiskTransfer, writeManifest } from '@wirt/core';
 import { pack as createPack, type Pack } from 'tar-stream';
+import { createSpaceGuard, requireFreeSpace } from '../../platform/free-space.ts';
 import { digestOf, readRange, writeAt } from './bytes.ts';
 import { toolFailure } from './failure.ts';
 import { convertOut, type OutgoingTools } from './outgoing.ts';
@@ -31,7 +32,7 @@ export interface OvaContents {
   readonly disks: Arguments[2];
 }
 
-/** Fills the file. Throws `export.failed`, `host.storage_full`, the signal's reason. */
+/** Fills the file, and no file system on the way. Throws `export.failed`, `host.storage_full`, the signal's reason. */
 export async function writeOva(ova: OvaContents, tools: OutgoingTools, work: Arguments[3]): Promise<void> {
   const staged: StagedDisk[] = [];
   try {
@@ -75,7 +76,7 @@ async function stageDisks(
 }
 
 async function packAll(
-  { handle, description }: OvaContents,
+  { path, handle, description }: OvaContents,
   disks: readonly StagedDisk[],
   { signal, onProgress }: CopyWork,
 ): Promise<void> {
@@ -85,11 +86,13 @@ async function packAll(
   const manifest = writeManifest(
     entries.map(({ name, sha256: digest }) => ({ file: name, algorithm: 'sha256', digest })),
   );
+  const total = disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  // How much it will be is known here; what others write meanwhile is seen on the way.
+  await requireFreeSpace(ownPath(handle), total, { shownAs: path });
   const pack = createPack();
-  const writing = writeOut(pack, handle, signal);
+  const writing = writeOut(pack, { path, handle }, signal);
   // It is awaited at the end; until then its failure destroys the pack.
   writing.catch(() => {});
-  const total = disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   let doneBytes = 0;
   try {
     await addText(pack, description.name, text);
@@ -106,14 +109,23 @@ async function packAll(
   await writing;
 }
 
-async function writeOut(pack: Pack, handle: FileHandle, signal: AbortSignal): Promise<void> {
+async function writeOut(
+  pack: Pack,
+  { path, handle }: Pick<OvaContents, 'path' | 'handle'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const guard = createSpaceGuard(ownPath(handle), { shownAs: path });
   let position = 0;
   for await (const piece of pack as AsyncIterable<Buffer>) {
     signal.throwIfAborted();
+    await guard.before(piece.length);
     await writeAt(handle, piece, position);
     position += piece.length;
   }
 }
+
+/** Leads to the file system that the open file is on, wherever its name leads by now. */
+const ownPath = ({ fd }: FileHandle): string => `/proc/self/fd/${fd}`;
 
 const headerOf = (name: string, size: number) => ({ name, size, mode: 0o644, mtime: new Date() });
 

@@ -33,7 +33,7 @@ export interface Conversion {
   };
   /** The same contents give the same file, byte by byte: clusters are written in their order, which takes longer. */
   readonly isOrdered?: boolean;
-  /** The target is on the state directory's file system, which is not to be filled: it is given up with `host.storage_full` before. */
+  /** The target's file system is not to be filled: it is given up with `host.storage_full` before. Pools keep a reserve of their own. */
   readonly keepsReserve?: boolean;
   readonly failure: { readonly code: ErrorCode; readonly message: string; readonly path: string };
   readonly work: CopyWork;
