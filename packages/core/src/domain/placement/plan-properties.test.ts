@@ -1,16 +1,40 @@
-// What holds for every guest on every host, from one node with two cores to 64 nodes with 4096 cores and 64 TiB, with processors that are offline,
-// nodes without memory and without processors, and uneven ones. Sums are taken here by other means than the planner's.
+// What holds for every guest on every host, recorded and made by rule, from one node with two cores to 64 nodes with 4096 cores and 64 TiB, with processors
+// that are offline, nodes without memory and without processors, and uneven ones. Sums are taken here by other means than the planner's.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { holdingOf } from './holding.ts';
 import type { Holding, IdList, Placement, PlacementRequest, Refusal } from './placement.ts';
 import { planPlacement } from './plan.ts';
+import { recordedHosts } from './recorded.fixture.ts';
 import { holding, hostOf, hosts, requestOf } from './topology.fixture.ts';
 import type { HostNode, HostTopology } from './topology.ts';
 
 const pageSizes = [2048, 1_048_576] as const;
 
-const someHost: fc.Arbitrary<HostTopology> = fc
+/** What is in use of a host: free memory in per cent by node, and a pool of huge pages on each with so much of it free. */
+const someLoad = fc.record({
+  free: fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 5, maxLength: 9 }),
+  poolKib: fc.option(fc.constantFrom(...pageSizes), { nil: undefined }),
+  inUse: fc.nat(100),
+});
+
+function loaded(
+  { cpus, nodes }: HostTopology,
+  { free, poolKib, inUse }: { free: number[]; poolKib: number | undefined; inUse: number },
+): HostTopology {
+  return {
+    cpus,
+    nodes: nodes.map((node, at) => {
+      const share = (free[at % free.length] ?? 0) / 100;
+      if (poolKib === undefined) return { ...node, freeMib: Math.floor(share * node.freeMib) };
+      const pages = Math.floor(((node.totalMib / 2) * 1024) / poolKib);
+      const pool = { sizeKib: poolKib, total: pages, free: Math.floor((pages * inUse) / 100) };
+      return { ...node, freeMib: Math.floor((share * node.freeMib) / 2), hugePages: [pool] };
+    }),
+  };
+}
+
+const hostByRule: fc.Arbitrary<HostTopology> = fc
   .record({
     nodes: fc.oneof(
       { weight: 5, arbitrary: fc.integer({ min: 1, max: 4 }) },
@@ -27,27 +51,20 @@ const someHost: fc.Arbitrary<HostTopology> = fc
     offline: fc.array(fc.nat(40), { maxLength: 12 }),
     memoryOnly: fc.array(fc.nat(6), { maxLength: 2 }),
     memoryless: fc.array(fc.nat(6), { maxLength: 2 }),
-    free: fc.array(fc.integer({ min: 0, max: 100 }), { minLength: 5, maxLength: 9 }),
-    poolKib: fc.option(fc.constantFrom(...pageSizes), { nil: undefined }),
-    inUse: fc.nat(100),
   })
-  .map(({ free, poolKib, inUse, memoryless, ...shape }) => {
-    const all = Array.from({ length: shape.nodes }, (_, id) => id);
-    const totalOf = (id: number): number => (memoryless.includes(id) ? 0 : shape.mibPerNode);
-    const pools = all.map((id) => {
-      const total = Math.floor(((totalOf(id) / 2) * 1024) / (poolKib ?? 1));
-      return { sizeKib: poolKib ?? 0, total, free: Math.floor((total * inUse) / 100) };
-    });
-    const freeMib = (id: number): number =>
-      Math.floor(((free[id % free.length] ?? 0) * totalOf(id)) / (poolKib === undefined ? 100 : 200));
-    return hostOf({
-      ...shape,
-      totalMib: Object.fromEntries(all.map((id) => [id, totalOf(id)])),
-      freeMib: Object.fromEntries(all.map((id) => [id, freeMib(id)])),
-      ...(poolKib === undefined ? {} : { hugePages: Object.fromEntries(pools.entries()) }),
-    });
-  })
+  .map(({ memoryless, ...shape }) =>
+    hostOf({ ...shape, totalMib: Object.fromEntries(memoryless.map((id) => [id, 0])) }),
+  )
   .filter(({ cpus }) => cpus.length > 0);
+
+const recorded = fc.constantFrom<HostTopology[]>(...Object.values(recordedHosts));
+
+const someHost: fc.Arbitrary<HostTopology> = fc.oneof(
+  { weight: 30, arbitrary: fc.tuple(hostByRule, someLoad).map(([host, load]) => loaded(host, load)) },
+  { weight: 15, arbitrary: recorded },
+  { weight: 15, arbitrary: fc.tuple(recorded, someLoad).map(([host, load]) => loaded(host, load)) },
+  { weight: 1, arbitrary: fc.constant(hosts.largest) },
+);
 
 const someRequest: fc.Arbitrary<PlacementRequest> = fc
   .record({
@@ -278,6 +295,36 @@ describe('a guest that is placed', () => {
         );
       });
       expect(alone).toEqual([]);
+    });
+  });
+
+  it('is on two nodes only where no two that are nearer to each other would have held it', () => {
+    ifPlaced(({ nodes }, request, { host, holdings }) => {
+      if (nodes.length !== 2 || request.dedicated || request.overcommit) return;
+      const taken = new Set(holdings.flatMap((each) => each.dedicated));
+      const { threads } = request.topology ?? { threads: 1 };
+      const nodesWithRoom = host.nodes.map((node) => {
+        const cpus = host.cpus.filter((cpu) => cpu.node === node.id && !taken.has(cpu.id)).length;
+        return { node, cores: Math.floor(cpus / threads), mib: freeOn(node, request, holdings) };
+      });
+      // One with memory alone is taken only where those with processors do not have enough.
+      const withCpus = nodesWithRoom.filter(({ cores }) => cores > 0);
+      const [first, second] = nodes.map((id) => withCpus.find(({ node }) => node.id === id));
+      if (first === undefined || second === undefined) return;
+      const both = (a: HostNode, b: HostNode): number =>
+        (a.distances[b.id] ?? 20) + (b.distances[a.id] ?? 20);
+      const nearer = withCpus.flatMap((a) =>
+        withCpus
+          .filter(
+            (b) =>
+              a !== b &&
+              (a.cores + b.cores) * threads >= request.maxCpus &&
+              a.mib + b.mib >= roundedMib(request) &&
+              both(a.node, b.node) < both(first.node, second.node),
+          )
+          .map((b) => [a.node.id, b.node.id]),
+      );
+      expect(nearer).toEqual([]);
     });
   });
 

@@ -1,4 +1,4 @@
-/** The host's processors, memory nodes and huge pages as placement needs them. Pure data; drivers read it from the host, tests from recordings. */
+/** The host's processors, memory nodes and huge pages as placement needs them. Pure data; drivers read it from the host, tests have recorded hosts and ones made by rule. */
 
 /** A logical processor that is online. */
 export interface HostCpu {

@@ -40,13 +40,15 @@ const kernelList = (ids: readonly number[]): string => `${printCpuList(ids)}\n`;
 /** The files of /sys and /proc. */
 export function filesOfMachine(machine: Machine): Record<string, string> {
   const online = machine.cpus.filter(isOnline);
+  const onlineIds = idsOf(online);
+  const isOnlineId = new Set(onlineIds);
   const files: Record<string, string> = {
-    '/sys/devices/system/cpu/online': kernelList(idsOf(online)),
+    '/sys/devices/system/cpu/online': kernelList(onlineIds),
     '/sys/devices/system/cpu/cpufreq/': '',
   };
   // One that is offline keeps its directory, without a topology.
   for (const { id } of machine.cpus) files[`/sys/devices/system/cpu/cpu${id}/`] = '';
-  for (const cpu of online) Object.assign(files, filesOfCpu(cpu, idsOf(online)));
+  for (const cpu of online) Object.assign(files, filesOfCpu(cpu, isOnlineId));
   const nodes = machine.nodes.filter(isOnline);
   if (machine.numa === false) {
     for (const node of nodes)
@@ -73,12 +75,12 @@ export function filesOfMachine(machine: Machine): Record<string, string> {
   return files;
 }
 
-function filesOfCpu({ id, socket, die, coreId, siblings }: CpuShape, online: readonly number[]) {
+function filesOfCpu({ id, socket, die, coreId, siblings }: CpuShape, online: ReadonlySet<number>) {
   const path = `/sys/devices/system/cpu/cpu${id}/topology`;
   return {
     [`${path}/physical_package_id`]: `${socket ?? -1}\n`,
     [`${path}/core_id`]: `${coreId ?? -1}\n`,
-    [`${path}/thread_siblings_list`]: kernelList(siblings.filter((each) => online.includes(each))),
+    [`${path}/thread_siblings_list`]: kernelList(siblings.filter((each) => online.has(each))),
     ...(die === undefined ? {} : { [`${path}/die_id`]: `${die}\n` }),
   };
 }

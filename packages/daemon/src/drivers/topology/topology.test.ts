@@ -201,6 +201,68 @@ describe('what was read', () => {
   });
 });
 
+describe('the list of processors', () => {
+  const node = (id: number): string => `/sys/devices/system/node/node${id}`;
+  /** A reader of files that can be written anew, and where. */
+  async function changing(machine: Machine) {
+    const root = await makeRoot();
+    writeTable(root, filesOfMachine(machine));
+    const reader = createTopologyReader(createHostFiles(root));
+    const write = (path: string, text: string): Promise<void> => writeFile(join(root, path), text);
+    return { write, cpus: async () => (await reader.read(signal())).cpus };
+  }
+
+  it('is the very same at each reading, whatever became of the memory meanwhile', async () => {
+    const { write, cpus } = await changing(eightSmall);
+    const first = await cpus();
+    expect(await cpus()).toBe(first);
+    await write(`${node(0)}/meminfo`, 'Node 0 MemTotal: 2048 kB\nNode 0 MemFree: 1024 kB\n');
+    await write(`${node(1)}/distance`, '12 10 14 14 32 32 32 32\n');
+    expect(await cpus()).toBe(first);
+  });
+
+  it('is the very same for those who ask at the same time', async () => {
+    const { cpus } = await changing(eightSmall);
+    const [first, second] = await Promise.all([cpus(), cpus()]);
+    expect(second).toBe(first);
+  });
+
+  it('is another when a processor goes, and again when it comes back', async () => {
+    const { write, cpus } = await changing(small);
+    const both = await cpus();
+    await write('/sys/devices/system/cpu/online', '0\n');
+    await write(`${node(0)}/cpulist`, '0\n');
+    const one = await cpus();
+    expect(one).not.toBe(both);
+    expect(one.map(({ id }) => id)).toEqual([0]);
+    expect(await cpus()).toBe(one);
+    await write('/sys/devices/system/cpu/online', '0-1\n');
+    await write(`${node(0)}/cpulist`, '0-1\n');
+    expect(await cpus()).toEqual(both);
+  });
+
+  it('is another when a processor is counted to another node', async () => {
+    const { write, cpus } = await changing(eightSmall);
+    const before = await cpus();
+    await write(`${node(0)}/cpulist`, '0-1\n');
+    await write(`${node(1)}/cpulist`, '2-3,16-19\n');
+    const after = await cpus();
+    expect(after).not.toBe(before);
+    expect(after.find(({ id }) => id === 16)?.node).toBe(1);
+  });
+
+  it('is the very same when a node without processors comes', async () => {
+    const { write, cpus } = await changing({
+      ...small,
+      nodes: [...small.nodes, { id: 7, totalMib: 2048, freeMib: 2000 }],
+    });
+    await write('/sys/devices/system/node/online', '0\n');
+    const before = await cpus();
+    await write('/sys/devices/system/node/online', '0,7\n');
+    expect(await cpus()).toBe(before);
+  });
+});
+
 const pools = fc.uniqueArray(
   fc.record({
     sizeKib: fc.constantFrom(64, 2048, 32_768, 1_048_576),

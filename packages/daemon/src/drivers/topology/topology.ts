@@ -1,6 +1,7 @@
 // Reads the host's processors and memory nodes for placement. What is offline is left out, and what goes while it is read
 // is no error. Where a processor sits is read again only when others are online than before: on 4096 of them that is
-// twelve thousand files, and a placement is asked for at every start.
+// twelve thousand files, and a placement is asked for at every start. For the same reason the list of processors stays the
+// same array while nothing in it changed: the planner keeps what it has sorted by that.
 import { parseCpuList } from '@wirt/api';
 import type { HostCpu, HostTopology } from '@wirt/core';
 import type { HostFiles } from '../../platform/host-files.ts';
@@ -13,6 +14,7 @@ export interface TopologyReader {
 
 export function createTopologyReader(files: HostFiles): TopologyReader {
   let last: { readonly online: string; readonly seats: readonly SeatedCpu[] } | undefined;
+  let known: readonly HostCpu[] = [];
   return {
     async read(signal) {
       signal.throwIfAborted();
@@ -25,8 +27,10 @@ export function createTopologyReader(files: HostFiles): TopologyReader {
       signal.throwIfAborted();
       const nodes = (await readNodes(files, ids)).filter(({ id }) => own.nodes?.has(id) ?? true);
       signal.throwIfAborted();
+      const cpus = seatOnNodes(seats, nodes);
+      if (!areSame(cpus, known)) known = cpus;
       return {
-        cpus: seatOnNodes(seats, nodes),
+        cpus: known,
         nodes: nodes.map(({ cpus: _, ...node }) => node),
       };
     },
@@ -69,4 +73,13 @@ function seatOnNodes(seats: readonly SeatedCpu[], nodes: readonly ReadNode[]): r
     socket,
     core,
   }));
+}
+
+function areSame(some: readonly HostCpu[], others: readonly HostCpu[]): boolean {
+  return some.length === others.length && some.every((cpu, at) => isSame(cpu, others[at]));
+}
+
+function isSame(cpu: HostCpu, other: HostCpu | undefined): boolean {
+  const { id, node, socket, core } = other ?? {};
+  return cpu.id === id && cpu.node === node && cpu.socket === socket && cpu.core === core;
 }
