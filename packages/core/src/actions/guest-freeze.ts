@@ -34,30 +34,48 @@ export async function atRest(
     if (guest !== undefined) told.consistencyReason = 'Freezing was not asked for.';
     return moment();
   }
+  const notFrozen = (problem: WirtError): void => {
+    if (wanted === 'required') throw problem;
+    told.consistencyReason = problem.message;
+  };
   const problem = await freezeGuest(guest, progress);
-  if (problem === undefined) told.consistency = 'frozen';
-  else if (wanted === 'required') throw problem;
-  else told.consistencyReason = problem.message;
+  if (problem !== undefined) {
+    notFrozen(problem);
+    return moment();
+  }
   try {
     await moment();
-  } finally {
-    // The moment is over: a guest that is silent now spoils nothing.
-    if (problem === undefined && !(await thawed(guest)))
-      told.consistencyReason = 'The guest did not say that its file systems have thawed.';
+  } catch (error) {
+    await thawed(guest);
+    throw error;
   }
+  const count = await thawed(guest);
+  if (count === 0) return notFrozen(thawedBefore());
+  told.consistency = 'frozen';
+  // The moment is over: a guest that is silent now spoils nothing.
+  if (count === undefined)
+    told.consistencyReason = 'The guest did not say that its file systems have thawed.';
 }
 
-/** Whether it says so. Asked twice: one that stays frozen can write nothing. */
-export async function thawed({ agent }: Guest, attempts = 2): Promise<boolean> {
+/** How many file systems were frozen until now; undefined when it does not say. Asked twice: one that stays frozen can write nothing. */
+export async function thawed({ agent }: Guest, attempts = 2): Promise<number | undefined> {
   for (let attempt = 1; attempt <= attempts; attempt += 1) {
     try {
-      await agent.thaw(AbortSignal.timeout(thawMs));
-      return true;
+      return await agent.thaw(AbortSignal.timeout(thawMs));
     } catch {
-      // Asked once more, or told in the record.
+      // Asked once more, or told in the record. Windows refuses once when it has thawed by itself, and then says 0.
     }
   }
-  return false;
+  return undefined;
+}
+
+/** Windows holds its writes for 10 s at most, whether or not it was told to thaw. When it was, nobody knows: before the moment or after. */
+function thawedBefore(): WirtError {
+  return new WirtError(
+    'guest.command_failed',
+    'The file systems of the guest had thawed before they were told to.',
+    { hint: 'Take it again when the guest and its host are less busy.' },
+  );
 }
 
 /** Undefined when it is frozen, or why it is not. */
@@ -68,10 +86,11 @@ async function freezeGuest(guest: Guest, progress: Progress): Promise<WirtError 
     return new WirtError('guest.agent_unavailable', 'No guest agent answers in the guest.');
   progress.stage('freeze');
   try {
-    await guest.agent.freeze(AbortSignal.any([progress.signal, AbortSignal.timeout(freezeMs)]));
-    return undefined;
+    const signal = AbortSignal.any([progress.signal, AbortSignal.timeout(freezeMs)]);
+    if ((await guest.agent.freeze(signal)) > 0) return undefined;
+    throw new WirtError('guest.command_failed', 'The guest agent found no file system that it could freeze.');
   } catch (error) {
-    // It may freeze yet, after it was given up.
+    // It may freeze yet, after it was given up, and one that counts wrongly may have.
     await thawed(guest);
     progress.signal.throwIfAborted();
     return error instanceof WirtError

@@ -53,6 +53,62 @@ describe('freezing the guest', () => {
     expect(await scene.faults()).toEqual([]);
   });
 
+  it.each(['auto', 'required'] as const)('that finds nothing to freeze froze nothing: %s', async (freeze) => {
+    const scene = await set(true, true);
+    const process = await processOf(scene);
+    process.freeze = () => Promise.resolve(0);
+    const taken = take(scene, 'one', freeze);
+    if (freeze === 'required') {
+      await expect(taken).rejects.toMatchObject({ code: 'guest.command_failed' });
+      await expect(shown(scene, 'one')).rejects.toMatchObject({ code: 'snapshot.not_found' });
+    } else {
+      await taken;
+      expect((await shown(scene, 'one')).status).toMatchObject({
+        consistency: 'crash',
+        consistencyReason: 'The guest agent found no file system that it could freeze.',
+      });
+    }
+    expect(process.frozen).toBe(false);
+    await scene.write('a', 'p', 'second');
+    expect(await scene.faults()).toEqual([]);
+  });
+
+  it.each([
+    { freeze: 'auto', refusals: 0 },
+    { freeze: 'auto', refusals: 1 },
+    { freeze: 'required', refusals: 0 },
+    { freeze: 'required', refusals: 1 },
+  ] as const)(
+    'of a guest that had thawed by itself is not called so: $freeze, refused $refusals times',
+    async ({ freeze, refusals }) => {
+      const scene = await set(true, true);
+      let asked = 0;
+      (await processOf(scene)).thaw = () => {
+        asked += 1;
+        return asked <= refusals
+          ? Promise.reject(new WirtError('guest.command_failed', 'Writes are held for 10 s at most.'))
+          : Promise.resolve(0);
+      };
+      const taken = take(scene, 'one', freeze);
+      if (freeze === 'required') {
+        await expect(taken).rejects.toMatchObject({ code: 'guest.command_failed' });
+        await expect(shown(scene, 'one')).rejects.toMatchObject({ code: 'snapshot.not_found' });
+      } else {
+        await taken;
+        expect((await shown(scene, 'one')).status).toMatchObject({
+          consistency: 'crash',
+          consistencyReason: 'The file systems of the guest had thawed before they were told to.',
+        });
+      }
+      // Where it was not to be, the disks had switched to new layers all the same, which are merged away.
+      await scene.settled();
+      expect((await scene.volumeOf('a')).status.layers).toHaveLength(freeze === 'required' ? 1 : 2);
+      await scene.write('a', 'p', 'second');
+      expect(await scene.content('a')).toEqual({ p: 'second' });
+      expect(await scene.faults()).toEqual([]);
+    },
+  );
+
   it('whose thaw is not answered spoils no snapshot: the guest goes on with its new layers', async () => {
     const scene = await set(true, true);
     (await processOf(scene)).thaw = () => Promise.reject(new WirtError('guest.agent_timeout', 'No.'));

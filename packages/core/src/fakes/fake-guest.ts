@@ -26,7 +26,7 @@ export interface FakeProcess {
   diskError: 'no-space' | 'io-error' | undefined;
   /** What freezing and thawing the guest's file systems do. */
   freeze: (signal: AbortSignal) => Promise<number>;
-  thaw: () => Promise<void>;
+  thaw: () => Promise<number>;
   frozen: boolean;
   /** Whether the guest gives a disk or a card up. */
   letsGo: boolean;
@@ -165,8 +165,9 @@ export function controlOf(id: string, uid: number, process: FakeProcess, storage
         return process.freeze(signal);
       },
       thaw: async () => {
-        await process.thaw();
+        const count = await process.thaw();
         process.frozen = false;
+        return count;
       },
       addresses: (signal) => process.addresses(signal),
     },

@@ -104,7 +104,7 @@ export function createFakeHost(): FakeHost {
       obeysPowerButton: true,
       diskError: undefined,
       freeze: () => Promise.resolve(1),
-      thaw: () => Promise.resolve(),
+      thaw: () => Promise.resolve(1),
       frozen: false,
       letsGo: true,
       exec: () => Promise.resolve(succeeded),

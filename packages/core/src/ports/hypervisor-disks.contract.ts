@@ -15,6 +15,15 @@ import { hypervisorDisksLayers } from './hypervisor-disks-layers.contract.ts';
 
 export type { HypervisorDisksHarness } from './hypervisor-disks-harness.contract.ts';
 
+const buses = [
+  'virtio',
+  'virtio-scsi',
+  'sata',
+  'nvme',
+  'pvscsi',
+  'lsi',
+] as const satisfies PlannedDisk['bus'][];
+
 export function hypervisorDisksContract(
   name: string,
   createHarness: () => Promise<HypervisorDisksHarness>,
@@ -76,15 +85,12 @@ export function hypervisorDisksContract(
         await guest.kill(never);
       });
 
-      it.each(['virtio', 'virtio-scsi', 'sata', 'nvme', 'pvscsi', 'lsi'] as const)(
-        'are there on the bus %s',
-        async (bus) => {
-          const layer = await makeLayer();
-          const guest = await launch([{ ...disk('data', 0, [layer]), bus }]);
-          expect(await guest.disks.chains(never)).toEqual(new Map([['data', [layer.layer]]]));
-          await guest.kill(never);
-        },
-      );
+      it.each(buses)('are there on the bus %s', async (bus) => {
+        const layer = await makeLayer();
+        const guest = await launch([{ ...disk('data', 0, [layer]), bus }]);
+        expect(await guest.disks.chains(never)).toEqual(new Map([['data', [layer.layer]]]));
+        await guest.kill(never);
+      });
 
       it('are there in a microvm, which takes no more while it runs', async () => {
         const layer = await makeLayer();
@@ -97,7 +103,7 @@ export function hypervisorDisksContract(
         await guest.kill(never);
       });
 
-      it.each(['virtio', 'sata'] as const)('are booted from on the bus %s', async (bus) => {
+      it.each(buses)('are booted from on the bus %s', async (bus) => {
         const root = await harness.disks.makeBootLayer();
         const guest = await boot([{ ...disk('root', 0, [root]), bus, bootIndex: 1 }]);
         const written = says(guest, '+');
@@ -235,6 +241,28 @@ export function hypervisorDisksContract(
       await guest.kill(never);
       await harness.disks.check(layer);
     });
+
+    it.each(['virtio', 'virtio-scsi', 'pvscsi', 'lsi'] as const)('grow on the bus %s', async (bus) => {
+      const layer = await makeLayer({ sizeBytes: 8 * mib });
+      const guest = await launch([{ ...disk('data', 0, [layer]), bus }]);
+      await guest.disks.resize('data', 16 * mib, never);
+      expect(await harness.disks.sizeOf(layer)).toBe(16 * mib);
+      await guest.kill(never);
+    });
+
+    it.each(['sata', 'nvme'] as const)(
+      'keep their size while the guest runs on the bus %s, and that is said with what helps',
+      async (bus) => {
+        const layer = await makeLayer({ sizeBytes: 8 * mib });
+        const guest = await launch([{ ...disk('data', 0, [layer]), bus }]);
+        await expect(guest.disks.resize('data', 16 * mib, never)).rejects.toMatchObject({
+          code: 'instance.state_conflict',
+          hint: expect.stringContaining('wirt stop'),
+        });
+        expect(await harness.disks.sizeOf(layer)).toBe(8 * mib);
+        await guest.kill(never);
+      },
+    );
 
     describe('media', () => {
       it('are put in, changed and taken out', async () => {

@@ -34,7 +34,8 @@ export interface GuestAgent {
   writeFile(path: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
   /** Freezes the guest's file systems and gives back how many; they thaw by `thaw`. Throws as `exec`. */
   freeze(signal: AbortSignal): Promise<number>;
-  thaw(signal: AbortSignal): Promise<void>;
+  /** Gives back how many were frozen until now: 0 when they had thawed by themselves. Throws as `exec`. */
+  thaw(signal: AbortSignal): Promise<number>;
   /** The guest's IP addresses but loopback and link-local ones, as it tells them; at most 32. */
   addresses(signal: AbortSignal): Promise<string[]>;
 }
@@ -45,7 +46,7 @@ export interface GuestDisks {
   attach(disk: PlannedDisk, signal: AbortSignal): Promise<void>;
   /** Unplugs a disk and returns when the guest has let go and QEMU has closed it. Throws `volume.detach_refused`. Not plugged in is fine. */
   detach(name: string, signal: AbortSignal): Promise<void>;
-  /** Tells QEMU and guest the new size; QEMU grows the file. */
+  /** Tells QEMU and guest the new size; QEMU grows the file. Throws `instance.state_conflict`, with nothing changed, on a bus that cannot. */
   resize(name: string, sizeBytes: number, signal: AbortSignal): Promise<void>;
   /** Puts a medium into a CD drive, or opens its tray empty. */
   changeMedium(name: string, source: DiskSource | undefined, signal: AbortSignal): Promise<void>;

@@ -270,6 +270,9 @@ function listed(value: unknown): string {
 
 function leavesOf(value: unknown, path: readonly string[]): string[] {
   if (value === undefined) return [];
-  if (typeof value !== 'object' || value === null) return [[path.join('.'), String(value)].join(' ').trim()];
+  if (typeof value !== 'object' || value === null) {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    return [[path.join('.'), text].join(' ').trim()];
+  }
   return Object.entries(value).flatMap(([key, inner]) => leavesOf(inner, [...path, key]));
 }

@@ -152,15 +152,15 @@ describe('the agent of a guest', () => {
     await expect(work).rejects.toThrow('client is gone');
   });
 
-  it('freezes the file systems and thaws them', async () => {
+  it('freezes the file systems and thaws them, and says how many each time', async () => {
     const seen: string[] = [];
     answer = ({ execute }) => {
       seen.push(execute);
-      return { return: execute.startsWith('guest-fsfreeze') ? 2 : {} };
+      return { return: execute.startsWith('guest-fsfreeze') ? (execute.endsWith('thaw') ? 1 : 2) : {} };
     };
     agent.portChanged(true);
     expect(await agent.freeze(never)).toBe(2);
-    await agent.thaw(never);
+    expect(await agent.thaw(never)).toBe(1);
     expect(seen).toEqual(expect.arrayContaining(['guest-fsfreeze-freeze', 'guest-fsfreeze-thaw']));
   });
 

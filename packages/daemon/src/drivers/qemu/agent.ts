@@ -155,8 +155,7 @@ export function createAgentLink({ id, path, logger, onAnswers }: AgentLinkOption
     async thaw(signal) {
       const agent = await use('thaw its file systems');
       // Not to be called off: a guest that stays frozen is as good as dead.
-      const work = agentThaw(agent, { timeoutMs: thawTimeoutMs });
-      await work.catch((error: unknown) => {
+      return agentThaw(agent, { timeoutMs: thawTimeoutMs }).catch((error: unknown) => {
         throw agentFailure(error, signal, id, 'thaw its file systems');
       });
     },

@@ -6,7 +6,7 @@ import { serially } from '../../platform/serial.ts';
 import type { Ask } from './control.ts';
 import { attachDisk } from './disk-attach.ts';
 import { dropUnused, readBlockState } from './disk-chain.ts';
-import { driveOf, refused } from './disk-context.ts';
+import { growDisk } from './disk-grow.ts';
 import { changeMedium } from './disk-medium.ts';
 import { deviceOf, diskOfDevice } from './disk-names.ts';
 import type { AioChoice } from './disk-nodes.ts';
@@ -68,15 +68,7 @@ export function createDisks(options: DisksOptions): DisksLink {
       await unplugs.unplug(name, signal);
       await exclusively(() => dropUnused(ask));
     },
-    async resize(name, sizeBytes, signal) {
-      const { top } = await driveOf(context, name, signal);
-      try {
-        // By the uppermost node: what lies above a node that grows keeps its size.
-        await ask('block_resize', { 'node-name': top.throttle?.node ?? top.node, size: sizeBytes }, signal);
-      } catch (error) {
-        throw refused(error, 'volume.failed', `Disk ${name} of instance ${id} could not be grown.`);
-      }
-    },
+    resize: (name, sizeBytes, signal) => growDisk(context, name, sizeBytes, signal),
     changeMedium: (name, source, signal) => exclusively(() => changeMedium(context, name, source, signal)),
     overlay: (overlays, signal) => exclusively(() => overlayDisks(context, overlays, signal)),
     async chains(signal) {
