@@ -216,7 +216,7 @@ describe('a pool that fills up in the middle of', () => {
       () => 8192 * mib,
       (error: unknown) => {
         expect(error).toMatchObject({
-          code: expect.stringMatching(/^(host\.storage_full|pool\.full|volume\.failed)$/),
+          code: expect.stringMatching(/^(host\.storage_full|pool\.full|pool\.overcommitted|volume\.failed)$/),
           message: expect.stringMatching(/\S/),
         });
         return 16 * mib;

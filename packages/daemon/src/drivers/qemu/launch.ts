@@ -11,7 +11,7 @@ import { confinedEnvironment } from '../../platform/confined.ts';
 import { fsError } from '../../platform/fs-error.ts';
 import { qemuArguments } from './arguments.ts';
 import { connectTo } from './control.ts';
-import { type DiscoverOptions, discover } from './discover.ts';
+import type { DiscoverOptions } from './discover.ts';
 import type { AioChoice } from './disk-nodes.ts';
 import { exitOfStatus } from './exit.ts';
 import { explainEarlyEnd } from './failure.ts';
@@ -21,7 +21,7 @@ import { openRunLog, readLastLine } from './logs.ts';
 import type { MemoryFiles } from './memory-files.ts';
 import { memoryFileCount } from './memory-nodes.ts';
 import { type GuestPaths, guestPaths } from './paths.ts';
-import { readProcess } from './proc.ts';
+import { isGroupAlive, readProcess } from './proc.ts';
 import { shimCommand } from './shim.ts';
 import { openTun } from './tun.ts';
 import { lockedBytes } from './vfio-devices.ts';
@@ -98,7 +98,7 @@ export async function launchQemu(
       if (attempts === 1) await options.onStep('connect');
       return await connectShim(context, plan, paths, shim, options);
     } catch (error) {
-      await endShim(context, plan.id, shim);
+      await endShim(shim);
       signal.throwIfAborted();
       throw error;
     }
@@ -239,16 +239,14 @@ async function findProcess(paths: GuestPaths): Promise<InstanceProcess> {
 }
 
 /** Ends shim and QEMU, whatever state they are in. They are one process group. */
-async function endShim(context: LaunchContext, id: string, { child }: Shim): Promise<void> {
+async function endShim({ child: { pid: group } }: Shim): Promise<void> {
   const deadline = performance.now() + goneDeadlineMs;
-  for (;;) {
+  while (group !== undefined && (await isGroupAlive(group)) && performance.now() < deadline) {
     try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      process.kill(-group, 'SIGKILL');
     } catch {
       // The group is gone.
     }
-    const left = (await discover(context)).filter((found) => found.id === id);
-    if (left.length === 0 || performance.now() >= deadline) return;
     await delay(5);
   }
 }

@@ -10,7 +10,7 @@ describe('a process', () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(), (name, ticks) => {
         const stat = parseStat(`42 (${name}) ${tail(ticks)}\n`);
-        expect(stat).toEqual({ state: 'S', parent: 7, startTicks: ticks });
+        expect(stat).toEqual({ state: 'S', parent: 7, group: 8, startTicks: ticks });
       }),
       { examples: [['a) S 1 (b', 5]] },
     );

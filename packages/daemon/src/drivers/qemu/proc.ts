@@ -6,16 +6,18 @@ import type { InstanceProcess } from '@wirt/api';
 export interface ProcessStat {
   readonly state: string;
   readonly parent: number;
+  /** Its process group. */
+  readonly group: number;
   readonly startTicks: number;
 }
 
 /** The program's name, in parentheses, may hold anything: fields are counted from the last one. */
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, parent] = fields;
+  const [state, parent, group] = fields;
   const startTicks = Number(fields[19]);
   if (state === undefined || parent === undefined || !Number.isSafeInteger(startTicks)) return undefined;
-  return { state, parent: Number(parent), startTicks };
+  return { state, parent: Number(parent), group: Number(group), startTicks };
 }
 
 /** Undefined when there is no such process. */
@@ -64,6 +66,12 @@ export type Identified = Pick<InstanceProcess, 'pid' | 'startTicks'>;
 export async function isAlive({ pid, startTicks }: Identified): Promise<boolean> {
   const stat = await readStat(pid);
   return stat !== undefined && stat.startTicks === startTicks && !isOver(stat);
+}
+
+/** Whether a process of this group has not ended. Asked by number and not by name: a process that is being replaced by another program has none for a moment. */
+export async function isGroupAlive(group: number): Promise<boolean> {
+  const all = await Promise.all((await listPids()).map(readStat));
+  return all.some((stat) => stat !== undefined && stat.group === group && !isOver(stat));
 }
 
 /** Sends a signal to this very process. False when it is gone. */
